@@ -1,0 +1,19 @@
+# For building txscope's own tests and examples; no program that uses txscope gets any of this.
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+add_library(txscope_development INTERFACE)
+target_link_libraries(txscope_development INTERFACE txscope)
+target_compile_options(txscope_development INTERFACE
+    -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${TXSCOPE_WERROR}>:-Werror>)
+
+find_program(TXSCOPE_CCACHE ccache)
+if(TXSCOPE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    # Precompiled headers are cached only with these allowances (ccache manual, "Precompiled headers").
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env
+        CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+        "${TXSCOPE_CCACHE}")
+    if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+        target_compile_options(txscope_development INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
+    endif()
+endif()
