@@ -1,0 +1,13 @@
+#pragma once
+
+#include <stdexcept>
+
+namespace txscope {
+
+/// A throwaway server could not be made, started or stopped; what() says what is missing.
+class TemporaryPostgresError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+}  // namespace txscope
