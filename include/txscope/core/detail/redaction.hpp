@@ -1,0 +1,141 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// How a server's message becomes a text that may be logged: without a value in it.
+namespace txscope::detail {
+
+[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+/// Letters, digits, `_`, `$` and every byte of a multi-byte character.
+[[nodiscard]] constexpr bool is_word(char c) noexcept {
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '$' || static_cast<unsigned char>(c) >= 0x80;
+}
+
+/// A message and which of its bytes must not be shown.
+class Redaction {
+public:
+    explicit Redaction(std::string_view message) : message_(message), hidden_(message.size()) {}
+
+    /// Hides every occurrence of a value. One of fewer than four bytes counts only as a word of its
+    /// own, else a parameter "1" would riddle the message; one without a letter or digit says
+    /// nothing.
+    void hide_value(std::string_view value) {
+        if (std::ranges::none_of(value, is_word)) return;
+        for (std::size_t at = message_.find(value); at != std::string_view::npos;
+             at = message_.find(value, at + 1)) {
+            if (value.size() >= 4 || stands_alone(at, value.size())) hide(at, value.size());
+        }
+    }
+
+    /// Hides quoted text that is part of a value: the server cuts and folds what it takes for a
+    /// name, so a value may be quoted otherwise than it was sent. `shown` are texts that stand in
+    /// the error anyway.
+    void hide_quoted_parts_of(std::string_view value, std::span<const std::string_view> shown) {
+        for (std::size_t open = message_.find('"'); open != std::string_view::npos;) {
+            const std::size_t close = message_.find('"', open + 1);
+            if (close == std::string_view::npos) return;
+            const std::string_view quoted = message_.substr(open + 1, close - open - 1);
+            const bool is_shown = std::ranges::any_of(
+                shown, [&](std::string_view text) { return contains_word(text, quoted); });
+            if (!quoted.empty() && !is_shown && contains(value, quoted)) {
+                hide(open + 1, quoted.size());
+            }
+            open = message_.find('"', close + 1);
+        }
+    }
+
+    /// Hides everything from the first quotation mark to the last, in whichever language the
+    /// server quotes, and every number outside parentheses.
+    void hide_quotes_and_numbers() {
+        constexpr std::array<std::string_view, 6> marks{"\"", "«", "»", "“", "”", "„"};
+        std::size_t first = message_.size();
+        std::size_t last = 0;
+        std::size_t seen = 0;
+        for (std::size_t at = 0; at < message_.size(); ++at) {
+            for (std::string_view mark : marks) {
+                if (!message_.substr(at).starts_with(mark)) continue;
+                if (seen++ == 0) first = at + mark.size();
+                last = at;
+            }
+        }
+        if (seen == 1) last = message_.size();  // an opening mark whose closing one was cut off
+        if (seen > 0) hide(first, last - first);
+
+        int depth = 0;
+        for (std::size_t at = 0; at < message_.size(); ++at) {
+            depth += message_[at] == '(' ? 1 : message_[at] == ')' ? -1 : 0;
+            if (depth > 0 || !is_digit(message_[at]) || (at > 0 && is_word(message_[at - 1]))) {
+                continue;
+            }
+            std::size_t end = at;
+            while (end < message_.size() && (is_word(message_[end]) || is_number_mark(end))) ++end;
+            hide(at, end - at);
+            at = end - 1;
+        }
+    }
+
+    /// The message with `…` for each hidden stretch.
+    [[nodiscard]] std::string text() const {
+        std::string result;
+        for (std::size_t at = 0; at < message_.size(); ++at) {
+            if (!hidden_[at]) {
+                result += message_[at];
+            } else if (at == 0 || !hidden_[at - 1]) {
+                result += "…";
+            }
+        }
+        return result;
+    }
+
+private:
+    void hide(std::size_t at, std::size_t length) {
+        std::fill_n(hidden_.begin() + static_cast<std::ptrdiff_t>(at), length, true);
+    }
+
+    [[nodiscard]] bool stands_alone(std::size_t at, std::size_t length) const noexcept {
+        return (at == 0 || !is_word(message_[at - 1])) &&
+               (at + length == message_.size() || !is_word(message_[at + length]));
+    }
+
+    /// Signs that belong to a number or a date when a digit follows: `12:30`, `1.5e-3`.
+    [[nodiscard]] bool is_number_mark(std::size_t at) const noexcept {
+        return std::string_view(".:+-/").find(message_[at]) != std::string_view::npos &&
+               at + 1 < message_.size() && is_digit(message_[at + 1]);
+    }
+
+    [[nodiscard]] static bool same_letter(char a, char b) noexcept {
+        const auto lower = [](char c) {
+            return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+        };
+        return lower(a) == lower(b);
+    }
+
+    [[nodiscard]] static bool contains(std::string_view text, std::string_view part) noexcept {
+        return !std::ranges::search(text, part, same_letter).empty();
+    }
+
+    [[nodiscard]] static bool contains_word(std::string_view text, std::string_view word) noexcept {
+        for (std::size_t at = text.find(word); at != std::string_view::npos;
+             at = text.find(word, at + 1)) {
+            const std::size_t end = at + word.size();
+            if ((at == 0 || !is_word(text[at - 1])) &&
+                (end == text.size() || !is_word(text[end]))) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    std::string_view message_;
+    std::vector<bool> hidden_;
+};
+
+}  // namespace txscope::detail

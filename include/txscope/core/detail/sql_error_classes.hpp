@@ -1,0 +1,177 @@
+#pragma once
+
+#include <txscope/core/detail/pqxx_compat.hpp>
+#include <txscope/core/detail/redaction.hpp>
+#include <txscope/core/error.hpp>
+#include <txscope/core/sqlstate.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <exception>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace txscope {
+namespace detail {
+
+/// The server's primary message without the parameters' values.
+///
+/// Messages of class 22 quote the input (`invalid input syntax for type integer: "abc"`), maybe in
+/// another form than it was sent in, so there everything quoted goes, known or not.
+[[nodiscard]] inline std::string redacted_message(const SqlDiagnostics& diagnostics,
+                                                  std::span<const std::string_view> parameters) {
+    Redaction redaction(diagnostics.message);
+    const std::array<std::string_view, 6> shown{diagnostics.statement,  diagnostics.schema,
+                                                diagnostics.table,      diagnostics.column,
+                                                diagnostics.constraint, diagnostics.datatype};
+    for (std::string_view parameter : parameters) {
+        redaction.hide_value(parameter);
+        redaction.hide_quoted_parts_of(parameter, shown);
+    }
+    if (sqlstate::class_of(diagnostics.sqlstate) == "22") redaction.hide_quotes_and_numbers();
+    return redaction.text();
+}
+
+/// At most `limit` bytes of a text, not cut within a UTF-8 character.
+[[nodiscard]] inline std::string abridged(std::string_view text, std::size_t limit) {
+    if (text.size() <= limit) return std::string(text);
+    while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xC0) == 0x80) --limit;
+    return std::string(text.substr(0, limit)) + "…";
+}
+
+/// What an SQL error says of itself, on one line unless the statement has several:
+/// `message (SQLSTATE 23505, constraint projects_name_key, table public.projects) in: INSERT …`.
+[[nodiscard]] inline std::string sql_error_text(const SqlDiagnostics& diagnostics,
+                                                std::span<const std::string_view> parameters) {
+    constexpr std::size_t statement_limit = 1000;  // a bulk INSERT would fill the log with `$n`
+    std::string text = redacted_message(diagnostics, parameters);
+    std::string facts;
+    const auto add = [&](std::string_view what, std::string_view value) {
+        if (value.empty()) return;
+        if (!facts.empty()) facts += ", ";
+        facts.append(what).append(value);
+    };
+    add("SQLSTATE ", diagnostics.sqlstate);
+    add("constraint ", diagnostics.constraint);
+    add("column ", diagnostics.column);
+    add("table ", diagnostics.table.empty() || diagnostics.schema.empty()
+                      ? diagnostics.table
+                      : diagnostics.schema + '.' + diagnostics.table);
+    add("type ", diagnostics.datatype);
+    if (diagnostics.position > 0) add("at character ", std::to_string(diagnostics.position));
+    if (!facts.empty()) text += " (" + facts + ')';
+    if (!diagnostics.statement.empty()) {
+        text += " in: " + abridged(diagnostics.statement, statement_limit);
+    }
+    return text;
+}
+
+/// An SQL error as it is thrown: libpqxx's class on one side, everything the server said on the
+/// other.
+template <class PqxxError>
+class Typed : public PqxxError, public SqlError {
+public:
+    Typed(const std::string& what, SqlDiagnostics diagnostics)
+        : PqxxError(make_pqxx_error<PqxxError>(what, diagnostics.statement, diagnostics.sqlstate,
+                                               diagnostics.position)),
+          SqlError(std::move(diagnostics)) {}
+
+    [[nodiscard]] const char* what() const noexcept override { return PqxxError::what(); }
+};
+
+template <class PqxxError>
+[[nodiscard]] std::exception_ptr make_typed(const std::string& what, SqlDiagnostics&& diagnostics) {
+    return std::make_exception_ptr(Typed<PqxxError>(what, std::move(diagnostics)));
+}
+
+struct SqlErrorClass {
+    std::string_view code;  ///< A whole SQLSTATE, or the two characters of a class.
+    std::exception_ptr (*make)(const std::string& what, SqlDiagnostics&& diagnostics);
+};
+
+/// Which of libpqxx's classes a SQLSTATE is: libpqxx's own mapping, except that all of class 40 is
+/// a `pqxx::transaction_rollback`.
+inline constexpr std::array sql_error_classes{
+    SqlErrorClass{"08P01", make_typed<PqxxProtocolViolation>},
+    SqlErrorClass{"08", make_typed<pqxx::broken_connection>},
+    SqlErrorClass{"0A", make_typed<pqxx::feature_not_supported>},
+    SqlErrorClass{"0L", make_typed<pqxx::insufficient_privilege>},
+    SqlErrorClass{"0P", make_typed<pqxx::insufficient_privilege>},
+    SqlErrorClass{"22", make_typed<pqxx::data_exception>},
+    SqlErrorClass{"23001", make_typed<pqxx::restrict_violation>},
+    SqlErrorClass{"23502", make_typed<pqxx::not_null_violation>},
+    SqlErrorClass{"23503", make_typed<pqxx::foreign_key_violation>},
+    SqlErrorClass{"23505", make_typed<pqxx::unique_violation>},
+    SqlErrorClass{"23514", make_typed<pqxx::check_violation>},
+    SqlErrorClass{"23", make_typed<pqxx::integrity_constraint_violation>},
+    SqlErrorClass{"24", make_typed<pqxx::invalid_cursor_state>},
+    SqlErrorClass{"26", make_typed<pqxx::invalid_sql_statement_name>},
+    SqlErrorClass{"34", make_typed<pqxx::invalid_cursor_name>},
+    SqlErrorClass{"40001", make_typed<pqxx::serialization_failure>},
+    SqlErrorClass{"40003", make_typed<pqxx::statement_completion_unknown>},
+    SqlErrorClass{"40P01", make_typed<pqxx::deadlock_detected>},
+    SqlErrorClass{"40", make_typed<pqxx::transaction_rollback>},
+    SqlErrorClass{"42501", make_typed<pqxx::insufficient_privilege>},
+    SqlErrorClass{"42601", make_typed<pqxx::syntax_error>},
+    SqlErrorClass{"42703", make_typed<pqxx::undefined_column>},
+    SqlErrorClass{"42883", make_typed<pqxx::undefined_function>},
+    SqlErrorClass{"42P01", make_typed<pqxx::undefined_table>},
+    SqlErrorClass{"53100", make_typed<pqxx::disk_full>},
+    SqlErrorClass{"53200", make_typed<PqxxOutOfMemory>},
+    SqlErrorClass{"53300", make_typed<pqxx::too_many_connections>},
+    SqlErrorClass{"53", make_typed<pqxx::insufficient_resources>},
+    SqlErrorClass{"P0001", make_typed<pqxx::plpgsql_raise>},
+    SqlErrorClass{"P0002", make_typed<pqxx::plpgsql_no_data_found>},
+    SqlErrorClass{"P0003", make_typed<pqxx::plpgsql_too_many_rows>},
+    SqlErrorClass{"P0", make_typed<pqxx::plpgsql_error>},
+};
+
+/// The row of the table for a code: by the whole code, else by its class, else none.
+[[nodiscard]] constexpr const SqlErrorClass* find_sql_error_class(std::string_view code) noexcept {
+    for (std::string_view key : {code, sqlstate::class_of(code)}) {
+        const auto* found = std::ranges::find(sql_error_classes, key, &SqlErrorClass::code);
+        if (found != sql_error_classes.end()) return found;
+    }
+    return nullptr;
+}
+
+[[nodiscard]] inline bool ended_the_session(const SqlDiagnostics& diagnostics) noexcept {
+    return diagnostics.sqlstate.empty() || diagnostics.severity == "FATAL" ||
+           diagnostics.severity == "PANIC" || sqlstate::is_session_end(diagnostics.sqlstate);
+}
+
+template <class E>
+class Nested : public E, public std::nested_exception {
+public:
+    explicit Nested(E&& error) : E(std::move(error)) {}
+};
+
+}  // namespace detail
+
+inline std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
+                                         std::span<const std::string_view> parameters) {
+    const std::string what = detail::sql_error_text(diagnostics, parameters);
+    if (const auto* known = detail::find_sql_error_class(diagnostics.sqlstate)) {
+        return known->make(what, std::move(diagnostics));
+    }
+    if (detail::ended_the_session(diagnostics)) {
+        return detail::make_typed<ConnectionLost>(what, std::move(diagnostics));
+    }
+    return detail::make_typed<pqxx::sql_error>(what, std::move(diagnostics));
+}
+
+template <class E>
+std::exception_ptr nest(std::exception_ptr cause, E error) {
+    if (!cause) return std::make_exception_ptr(std::move(error));
+    try {
+        std::rethrow_exception(std::move(cause));
+    } catch (...) {
+        // std::nested_exception takes its cause from the handler it is constructed in.
+        return std::make_exception_ptr(detail::Nested<E>(std::move(error)));
+    }
+}
+
+}  // namespace txscope

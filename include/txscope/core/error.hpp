@@ -1,0 +1,295 @@
+#pragma once
+
+#include <pqxx/except>
+
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <source_location>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+/// What the server said about a statement that failed, field by field as PostgreSQL sends it
+/// (PostgreSQL manual, "Error and Notice Message Fields"). A field it did not send is empty.
+///
+/// `message`, `detail`, `hint` and `context` are the server's own words and may quote values;
+/// mind where you print them.
+struct SqlDiagnostics {
+    std::string severity;    ///< `ERROR`, or `FATAL`/`PANIC` when the session ended with it.
+    std::string sqlstate;    ///< Five characters; see `sqlstate.hpp`.
+    std::string message;     ///< The primary message, unabridged.
+    std::string detail;      ///< Often shows the offending values.
+    std::string hint;        ///< What the server suggests.
+    std::string context;     ///< Where in server-side code it happened.
+    std::string schema;      ///< Schema of the table the error is about.
+    std::string table;       ///< Table the error is about.
+    std::string column;      ///< Column the error is about.
+    std::string datatype;    ///< Data type the error is about.
+    std::string constraint;  ///< Constraint that was broken.
+    std::string statement;   ///< The SQL text that was sent, with its `$1` places.
+    int position = -1;       ///< Where in `statement`, in characters from 1; -1 if not said.
+};
+
+/// The part of a failed statement's exception that is ours: everything the server said.
+///
+/// A failed statement throws an object that is both libpqxx's class for its SQLSTATE (for example
+/// `pqxx::unique_violation`) and a `SqlError`. Catch whichever side says what you need:
+///
+/// ```cpp
+/// try {
+///     co_await projects.create(project);
+/// } catch (const pqxx::unique_violation& error) {          // libpqxx's classes, as ever
+///     ...
+/// } catch (const txscope::SqlError& error) {               // or any SQL error, with its fields
+///     log(error.constraint(), error.what());
+/// }
+/// ```
+///
+/// `what()` names the message, the SQLSTATE, the constraint, table and column, and the statement's
+/// text. It never shows a value: parameters' texts are blotted out of the message as `…`, in data
+/// exceptions (class 22, whose messages quote the input) everything quoted and every number is,
+/// and DETAIL, HINT and CONTEXT are left out altogether. All of it, unabridged, is in
+/// `diagnostics()`. What a function of your own puts into a `RAISE` is searched for the parameters'
+/// texts like any other message; what it computes from them is its own responsibility.
+///
+/// Not every libpqxx class is a `pqxx::sql_error` (class 08 and 53300 are
+/// `pqxx::broken_connection`, and in libpqxx 6 class 40 is a plain `pqxx::failure`): `SqlError`
+/// catches them all.
+class SqlError {
+public:
+    explicit SqlError(SqlDiagnostics diagnostics) : diagnostics_(std::move(diagnostics)) {}
+    SqlError(const SqlError&) = default;
+    SqlError& operator=(const SqlError&) = default;
+    SqlError(SqlError&&) = default;
+    SqlError& operator=(SqlError&&) = default;
+    virtual ~SqlError() = default;
+
+    [[nodiscard]] virtual const char* what() const noexcept = 0;
+    [[nodiscard]] const SqlDiagnostics& diagnostics() const noexcept { return diagnostics_; }
+    [[nodiscard]] const std::string& sqlstate() const noexcept { return diagnostics_.sqlstate; }
+    [[nodiscard]] const std::string& constraint() const noexcept { return diagnostics_.constraint; }
+    [[nodiscard]] const std::string& table() const noexcept { return diagnostics_.table; }
+    [[nodiscard]] const std::string& column() const noexcept { return diagnostics_.column; }
+    [[nodiscard]] const std::string& statement() const noexcept { return diagnostics_.statement; }
+
+private:
+    SqlDiagnostics diagnostics_;
+};
+
+/// The exception for what the server said: libpqxx's class for the SQLSTATE and a `SqlError`.
+///
+/// A session that ended (severity `FATAL` or `PANIC`, or no SQLSTATE at all, which is how libpq
+/// reports a broken connection) gives a `ConnectionLost` that is a `SqlError`, unless the code has
+/// a class that says more. `parameters` are the texts to keep out of `what()`.
+[[nodiscard]] std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
+                                                std::span<const std::string_view> parameters = {});
+
+/// What the server said, if `error` came from a failed statement; null otherwise.
+[[nodiscard]] inline const SqlDiagnostics* find_diagnostics(const std::exception& error) noexcept {
+    const auto* sql = dynamic_cast<const SqlError*>(&error);
+    return sql == nullptr ? nullptr : &sql->diagnostics();
+}
+
+namespace detail {
+
+/// "file:line", as compilers and editors write it.
+[[nodiscard]] inline std::string location_text(const std::source_location& where) {
+    return std::string(where.file_name()) + ':' + std::to_string(where.line());
+}
+
+[[nodiscard]] inline std::string with_scope(std::string message,
+                                            const std::optional<std::source_location>& scope) {
+    if (scope) message += " [scope opened at " + location_text(*scope) + ']';
+    return message;
+}
+
+}  // namespace detail
+
+/// What a transaction or its scope refuses or could not do. The statement failure behind it, where
+/// there is one, is nested inside (`std::rethrow_if_nested`).
+class TransactionError : public pqxx::failure {
+public:
+    /// `scope` is where the scope was opened; the message says it too.
+    explicit TransactionError(const std::string& message,
+                              std::optional<std::source_location> scope = std::nullopt)
+        : pqxx::failure(detail::with_scope(message, scope)), scope_(scope) {}
+
+    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
+        return scope_;
+    }
+
+private:
+    std::optional<std::source_location> scope_;
+};
+
+/// COMMIT was asked for and the server rolled back instead, or a joined scope had already doomed
+/// the transaction. Nothing was written.
+class UnexpectedRollback : public TransactionError {
+public:
+    using TransactionError::TransactionError;
+};
+
+/// A statement was refused because an earlier one failed and its error was swallowed; PostgreSQL
+/// would answer 25P02. A nested scope around the first statement is the way to recover.
+class TransactionAborted : public TransactionError {
+public:
+    using TransactionError::TransactionError;
+};
+
+/// A session was used after the scope that lent it had ended. Nothing was sent.
+class ScopeEnded : public TransactionError {
+public:
+    using TransactionError::TransactionError;
+};
+
+/// A scope's `Propagation`, isolation level or access mode does not fit the transaction it is in.
+class PropagationError : public TransactionError {
+public:
+    using TransactionError::TransactionError;
+};
+
+/// The scope's `timeout` passed; the transaction was rolled back.
+class TransactionTimeout : public TransactionError {
+public:
+    using TransactionError::TransactionError;
+};
+
+/// The body returned while statements or nested scopes that it had started were still under way;
+/// the transaction was rolled back.
+class UnfinishedWork : public TransactionError {
+public:
+    using TransactionError::TransactionError;
+};
+
+/// The connection was lost after COMMIT was sent and before it was answered: the transaction may
+/// or may not have been committed. Never retried by itself.
+class CommitInDoubt : public pqxx::in_doubt_error {
+public:
+    explicit CommitInDoubt(const std::string& message,
+                           std::optional<std::source_location> scope = std::nullopt)
+        : pqxx::in_doubt_error(detail::with_scope(message, scope)), scope_(scope) {}
+
+    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
+        return scope_;
+    }
+
+private:
+    std::optional<std::source_location> scope_;
+};
+
+/// A connection that was open is gone: the server stopped, the session was terminated, or the
+/// network failed.
+class ConnectionLost : public pqxx::broken_connection {
+public:
+    explicit ConnectionLost(const std::string& message) : pqxx::broken_connection(message) {}
+};
+
+/// No connection could be opened: a malformed connection string, no server, a refused login.
+class ConnectionFailed : public pqxx::broken_connection {
+public:
+    explicit ConnectionFailed(const std::string& message) : pqxx::broken_connection(message) {}
+};
+
+/// The session factory could not lend a connection.
+class PoolError : public pqxx::failure {
+public:
+    explicit PoolError(const std::string& message) : pqxx::failure(message) {}
+};
+
+/// `acquire_timeout` passed before a connection was free. The last error of connecting, if that
+/// was why, is nested inside.
+class AcquireTimeout : public PoolError {
+public:
+    using PoolError::PoolError;
+};
+
+/// Too many coroutines were waiting for a connection already (`max_waiters`).
+class PoolExhausted : public PoolError {
+public:
+    using PoolError::PoolError;
+};
+
+/// The session factory was closed.
+class PoolClosed : public PoolError {
+public:
+    using PoolError::PoolError;
+};
+
+/// Every connection was held by scopes that themselves waited for one; one of them got this error
+/// so that the others could go on.
+class PoolDeadlock : public PoolError {
+public:
+    explicit PoolDeadlock(const std::string& message,
+                          const std::vector<std::source_location>& scopes = {})
+        : PoolError(with_scopes(message, scopes)), scopes_(scopes) {}
+
+    /// Where the scopes were opened that held every connection.
+    [[nodiscard]] const std::vector<std::source_location>& scope_locations() const noexcept {
+        return scopes_;
+    }
+
+private:
+    static std::string with_scopes(std::string message,
+                                   const std::vector<std::source_location>& scopes) {
+        std::string_view separator = " [scopes opened at ";
+        for (const std::source_location& scope : scopes) {
+            message.append(separator).append(detail::location_text(scope));
+            separator = ", ";
+        }
+        if (!scopes.empty()) message += ']';
+        return message;
+    }
+
+    std::vector<std::source_location> scopes_;
+};
+
+/// A value could not be written or read: the text is not one of the type, or a parameter's text
+/// holds a NUL character. Says what was wanted, never the text itself.
+class ValueError : public pqxx::conversion_error {
+public:
+    explicit ValueError(const std::string& message) : pqxx::conversion_error(message) {}
+};
+
+/// A result's column is not what was asked for. Names the column, never shows its value.
+class ColumnError : public pqxx::conversion_error {
+public:
+    enum class Reason {
+        no_such_column,   ///< No column has the name, or the index is past the last.
+        ambiguous_name,   ///< More than one column has the name.
+        unexpected_null,  ///< NULL, and the type has no place for it: ask for a `std::optional`.
+        wrong_type,       ///< The value's text is not one of the type.
+        wrong_count,      ///< Another number of columns was asked for than there are.
+    };
+    /// The index of a column that does not exist.
+    static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+    ColumnError(Reason reason, std::string column, std::size_t index, const std::string& message)
+        : pqxx::conversion_error(message),
+          reason_(reason),
+          column_(std::move(column)),
+          index_(index) {}
+
+    [[nodiscard]] Reason reason() const noexcept { return reason_; }
+    /// The column's name; empty if it was asked for by an index that does not exist.
+    [[nodiscard]] const std::string& column() const noexcept { return column_; }
+    /// The column's index, counted from 0, or `none`.
+    [[nodiscard]] std::size_t index() const noexcept { return index_; }
+
+private:
+    Reason reason_;
+    std::string column_;
+    std::size_t index_;
+};
+
+/// `error` with `cause` nested inside, for `std::rethrow_if_nested`. Without a cause, just `error`.
+template <class E>
+[[nodiscard]] std::exception_ptr nest(std::exception_ptr cause, E error);
+
+}  // namespace txscope
+
+#include <txscope/core/detail/sql_error_classes.hpp>

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/statement.hpp>
+
+#include <libpq-fe.h>
+
+#include <cstddef>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+/// From libpq's results to our errors.
+namespace txscope::detail {
+
+/// Everything a failed result says. `statement` is the SQL text that was sent.
+[[nodiscard]] inline SqlDiagnostics read_diagnostics(const PGresult* result,
+                                                     std::string statement) {
+    const auto field = [&](int code) {
+        const char* text = PQresultErrorField(result, code);
+        return text == nullptr ? std::string() : std::string(text);
+    };
+    SqlDiagnostics diagnostics;
+    diagnostics.severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
+    diagnostics.sqlstate = field(PG_DIAG_SQLSTATE);
+    diagnostics.message = field(PG_DIAG_MESSAGE_PRIMARY);
+    diagnostics.detail = field(PG_DIAG_MESSAGE_DETAIL);
+    diagnostics.hint = field(PG_DIAG_MESSAGE_HINT);
+    diagnostics.context = field(PG_DIAG_CONTEXT);
+    diagnostics.schema = field(PG_DIAG_SCHEMA_NAME);
+    diagnostics.table = field(PG_DIAG_TABLE_NAME);
+    diagnostics.column = field(PG_DIAG_COLUMN_NAME);
+    diagnostics.datatype = field(PG_DIAG_DATATYPE_NAME);
+    diagnostics.constraint = field(PG_DIAG_CONSTRAINT_NAME);
+    diagnostics.statement = std::move(statement);
+    if (const std::string position = field(PG_DIAG_STATEMENT_POSITION); !position.empty()) {
+        diagnostics.position = SqlValue<int>::from_text(position);
+    }
+    if (diagnostics.message.empty()) {
+        // libpq makes errors of its own, of a lost connection for one, without any field.
+        diagnostics.message = PQresultErrorMessage(result);
+        while (diagnostics.message.ends_with('\n')) diagnostics.message.pop_back();
+    }
+    return diagnostics;
+}
+
+/// The exception for a failed result of `statement`, which had no parameters.
+[[nodiscard]] inline std::exception_ptr make_statement_error(const PGresult* result,
+                                                             const std::string& statement) {
+    return make_sql_error(read_diagnostics(result, statement));
+}
+
+/// The exception for a failed result of `statement`; its parameters are kept out of the text.
+[[nodiscard]] inline std::exception_ptr make_statement_error(const PGresult* result,
+                                                             const Statement& statement) {
+    std::vector<std::string_view> parameters;
+    parameters.reserve(statement.size());
+    statement.for_each_parameter([&](const char* text, std::size_t length) {
+        if (text != nullptr) parameters.emplace_back(text, length);
+    });
+    return make_sql_error(read_diagnostics(result, statement.sql()), parameters);
+}
+
+}  // namespace txscope::detail

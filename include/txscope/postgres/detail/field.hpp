@@ -1,0 +1,132 @@
+#pragma once
+
+#include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/error.hpp>
+#include <txscope/core/value.hpp>
+
+#include <libpq-fe.h>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+/// One field of a libpq result, as a C++ value.
+namespace txscope::detail {
+
+[[nodiscard]] inline std::size_t column_count(const PGresult* result) noexcept {
+    return static_cast<std::size_t>(PQnfields(result));
+}
+
+[[nodiscard]] inline std::size_t row_count(const PGresult* result) noexcept {
+    return static_cast<std::size_t>(PQntuples(result));
+}
+
+/// `column "name" (index 1)`
+[[nodiscard]] inline std::string column_words(const PGresult* result, std::size_t column) {
+    return std::string("column \"") + PQfname(result, static_cast<int>(column)) + "\" (index " +
+           std::to_string(column) + ')';
+}
+
+/// The index of the column of that name, matched exactly: libpq's own `PQfnumber` folds case and
+/// takes the first of several, which of two `id` columns of a join is anybody's guess.
+[[nodiscard]] std::size_t find_column(const PGresult* result, std::string_view name);
+
+/// @throws ColumnError when there is no such column.
+void check_column(const PGresult* result, std::size_t column);
+
+/// @throws ColumnError unless there are exactly that many columns.
+void check_column_count(const PGresult* result, std::size_t wanted);
+
+[[nodiscard]] inline bool is_null(const PGresult* result, std::size_t row,
+                                  std::size_t column) noexcept {
+    return PQgetisnull(result, static_cast<int>(row), static_cast<int>(column)) != 0;
+}
+
+/// The text of a field that is not NULL. It lives as long as the result.
+[[nodiscard]] inline std::string_view field_text(const PGresult* result, std::size_t row,
+                                                 std::size_t column) noexcept {
+    const int r = static_cast<int>(row);
+    const int c = static_cast<int>(column);
+    return {PQgetvalue(result, r, c), static_cast<std::size_t>(PQgetlength(result, r, c))};
+}
+
+[[noreturn]] void throw_unexpected_null(const PGresult* result, std::size_t column,
+                                        const std::string& wanted);
+[[noreturn]] void throw_wrong_type(const PGresult* result, std::size_t column,
+                                   const std::string& why);
+
+/// A field, which exists, as a `T`; NULL as an empty optional.
+/// @throws ColumnError for a NULL that is not wanted or a text that is no `T`.
+template <typename T>
+[[nodiscard]] T read_field(const PGresult* result, std::size_t row, std::size_t column) {
+    static_assert(!std::is_same_v<T, std::string_view> && !std::is_pointer_v<T>,
+                  "the value would point into a result that may be gone: ask for a std::string, or "
+                  "use Row::text() while you hold the row");
+    if constexpr (IsOptional<T>::value) {
+        if (is_null(result, row, column)) return std::nullopt;
+        return read_field<typename T::value_type>(result, row, column);
+    } else {
+        if (is_null(result, row, column)) {
+            throw_unexpected_null(result, column, type_words<T>());
+        }
+        try {
+            return SqlValue<T>::from_text(field_text(result, row, column));
+        } catch (const ValueError& error) {
+            throw_wrong_type(result, column, error.what());
+        }
+    }
+}
+
+inline std::size_t find_column(const PGresult* result, std::string_view name) {
+    std::size_t found = ColumnError::none;
+    std::string all;
+    for (std::size_t i = 0; i < column_count(result); ++i) {
+        if (name != PQfname(result, static_cast<int>(i))) continue;
+        if (found != ColumnError::none) {
+            throw ColumnError(ColumnError::Reason::ambiguous_name, std::string(name), i,
+                              "the column name \"" + std::string(name) +
+                                  "\" is ambiguous: columns " + std::to_string(found) + " and " +
+                                  std::to_string(i) +
+                                  " both have it; give one of them another with AS");
+        }
+        found = i;
+    }
+    if (found != ColumnError::none) return found;
+    for (std::size_t i = 0; i < column_count(result); ++i) {
+        if (i > 0) all += ", ";
+        all += PQfname(result, static_cast<int>(i));
+    }
+    throw ColumnError(ColumnError::Reason::no_such_column, std::string(name), ColumnError::none,
+                      "no column \"" + std::string(name) + "\"; the result has " +
+                          (all.empty() ? std::string("none") : all));
+}
+
+inline void check_column(const PGresult* result, std::size_t column) {
+    if (column < column_count(result)) return;
+    throw ColumnError(ColumnError::Reason::no_such_column, {}, column,
+                      "no column with index " + std::to_string(column) + "; the result has " +
+                          std::to_string(column_count(result)) + " columns");
+}
+
+inline void check_column_count(const PGresult* result, std::size_t wanted) {
+    if (wanted == column_count(result)) return;
+    throw ColumnError(ColumnError::Reason::wrong_count, {}, ColumnError::none,
+                      "the result has " + std::to_string(column_count(result)) + " columns, and " +
+                          std::to_string(wanted) + " were asked for");
+}
+
+inline void throw_unexpected_null(const PGresult* result, std::size_t column,
+                                  const std::string& wanted) {
+    throw ColumnError(ColumnError::Reason::unexpected_null,
+                      PQfname(result, static_cast<int>(column)), column,
+                      column_words(result, column) + " is NULL, and " + wanted +
+                          " was asked for; ask for a std::optional to allow it");
+}
+
+inline void throw_wrong_type(const PGresult* result, std::size_t column, const std::string& why) {
+    throw ColumnError(ColumnError::Reason::wrong_type, PQfname(result, static_cast<int>(column)),
+                      column, column_words(result, column) + ": " + why);
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,239 @@
+#pragma once
+
+#include <txscope/postgres/detail/field.hpp>
+#include <txscope/postgres/detail/result_iterator.hpp>
+#include <txscope/postgres/row_mapping.hpp>
+
+#include <libpq-fe.h>
+#include <pqxx/except>
+
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+class Row;
+template <typename... Ts>
+class TypedRows;
+
+/// What a statement gave back: rows, and what the server says it did.
+///
+/// A handle: copies are cheap and share the rows, which live until the last copy, row or iterator
+/// is gone. So a temporary may be looped over:
+///
+/// ```cpp
+/// for (auto [id, name] : (co_await session.execute("SELECT id, name FROM projects"))
+///                            .rows<std::int64_t, std::string>()) { ... }
+///
+/// std::vector<Project> projects = (co_await session.execute("SELECT * FROM
+/// projects")).as<Project>();
+///
+/// auto count = (co_await session.execute("SELECT count(*) FROM projects")).one().get<int>(0);
+/// ```
+///
+/// **Threads.** Results are never changed, so different copies may be read on different threads.
+class Result {
+public:
+    using Iterator = detail::ResultIterator<Result>;
+
+    /// No rows, no columns.
+    Result() = default;
+
+    /// Takes over a result of libpq, and frees it.
+    explicit Result(PGresult* result) : result_(result, PQclear) {}
+
+    [[nodiscard]] std::size_t size() const noexcept { return detail::row_count(handle()); }
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    [[nodiscard]] std::size_t columns() const noexcept { return detail::column_count(handle()); }
+
+    /// @throws ColumnError when there is no such column.
+    [[nodiscard]] std::string_view column_name(std::size_t index) const;
+
+    /// Rows that were inserted, updated, deleted or selected.
+    [[nodiscard]] std::uint64_t affected_rows() const noexcept;
+
+    /// The server's word for what was done: `INSERT 0 1`, `COMMIT`.
+    [[nodiscard]] std::string_view command_tag() const noexcept;
+
+    [[nodiscard]] Iterator begin() const noexcept;
+    [[nodiscard]] Iterator end() const noexcept;
+
+    /// @throws pqxx::range_error when there is no such row.
+    [[nodiscard]] Row operator[](std::size_t index) const;
+    [[nodiscard]] Row front() const;
+
+    /// The only row.
+    /// @throws pqxx::unexpected_rows when there are none or several.
+    [[nodiscard]] Row one() const;
+
+    /// The only row, if there is one.
+    /// @throws pqxx::unexpected_rows when there are several.
+    [[nodiscard]] std::optional<Row> one_or_none() const;
+
+    /// Every row as a tuple, column by column, for structured bindings.
+    /// @throws ColumnError here when the number of columns differs, and on access to a row one of
+    /// whose values does not fit its type.
+    template <typename... Ts>
+    [[nodiscard]] TypedRows<Ts...> rows() const;
+
+    /// Every row as a described struct; see `RowMapping`.
+    /// @throws ColumnError when a column is missing or a value does not fit its member.
+    template <Described T>
+    [[nodiscard]] std::vector<T> as() const;
+
+    /// libpq's own result, for its functions that only read.
+    [[nodiscard]] const PGresult* handle() const noexcept { return result_.get(); }
+
+private:
+    std::shared_ptr<PGresult> result_;
+};
+
+/// One row of a result, which it keeps alive.
+class Row {
+public:
+    Row(Result result, std::size_t index) noexcept : result_(std::move(result)), index_(index) {}
+
+    /// How many columns there are.
+    [[nodiscard]] std::size_t size() const noexcept { return result_.columns(); }
+
+    /// A column as a `T`, by name or by index from 0.
+    /// @throws ColumnError for a column that does not exist, a NULL that `T` has no place for (ask
+    /// for a `std::optional`), or a value that is no `T`.
+    template <typename T>
+    [[nodiscard]] T get(std::string_view column) const {
+        return detail::read_field<T>(handle(), index_, detail::find_column(handle(), column));
+    }
+    template <typename T>
+    [[nodiscard]] T get(std::size_t column) const {
+        detail::check_column(handle(), column);
+        return detail::read_field<T>(handle(), index_, column);
+    }
+
+    /// The row as a described struct; see `RowMapping`. For many rows, `Result::as` is faster.
+    template <Described T>
+    [[nodiscard]] T as() const {
+        return RowMapping<T>(handle())(index_);
+    }
+
+    [[nodiscard]] bool is_null(std::string_view column) const {
+        return detail::is_null(handle(), index_, detail::find_column(handle(), column));
+    }
+    [[nodiscard]] bool is_null(std::size_t column) const {
+        detail::check_column(handle(), column);
+        return detail::is_null(handle(), index_, column);
+    }
+
+    /// The server's text, uncopied; none for NULL. It lives as long as the result.
+    [[nodiscard]] std::optional<std::string_view> text(std::string_view column) const& {
+        return text(detail::find_column(handle(), column));
+    }
+    [[nodiscard]] std::optional<std::string_view> text(std::size_t column) const& {
+        if (is_null(column)) return std::nullopt;
+        return detail::field_text(handle(), index_, column);
+    }
+    std::optional<std::string_view> text(std::string_view column) const&& = delete;
+    std::optional<std::string_view> text(std::size_t column) const&& = delete;
+
+private:
+    [[nodiscard]] const PGresult* handle() const noexcept { return result_.handle(); }
+
+    Result result_;
+    std::size_t index_;
+};
+
+/// The rows of a result as tuples. Keeps the result alive.
+template <typename... Ts>
+class TypedRows {
+public:
+    using Iterator = detail::ResultIterator<TypedRows>;
+
+    explicit TypedRows(Result result) : result_(std::move(result)) {
+        detail::check_column_count(result_.handle(), sizeof...(Ts));
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return result_.size(); }
+    [[nodiscard]] bool empty() const noexcept { return result_.empty(); }
+    [[nodiscard]] Iterator begin() const noexcept { return {*this, 0}; }
+    [[nodiscard]] Iterator end() const noexcept { return {*this, size()}; }
+
+    /// @throws ColumnError for a value that does not fit its type.
+    [[nodiscard]] std::tuple<Ts...> operator[](std::size_t index) const {
+        return [&]<std::size_t... column>(std::index_sequence<column...>) {
+            return std::tuple<Ts...>{detail::read_field<Ts>(result_.handle(), index, column)...};
+        }
+        (std::index_sequence_for<Ts...>{});
+    }
+
+private:
+    Result result_;
+};
+
+inline std::string_view Result::column_name(std::size_t index) const {
+    detail::check_column(handle(), index);
+    return PQfname(handle(), static_cast<int>(index));
+}
+
+inline std::uint64_t Result::affected_rows() const noexcept {
+    const std::string_view text = PQcmdTuples(result_.get());
+    std::uint64_t rows = 0;
+    std::from_chars(text.data(), text.data() + text.size(), rows);
+    return rows;
+}
+
+inline std::string_view Result::command_tag() const noexcept {
+    const char* tag = PQcmdStatus(result_.get());
+    return tag == nullptr ? std::string_view{} : std::string_view(tag);
+}
+
+inline Result::Iterator Result::begin() const noexcept { return {*this, 0}; }
+inline Result::Iterator Result::end() const noexcept { return {*this, size()}; }
+
+inline Row Result::operator[](std::size_t index) const {
+    if (index >= size()) {
+        throw pqxx::range_error("no row with index " + std::to_string(index) + "; the result has " +
+                                std::to_string(size()) + " rows");
+    }
+    return Row(*this, index);
+}
+
+inline Row Result::front() const { return (*this)[0]; }
+
+inline Row Result::one() const {
+    if (size() != 1) {
+        throw pqxx::unexpected_rows("exactly one row was asked for, and there are " +
+                                    std::to_string(size()));
+    }
+    return Row(*this, 0);
+}
+
+inline std::optional<Row> Result::one_or_none() const {
+    if (size() > 1) {
+        throw pqxx::unexpected_rows("at most one row was asked for, and there are " +
+                                    std::to_string(size()));
+    }
+    return empty() ? std::nullopt : std::optional<Row>(Row(*this, 0));
+}
+
+template <typename... Ts>
+TypedRows<Ts...> Result::rows() const {
+    return TypedRows<Ts...>(*this);
+}
+
+template <Described T>
+std::vector<T> Result::as() const {
+    const RowMapping<T> mapping(handle());
+    std::vector<T> objects;
+    objects.reserve(size());
+    for (std::size_t row = 0; row < size(); ++row) objects.push_back(mapping(row));
+    return objects;
+}
+
+}  // namespace txscope

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <txscope/postgres/detail/field.hpp>
+
+#include <boost/describe/members.hpp>
+#include <boost/describe/modifiers.hpp>
+#include <boost/mp11/algorithm.hpp>
+#include <boost/mp11/list.hpp>
+#include <libpq-fe.h>
+
+#include <array>
+#include <cstddef>
+#include <utility>
+
+namespace txscope {
+
+/// A struct whose members are known through `BOOST_DESCRIBE_STRUCT` or `BOOST_DESCRIBE_CLASS`.
+template <typename T>
+concept Described = boost::describe::has_describe_members<T>::value;
+
+/// Which column of a result fills which member of a described struct: the one of the member's
+/// name, members of bases included. Columns that no member is named after are left aside.
+///
+/// Columns are looked up once for a result, and every row is then read by index:
+///
+/// ```cpp
+/// struct Project { std::int64_t id{}; std::string name; std::optional<std::string> note; };
+/// BOOST_DESCRIBE_STRUCT(Project, (), (id, name, note))
+///
+/// std::vector<Project> projects = result.as<Project>();
+/// ```
+///
+/// NULL fills a member that is a `std::optional`; in any other it is an error.
+template <Described T>
+class RowMapping {
+public:
+    /// @throws ColumnError when a member has no column of its name, or more than one.
+    explicit RowMapping(const PGresult* result) : result_(result) {
+        std::size_t next = 0;
+        boost::mp11::mp_for_each<Members>(
+            [&](auto member) { columns_[next++] = detail::find_column(result, member.name); });
+    }
+
+    /// The row as a struct. The result must still be there.
+    /// @throws ColumnError for a value that does not fit its member.
+    [[nodiscard]] T operator()(std::size_t row) const {
+        T object{};
+        std::size_t next = 0;
+        boost::mp11::mp_for_each<Members>([&](auto member) {
+            auto& field = object.*member.pointer;
+            using Field = std::remove_reference_t<decltype(field)>;
+            field = detail::read_field<Field>(result_, row, columns_[next++]);
+        });
+        return object;
+    }
+
+private:
+    using Members = boost::describe::describe_members<T, boost::describe::mod_any_access |
+                                                             boost::describe::mod_inherited>;
+
+    const PGresult* result_;
+    std::array<std::size_t, boost::mp11::mp_size<Members>::value> columns_{};
+};
+
+}  // namespace txscope

@@ -1,0 +1,149 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/core/value.hpp>
+
+#include <array>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+class ParameterTexts;
+
+/// SQL text and the values of its `$1`, `$2`, … places, ready to be sent.
+///
+/// Values are copied as text when they are given (see `SqlValue`), so nothing they came from needs
+/// to live on. The server infers each place's type from the SQL, as in `PREPARE`.
+///
+/// ```cpp
+/// Statement insert{"INSERT INTO projects (name, status) VALUES ($1, $2) RETURNING id", name,
+/// status};
+///
+/// Statement update{"UPDATE projects SET status = $1 WHERE id = $2"};
+/// update.bind(status).bind(id);
+/// ```
+class Statement {
+public:
+    /// @throws ValueError when the SQL or a value's text holds a NUL character.
+    template <typename... Args>
+    explicit Statement(std::string sql, const Args&... args) : sql_(std::move(sql)) {
+        // libpq takes C strings: it would send what stands before the NUL, silently.
+        if (sql_.find('\0') != std::string::npos) throw ValueError("a NUL character in SQL text");
+        (bind(args), ...);
+    }
+
+    /// Gives the next place its value.
+    /// @throws ValueError when the value's text holds a NUL character, or for a 65536th parameter.
+    template <typename T>
+    Statement& bind(const T& value);
+
+    [[nodiscard]] const std::string& sql() const noexcept { return sql_; }
+
+    /// How many parameters there are.
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /// The text of parameter `index`, counted from 0; null for SQL's NULL. It lives until the
+    /// statement is changed, moved or gone. Linear in `index`: for all of them, `parameters()`.
+    [[nodiscard]] const char* parameter(std::size_t index) const noexcept;
+
+    /// All of them as libpq wants them. Points into the statement, which must stay as it is.
+    [[nodiscard]] ParameterTexts parameters() const;
+
+    /// Calls `visit(const char* text, std::size_t length)` for each parameter in order; `text` is
+    /// null for SQL's NULL, and ends in a NUL that `length` does not count.
+    template <typename Visitor>
+    void for_each_parameter(Visitor&& visit) const;
+
+private:
+    using Length = std::uint32_t;
+    static constexpr Length null = std::numeric_limits<Length>::max();
+    static constexpr std::size_t max_parameters = 65535;  // the protocol counts them in 16 bits
+
+    void close(std::size_t start, bool has_value);
+
+    std::string sql_;
+    std::string values_;  ///< Each parameter: its length or `null`, its bytes, a NUL. One block.
+    std::size_t size_ = 0;
+};
+
+/// A statement's parameters as libpq wants them, an array of C strings (`const char* const*`);
+/// without an allocation for up to 32 of them.
+class ParameterTexts {
+public:
+    explicit ParameterTexts(const Statement& statement) {
+        if (statement.size() > few_.size()) many_.resize(statement.size());
+        const char** next = many_.empty() ? few_.data() : many_.data();
+        statement.for_each_parameter([&](const char* text, std::size_t) { *next++ = text; });
+        size_ = statement.size();
+    }
+    ParameterTexts(const ParameterTexts&) = delete;
+    ParameterTexts& operator=(const ParameterTexts&) = delete;
+
+    [[nodiscard]] const char* const* data() const noexcept {
+        return many_.empty() ? few_.data() : many_.data();
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+private:
+    std::array<const char*, 32> few_;
+    std::vector<const char*> many_;
+    std::size_t size_ = 0;
+};
+
+template <typename T>
+Statement& Statement::bind(const T& value) {
+    if (size_ == max_parameters) {
+        throw ValueError("a statement takes at most 65535 parameters");
+    }
+    const std::size_t start = values_.size();
+    try {
+        values_.append(sizeof(Length), '\0');
+        close(start, detail::append_parameter(values_, value));
+    } catch (...) {
+        values_.resize(start);
+        throw;
+    }
+    return *this;
+}
+
+inline void Statement::close(std::size_t start, bool has_value) {
+    const std::size_t size = values_.size() - start - sizeof(Length);
+    if (size >= null) throw ValueError("a parameter's text is longer than 4 GB");
+    const Length length = has_value ? static_cast<Length>(size) : null;
+    values_ += '\0';
+    std::memcpy(values_.data() + start, &length, sizeof length);
+    ++size_;
+}
+
+template <typename Visitor>
+void Statement::for_each_parameter(Visitor&& visit) const {
+    const char* at = values_.data();
+    for (std::size_t i = 0; i < size_; ++i) {
+        Length length;
+        std::memcpy(&length, at, sizeof length);
+        at += sizeof length;
+        const std::size_t size = length == null ? 0 : length;
+        visit(length == null ? nullptr : at, size);
+        at += size + 1;
+    }
+}
+
+inline ParameterTexts Statement::parameters() const { return ParameterTexts(*this); }
+
+inline const char* Statement::parameter(std::size_t index) const noexcept {
+    assert(index < size_);
+    const char* found = nullptr;
+    for_each_parameter([&, i = std::size_t{0}](const char* text, std::size_t) mutable {
+        if (i++ == index) found = text;
+    });
+    return found;
+}
+
+}  // namespace txscope
