@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs, on Debian and Ubuntu, what building and running the tests and examples takes, where it
+# is missing. The arguments are further packages. On other systems this does nothing; CMake then
+# says what is missing.
+set -euo pipefail
+command -v apt-get > /dev/null || exit 0
+
+# Debian 12 has Boost 1.81 beside an older default; what comes later has a newer default.
+boost_package() {
+    if apt-cache show libboost1.81-dev > /dev/null 2>&1; then echo libboost1.81-dev; else echo libboost-dev; fi
+}
+
+find_missing() {
+    missing=()
+    local package
+    for package in g++ cmake ninja-build "$(boost_package)" libpqxx-dev libpq-dev libfmt-dev \
+        catch2 postgresql "$@"; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null | grep -qx installed ||
+            missing+=("$package")
+    done
+}
+
+as_root() { if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi; }
+
+# Says nothing, unless it fails.
+quietly() {
+    local output
+    output=$("$@" 2>&1) || { printf '%s\n' "$output" >&2; return 1; }
+}
+
+apt_get() { quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qy "$@"; }
+
+find_missing "$@"
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+apt_get update
+find_missing "$@" # once more: which Boost there is, is known only now
+echo "Installing ${missing[*]}"
+apt_get install --no-install-recommends "${missing[@]}"
