@@ -7,7 +7,11 @@ command -v apt-get > /dev/null || exit 0
 
 # Debian 12 has Boost 1.81 beside an older default; what comes later has a newer default.
 boost_package() {
-    if apt-cache show libboost1.81-dev > /dev/null 2>&1; then echo libboost1.81-dev; else echo libboost-dev; fi
+    if apt-cache policy libboost1.81-dev | grep -q 'Candidate: [0-9]'; then
+        echo libboost1.81-dev
+    else
+        echo libboost-dev
+    fi
 }
 
 find_missing() {
