@@ -1,0 +1,198 @@
+#pragma once
+
+#include <txscope/repository/detail/array_literal.hpp>
+#include <txscope/repository/detail/clauses.hpp>
+#include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/operand.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+/// The column of a described member, as a word in conditions, assignments and orderings.
+///
+/// Written as `field<&Model::member>`:
+///
+///     field<&Project::status> == "active" && !field<&Project::name>.like("tmp%")
+///     field<&Project::status> = "archived"
+///
+/// A value is taken by copy and always travels as a parameter, never inside the SQL text. It must
+/// fit the member's type: text for text, an integer for an integer, any number for a floating
+/// point; anything else does not compile. A number out of the column's range is refused by the
+/// server (`pqxx::data_exception`).
+///
+/// **NULL.** A member of type `std::optional` can be compared with `std::nullopt` or an optional:
+/// `==` then means IS NULL where there is no value. All else is as in SQL: a comparison with a
+/// column that is NULL is not true, nor is its negation.
+template <auto Member>
+requires std::is_member_object_pointer_v<decltype(Member)>
+class Field {
+public:
+    /// What `create`, `add` and `update` write into the column.
+    template <detail::AssignableTo<Member> Value>
+    constexpr auto operator=(Value&& value) const {
+        auto kept = detail::keep_operand<Member>(std::forward<Value>(value));
+        return detail::Assignment<Member, decltype(kept)>{std::move(kept)};
+    }
+
+    constexpr auto is_null() const { return detail::NullTest<Member, true>{}; }
+    constexpr auto is_not_null() const { return detail::NullTest<Member, false>{}; }
+
+    /// Matches a pattern in which `%` and `_` are wildcards and `\` takes their meaning away.
+    template <detail::OperandFor<Member> Pattern>
+    requires std::convertible_to<const Pattern&, std::string_view>
+    constexpr auto like(const Pattern& pattern) const { return compare<detail::Like>(pattern); }
+
+    /// Equals one of the values; with an empty range, none does.
+    template <std::ranges::input_range Values>
+    requires detail::OperandFor<std::ranges::range_reference_t<Values>, Member> &&
+        (!detail::OperandFor<Values, Member>)auto in(Values&& values) const {
+        detail::ArrayLiteral array;
+        for (auto&& value : values) array.append(detail::keep_operand<Member>(value));
+        return any_of(std::move(array));
+    }
+
+    /// Equals one of the values: `in("draft", "active")`.
+    template <detail::OperandFor<Member>... Values>
+    requires(sizeof...(Values) > 0) auto in(const Values&... values) const {
+        detail::ArrayLiteral array;
+        (array.append(detail::keep_operand<Member>(values)), ...);
+        return any_of(std::move(array));
+    }
+
+    template <detail::AssignableTo<Member> Value>
+    friend constexpr auto operator==(Field field, const Value& value) {
+        if constexpr (detail::NullFor<Value, Member>)
+            return field.is_null();
+        else
+            return field.compare<detail::Equal>(value);
+    }
+    template <detail::AssignableTo<Member> Value>
+    friend constexpr auto operator!=(Field field, const Value& value) {
+        if constexpr (detail::NullFor<Value, Member>)
+            return field.is_not_null();
+        else
+            return field.compare<detail::NotEqual>(value);
+    }
+    template <detail::OperandFor<Member> Value>
+    friend constexpr auto operator<(Field field, const Value& value) {
+        return field.compare<detail::Less>(value);
+    }
+    template <detail::OperandFor<Member> Value>
+    friend constexpr auto operator<=(Field field, const Value& value) {
+        return field.compare<detail::LessEqual>(value);
+    }
+    template <detail::OperandFor<Member> Value>
+    friend constexpr auto operator>(Field field, const Value& value) {
+        return field.compare<detail::Greater>(value);
+    }
+    template <detail::OperandFor<Member> Value>
+    friend constexpr auto operator>=(Field field, const Value& value) {
+        return field.compare<detail::GreaterEqual>(value);
+    }
+
+private:
+    template <typename Operator, typename Value>
+    static constexpr auto compare(const Value& value) {
+        auto kept = detail::keep_operand<Member>(value);
+        return detail::Comparison<Member, Operator, decltype(kept)>{std::move(kept)};
+    }
+
+    static auto any_of(detail::ArrayLiteral array) {
+        return detail::Comparison<Member, detail::AnyOf, std::string>{std::move(array).text()};
+    }
+};
+
+template <auto Member>
+inline constexpr Field<Member> field{};
+
+/// Sorts by a column, smallest first; NULL last, unless `.nulls_first()` says otherwise.
+template <auto Member>
+constexpr auto ascending(Field<Member>) {
+    return detail::Ordering<Member, false>{};
+}
+
+/// Sorts by a column, largest first; NULL first, unless `.nulls_last()` says otherwise.
+template <auto Member>
+constexpr auto descending(Field<Member>) {
+    return detail::Ordering<Member, true>{};
+}
+
+/// A part of an ordered result: `Page{.limit = 20, .offset = 40}`.
+struct Page {
+    std::optional<std::int64_t> limit{};  ///< At most so many rows; all by default.
+    std::int64_t offset = 0;              ///< So many rows are passed over.
+};
+
+/// A condition that is put together while the program runs; empty, it holds for every row.
+///
+///     txscope::Criteria<Project> criteria;
+///     if (wanted) criteria &= field<&Project::status> == *wanted;
+///     auto found = co_await projects.find_all(criteria);
+///
+/// Any condition on columns of `Model` converts to it, and it stands wherever one does.
+template <typename Model>
+class Criteria : public detail::Condition {
+public:
+    Criteria() = default;
+
+    template <typename C>
+    requires(!std::same_as<C, Criteria>) && detail::ConditionOn<C, Model> Criteria(C condition) {
+        held_.push_back(std::make_shared<const Holding<C>>(std::move(condition)));
+    }
+
+    /// Narrows to the rows for which `condition` holds as well.
+    Criteria& operator&=(const Criteria& condition) {
+        auto more = condition.held_;  // a copy: `criteria &= criteria` is harmless
+        held_.insert(held_.end(), more.begin(), more.end());
+        return *this;
+    }
+
+    static constexpr auto binding = detail::Binding::both;
+    static constexpr bool fixed = false;
+    template <typename M>
+    static constexpr bool applies_to = std::same_as<M, Model>;
+
+    template <typename>
+    static void write(detail::SqlWriter& out, const Criteria* self) {
+        if (self->held_.empty()) out << "TRUE";
+        for (bool first = true; const auto& held : self->held_) {
+            if (!std::exchange(first, false)) out << " AND ";
+            held->write(out);
+        }
+    }
+
+    void bind(Statement& statement) const {
+        for (const auto& held : held_) held->bind(statement);
+    }
+
+private:
+    struct Held {
+        virtual ~Held() = default;
+        virtual void write(detail::SqlWriter& out) const = 0;
+        virtual void bind(Statement& statement) const = 0;
+    };
+
+    template <typename C>
+    struct Holding final : Held {
+        explicit Holding(C held) : condition{std::move(held)} {}
+        void write(detail::SqlWriter& out) const override {
+            detail::write_within<detail::Binding::both, Model>(out, &condition);
+        }
+        void bind(Statement& statement) const override { condition.bind(statement); }
+        C condition;
+    };
+
+    std::vector<std::shared_ptr<const Held>> held_;  // all of them must hold
+};
+
+}  // namespace txscope

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/clauses.hpp>
+#include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/operand.hpp>
+#include <txscope/repository/detail/sentences.hpp>
+#include <txscope/repository/detail/sql_writer.hpp>
+#include <txscope/repository/entity.hpp>
+
+#include <pqxx/except>
+
+#include <concepts>
+#include <cstddef>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace txscope::detail {
+
+template <typename Part>
+inline constexpr bool is_fixed = true;
+template <AnyCondition Part>
+inline constexpr bool is_fixed<Part> = Part::fixed;
+
+/// A sentence's text: fixed at compile time, unless a part's shape depends on its value.
+template <typename E, typename Sentence, typename... Parts>
+std::string sentence_text(const Parts&... parts) {
+    if constexpr ((is_fixed<Parts> && ...))
+        return std::string{fixed_sql<E, Sentence, Parts...>};
+    else
+        return composed_sql<E, Sentence>(parts...);
+}
+
+template <typename E>
+std::string table_text() {
+    return sentence_text<E, TableOnly<E>>();
+}
+
+inline void bind_page(Statement& statement, const Page& page) {
+    if (page.limit.value_or(0) < 0 || page.offset < 0)
+        throw pqxx::argument_error{"a page has neither a negative limit nor a negative offset"};
+    statement.bind(page.limit).bind(page.offset);
+}
+
+/// Binds the parts' values in the order in which every sentence writes them: assignments,
+/// conditions, page.
+template <typename... Parts>
+void bind_parts(Statement& statement, const Parts&... parts) {
+    [[maybe_unused]] const auto bind_if = [&]<bool wanted, typename Part>(
+                                              std::bool_constant<wanted>, const Part& part) {
+        if constexpr (wanted && std::same_as<Part, Page>)
+            bind_page(statement, part);
+        else if constexpr (wanted)
+            part.bind(statement);
+    };
+    (bind_if(std::bool_constant<is_assignment<Parts>>{}, parts), ...);
+    (bind_if(std::bool_constant<AnyCondition<Parts>>{}, parts), ...);
+    (bind_if(std::bool_constant<std::same_as<Parts, Page>>{}, parts), ...);
+}
+
+/// A sentence with its values.
+template <typename E, typename Sentence, typename... Parts>
+Statement compose(const Parts&... parts) {
+    Statement statement{sentence_text<E, Sentence>(parts...)};
+    bind_parts(statement, parts...);
+    return statement;
+}
+
+/// INSERT of a whole model.
+template <typename E, bool Returning>
+Statement compose_insert(const typename E::Model& model) {
+    Statement statement{sentence_text<E, Insert<E, Returning>>()};
+    for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
+    return statement;
+}
+
+template <typename Columns, typename... Parts>
+inline constexpr bool is_key_of = false;
+template <auto... Members, typename... Parts>
+requires(sizeof...(Members) ==
+         sizeof...(Parts)) inline constexpr bool is_key_of<Columns<Members...>, Parts...> =
+    (OperandFor<Parts, Members> && ...);
+
+/// Calls `use(conditions...)` with one `column = part` for each part of a primary key.
+template <auto... Members, typename Use, typename... Parts>
+auto with_key(Columns<Members...> key, Use&& use, const Parts&... parts) {
+    constexpr bool fits = is_key_of<decltype(key), Parts...>;
+    static_assert(fits, "one value for each column of the key, in its order and of its type");
+    if constexpr (fits) return use((field<Members> == parts)...);
+}
+
+/// The same with the key of a model.
+template <auto... Members, typename Model, typename Use>
+auto with_key_of(Columns<Members...> key, const Model& model, Use&& use) {
+    return with_key(key, use, model.*Members...);
+}
+
+/// UPDATE by a whole model of the row with its key.
+template <typename E>
+Statement compose_update(const typename E::Model& model) {
+    return with_key_of(E::key(), model, [&](const auto&... equal) {
+        Statement statement{sentence_text<E, Update<E, true>>(equal...)};
+        for_each_updated<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
+        bind_parts(statement, equal...);
+        return statement;
+    });
+}
+
+/// A sentence about the rows that a selector means: the values of a key, or conditions.
+template <typename E, typename Sentence, typename... Selector>
+Statement compose_about(const Selector&... selector) {
+    if constexpr ((AnyCondition<Selector> && ...))
+        return compose<E, Sentence>(selector...);
+    else
+        return with_key(
+            E::key(), [](const auto&... equal) { return compose<E, Sentence>(equal...); },
+            selector...);
+}
+
+/// SELECT of one row. Of the rows that conditions mean, two are enough to know that it is not one.
+template <typename E, typename... Selector>
+Statement compose_select_one(const Selector&... selector) {
+    if constexpr ((AnyCondition<Selector> && ...))
+        return compose<E, Select<E>>(selector..., Page{.limit = 2});
+    else
+        return compose_about<E, Select<E>>(selector...);
+}
+
+/// UPDATE by assignments of the row whose key comes first among the arguments.
+template <typename E, typename... Arguments>
+Statement compose_keyed_update(const Arguments&... arguments) {
+    constexpr std::size_t key_size = decltype(E::key())::size;
+    const auto all = std::tie(arguments...);
+    return [&]<std::size_t... k, std::size_t... a>(std::index_sequence<k...>,
+                                                   std::index_sequence<a...>) {
+        return with_key(
+            E::key(),
+            [&](const auto&... equal) {
+                return compose<E, Update<E, true>>(std::get<key_size + a>(all)..., equal...);
+            },
+            std::get<k>(all)...);
+    }
+    (std::make_index_sequence<key_size>{},
+     std::make_index_sequence<sizeof...(Arguments) - key_size>{});
+}
+
+}  // namespace txscope::detail

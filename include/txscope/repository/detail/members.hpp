@@ -1,0 +1,74 @@
+#pragma once
+
+#include <boost/describe/members.hpp>
+#include <boost/describe/modifiers.hpp>
+#include <boost/mp11/algorithm.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+
+namespace txscope::detail {
+
+/// The members of a model that are columns.
+template <typename Model>
+using ColumnMembers = boost::describe::describe_members<Model, boost::describe::mod_any_access |
+                                                                   boost::describe::mod_inherited>;
+
+template <typename Model>
+inline constexpr bool is_described = boost::describe::has_describe_members<Model>::value;
+
+/// Calls `visit(descriptor)` for each column of a model, in the order it was described.
+template <typename Model, typename Visit>
+constexpr void for_each_column(Visit&& visit) {
+    static_assert(is_described<Model>, "a model is a struct described with BOOST_DESCRIBE_STRUCT");
+    boost::mp11::mp_for_each<ColumnMembers<Model>>(visit);
+}
+
+template <auto Left, auto Right>
+inline constexpr bool same_member = false;
+template <auto Member>
+inline constexpr bool same_member<Member, Member> = true;
+
+template <typename Columns, auto Member>
+inline constexpr bool contains = false;
+template <template <auto...> typename Columns, auto... Members, auto Member>
+inline constexpr bool contains<Columns<Members...>, Member> = (same_member<Members, Member> || ...);
+
+/// The name under which `Model` describes a member; empty when it does not.
+template <typename Model, auto Member>
+inline constexpr std::string_view member_name = [] {
+    std::string_view name;
+    if constexpr (is_described<Model>)
+        for_each_column<Model>([&name](auto column) {
+            if constexpr (same_member<decltype(column)::pointer, Member>)
+                name = decltype(column)::name;
+        });
+    return name;
+}();
+
+template <typename Model, auto Member>
+concept ColumnOf = !member_name<Model, Member>.empty();
+
+template <typename T>
+struct WithoutOptional {
+    using type = T;
+};
+template <typename T>
+struct WithoutOptional<std::optional<T>> {
+    using type = T;
+};
+template <typename T>
+using without_optional = typename WithoutOptional<T>::type;
+
+template <typename Pointer>
+struct MemberType;
+template <typename Class, typename T>
+struct MemberType<T Class::*> {
+    using type = std::remove_cv_t<T>;
+};
+template <auto Member>
+using member_type = typename MemberType<std::remove_const_t<decltype(Member)>>::type;
+
+}  // namespace txscope::detail

@@ -1,0 +1,207 @@
+#pragma once
+
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/clauses.hpp>
+#include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/members.hpp>
+#include <txscope/repository/detail/sql_writer.hpp>
+
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+/// The statements a repository speaks. Each has `write(out, parts...)`, where the parts are the
+/// assignments, conditions, orderings and the page it was given, in any order; `E` is an `Entity`.
+namespace txscope::detail {
+
+/// Writes a text before every item but the first.
+class Separator {
+public:
+    constexpr Separator(SqlWriter& out, std::string_view text) : out_{out}, text_{text} {}
+    constexpr SqlWriter& next() {
+        if (!std::exchange(first_, false)) out_ << text_;
+        return out_;
+    }
+
+private:
+    SqlWriter& out_;
+    std::string_view text_;
+    bool first_ = true;
+};
+
+/// Calls `visit` for each column that an INSERT of a whole model gives a value.
+template <typename E, typename Visit>
+constexpr void for_each_inserted(Visit&& visit) {
+    for_each_column<typename E::Model>([&](auto column) {
+        if constexpr (!contains<decltype(E::generated()), decltype(column)::pointer>) visit(column);
+    });
+}
+
+/// Calls `visit` for each column that an UPDATE by a whole model sets.
+template <typename E, typename Visit>
+constexpr void for_each_updated(Visit&& visit) {
+    for_each_inserted<E>([&](auto column) {
+        if constexpr (!contains<decltype(E::key()), decltype(column)::pointer>) visit(column);
+    });
+}
+
+/// All columns of the entity. One that is called otherwise than its member is given the member's
+/// name, by which rows are read.
+template <typename E>
+constexpr void write_columns(SqlWriter& out) {
+    Separator comma{out, ", "};
+    for_each_column<typename E::Model>([&](auto column) {
+        constexpr std::string_view member = decltype(column)::name;
+        comma.next().column(member);
+        if (E::column_name(member) != member) (out << " AS ").identifier(member);
+    });
+}
+
+template <typename E>
+constexpr void write_returning(SqlWriter& out) {
+    out << " RETURNING ";
+    write_columns<E>(out);
+}
+
+template <typename E, typename... Parts>
+constexpr void write_where(SqlWriter& out, const Parts*... parts) {
+    constexpr auto conditions = (0 + ... + int{AnyCondition<Parts>});
+    constexpr Binding outer = conditions > 1 ? Binding::both : Binding::either;
+    if constexpr (conditions > 0) out << " WHERE ";
+    Separator conjunction{out, " AND "};
+    [[maybe_unused]] const auto write = [&]<typename Part>(const Part* part) {
+        if constexpr (AnyCondition<Part>)
+            write_within<outer, typename E::Model>(conjunction.next(), part);
+    };
+    (write(parts), ...);
+}
+
+/// `("a", "b") VALUES ($1, $2)` for the members whose names `visit_names` passes to its argument.
+template <typename VisitNames>
+constexpr void write_values(SqlWriter& out, VisitNames visit_names) {
+    Separator column_comma{out << " (", ", "};
+    visit_names([&](std::string_view member) { column_comma.next().column(member); });
+    Separator value_comma{out << ") VALUES (", ", "};
+    visit_names([&](std::string_view) { value_comma.next().placeholder(); });
+    out << ")";
+}
+
+/// `"a" = $1, "b" = $2`, likewise.
+template <typename VisitNames>
+constexpr void write_assignments(SqlWriter& out, VisitNames visit_names) {
+    Separator comma{out, ", "};
+    visit_names(
+        [&](std::string_view member) { (comma.next().column(member) << " = ").placeholder(); });
+}
+
+/// The names of the members that the assignments among `Parts` set.
+template <typename E, typename... Parts>
+constexpr auto assigned_names() {
+    return [](auto visit) {
+        const auto visit_part = [&]<typename Part>(std::type_identity<Part>) {
+            if constexpr (is_assignment<Part>) visit(Part::template name<typename E::Model>());
+        };
+        (visit_part(std::type_identity<Parts>{}), ...);
+    };
+}
+
+/// INSERT of the assignments that are its parts; without any, of a whole model.
+template <typename E, bool Returning>
+struct Insert {
+    template <typename... Assignments>
+    static constexpr void write(SqlWriter& out, const Assignments*...) {
+        E::write_table(out << "INSERT INTO ");
+        if constexpr (sizeof...(Assignments) > 0)
+            write_values(out, assigned_names<E, Assignments...>());
+        else
+            write_model(out);
+        if constexpr (Returning) write_returning<E>(out);
+    }
+
+private:
+    static constexpr void write_model(SqlWriter& out) {
+        bool nothing = true;
+        for_each_inserted<E>([&](auto) { nothing = false; });
+        if (nothing)
+            out << " DEFAULT VALUES";
+        else
+            write_values(out, [](auto visit) {
+                for_each_inserted<E>([&](auto column) { visit(decltype(column)::name); });
+            });
+    }
+};
+
+/// UPDATE by the assignments among its parts; without any, by a whole model.
+template <typename E, bool Returning>
+struct Update {
+    template <typename... Parts>
+    static constexpr void write(SqlWriter& out, const Parts*... parts) {
+        E::write_table(out << "UPDATE ");
+        out << " SET ";
+        if constexpr ((is_assignment<Parts> || ...))
+            write_assignments(out, assigned_names<E, Parts...>());
+        else
+            write_assignments(out, [](auto visit) {
+                for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });
+            });
+        write_where<E>(out, parts...);
+        if constexpr (Returning) write_returning<E>(out);
+    }
+};
+
+template <typename E>
+struct Select {
+    template <typename... Parts>
+    static constexpr void write(SqlWriter& out, const Parts*... parts) {
+        write_columns<E>(out << "SELECT ");
+        E::write_table(out << " FROM ");
+        write_where<E>(out, parts...);
+        if constexpr ((is_ordering<Parts> || ...)) out << " ORDER BY ";
+        Separator comma{out, ", "};
+        (write_ordering<Parts>(comma), ...);
+        if constexpr ((std::same_as<Parts, Page> || ...))
+            ((out << " LIMIT ").placeholder() << " OFFSET ").placeholder();
+    }
+
+private:
+    template <typename Part>
+    static constexpr void write_ordering(Separator& comma) {
+        if constexpr (is_ordering<Part>) Part::template write<typename E::Model>(comma.next());
+    }
+};
+
+template <typename E>
+struct Count {
+    template <typename... Conditions>
+    static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
+        E::write_table(out << "SELECT count(*) FROM ");
+        write_where<E>(out, conditions...);
+    }
+};
+
+template <typename E>
+struct Exists {
+    template <typename... Conditions>
+    static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
+        E::write_table(out << "SELECT EXISTS (SELECT FROM ");
+        write_where<E>(out, conditions...);
+        out << ")";
+    }
+};
+
+template <typename E>
+struct Delete {
+    template <typename... Conditions>
+    static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
+        E::write_table(out << "DELETE FROM ");
+        write_where<E>(out, conditions...);
+    }
+};
+
+/// The name of the table alone, for messages.
+template <typename E>
+struct TableOnly {
+    static constexpr void write(SqlWriter& out) { E::write_table(out); }
+};
+
+}  // namespace txscope::detail

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <txscope/repository/detail/members.hpp>
+#include <txscope/repository/detail/sql_writer.hpp>
+
+#include <boost/describe/members.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <string_view>
+#include <type_traits>
+
+namespace txscope {
+
+/// A set of columns, named by the members that hold them: `columns<&Project::id, &Project::name>`.
+template <auto... Members>
+requires(std::is_member_object_pointer_v<decltype(Members)>&&...) struct Columns {
+    static constexpr std::size_t size = sizeof...(Members);
+};
+
+template <auto... Members>
+inline constexpr Columns<Members...> columns{};
+
+/// A table's name, part by part, where a dot belongs to the name itself.
+///
+/// A plain `std::string_view` is enough nearly always: it is split at its dot, so
+/// `"app.projects"` is the table `projects` of the schema `app`.
+struct TableName {
+    std::string_view schema{};  ///< Empty: found through the connection's `search_path`.
+    std::string_view name{};
+};
+
+/// How a described struct maps to a table: what a repository class says about itself, with
+/// defaults.
+///
+/// | member of the repository class | meaning | without it |
+/// |---|---|---|
+/// | `table` | the table: `"projects"`, `"app.projects"` or a `TableName` | a compile error |
+/// | `generated` | `columns<…>` that the database fills in; never inserted from a model | none |
+/// | `key` | `columns<…>` of the primary key, in the order `get` and `find` take its parts | the
+/// member `id` | | `column(member)` | the column's name for a member's name | the member's name |
+///
+/// All are `static constexpr` and public:
+///
+///     static constexpr std::string_view table = "app.projects";
+///     static constexpr auto generated = txscope::columns<&Project::id, &Project::created_at>;
+///     static constexpr auto key = txscope::columns<&Project::tenant, &Project::number>;
+///     static constexpr std::string_view column(std::string_view member) {
+///         return member == "kind" ? "class" : member;
+///     }
+///
+/// Columns are the public members that Boost.Describe knows, inherited ones included. Every name
+/// is sent quoted, so it is case sensitive and may be any text.
+template <typename Repository, typename ModelType>
+struct Entity {
+    using Model = ModelType;
+
+    /// The column that holds `member`.
+    static constexpr std::string_view column_name(std::string_view member) {
+        if constexpr (requires { Repository::column(member); })
+            return Repository::column(member);
+        else
+            return member;
+    }
+
+    static constexpr auto key() {
+        if constexpr (requires { Repository::key; })
+            return Repository::key;
+        else
+            return default_key();
+    }
+
+    static constexpr auto generated() {
+        if constexpr (requires { Repository::generated; })
+            return Repository::generated;
+        else
+            return columns<>;
+    }
+
+    static constexpr TableName table() {
+        static_assert(
+            requires { Repository::table; },
+            "a repository needs `static constexpr std::string_view table`");
+        constexpr TableName name = parse(Repository::table);
+        static_assert(!name.name.empty() && name.name.find('\0') == std::string_view::npos &&
+                          name.schema.find('\0') == std::string_view::npos,
+                      "table is \"name\" or \"schema.name\"; use TableName for a name with dots");
+        return name;
+    }
+
+    /// The quoted name of the table.
+    static constexpr void write_table(detail::SqlWriter& out) {
+        constexpr TableName name = table();
+        if (!name.schema.empty()) out.identifier(name.schema) << ".";
+        out.identifier(name.name);
+    }
+
+private:
+    static constexpr auto default_key() {
+        static_assert(
+            requires { &Model::id; },
+            "a model without a member `id` needs `static constexpr auto key = columns<…>`");
+        return columns<&Model::id>;
+    }
+
+    static constexpr TableName parse(TableName name) { return name; }
+    static constexpr TableName parse(std::string_view name) {
+        const std::size_t dot = name.find('.');
+        if (dot == std::string_view::npos) return {.schema = {}, .name = name};
+        const TableName parts{.schema = name.substr(0, dot), .name = name.substr(dot + 1)};
+        const bool refused = parts.schema.empty() || parts.name.find('.') != std::string_view::npos;
+        return refused ? TableName{} : parts;
+    }
+};
+
+}  // namespace txscope

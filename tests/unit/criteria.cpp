@@ -1,0 +1,354 @@
+#include "support/catch.hpp"
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/arguments.hpp>
+#include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/entity.hpp>
+
+#include <boost/describe/class.hpp>
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <ranges>
+#include <set>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+using txscope::ascending;
+using txscope::Criteria;
+using txscope::descending;
+using txscope::field;
+using txscope::Page;
+using txscope::Statement;
+
+struct Ticket {
+    std::int64_t id{};
+    std::string title{};
+    std::optional<std::string> note{};
+    std::int16_t priority{};
+    double cost{};
+    bool open{};
+    std::optional<std::int32_t> parent{};
+    int undescribed{};
+};
+BOOST_DESCRIBE_STRUCT(Ticket, (), (id, title, note, priority, cost, open, parent))
+
+struct Person {
+    std::int64_t id{};
+    std::string title{};
+};
+BOOST_DESCRIBE_STRUCT(Person, (), (id, title))
+
+struct Tickets {
+    static constexpr std::string_view table = "tickets";
+};
+using TicketEntity = txscope::Entity<Tickets, Ticket>;
+
+using Parameters = std::vector<std::optional<std::string>>;
+
+Parameters parameters_of(const Statement& statement) {
+    Parameters parameters;
+    for (std::size_t i = 0; i < statement.size(); ++i) {
+        const char* text = statement.parameter(i);
+        parameters.push_back(text == nullptr ? std::nullopt : std::optional<std::string>{text});
+    }
+    return parameters;
+}
+
+/// A statement's text and parameters, from WHERE on, as one comparable value.
+struct Asked {
+    std::string sql;
+    Parameters parameters;
+    bool operator==(const Asked&) const = default;
+    friend std::ostream& operator<<(std::ostream& out, const Asked& asked) {
+        out << asked.sql;
+        for (const auto& parameter : asked.parameters)
+            out << " [" << parameter.value_or("NULL") << ']';
+        return out;
+    }
+};
+
+template <typename... Parts>
+Asked asked(const Parts&... parts) {
+    static_assert(txscope::detail::ClausesOf<Ticket, Parts...>);
+    const Statement statement =
+        txscope::detail::compose<TicketEntity, txscope::detail::Select<TicketEntity>>(parts...);
+    constexpr std::string_view from = " FROM \"tickets\"";
+    const std::string& sql = statement.sql();
+    return {sql.substr(sql.find(from) + from.size()), parameters_of(statement)};
+}
+
+TEST_CASE("a comparison is a quoted column and a placeholder, and its value a parameter") {
+    CHECK(asked(field<&Ticket::id> == 7) == Asked{R"( WHERE "id" = $1)", {"7"}});
+    CHECK(asked(field<&Ticket::id> != 7) == Asked{R"( WHERE "id" <> $1)", {"7"}});
+    CHECK(asked(field<&Ticket::priority> < 3) == Asked{R"( WHERE "priority" < $1)", {"3"}});
+    CHECK(asked(field<&Ticket::priority> <= 3) == Asked{R"( WHERE "priority" <= $1)", {"3"}});
+    CHECK(asked(field<&Ticket::cost> > 2.5) == Asked{R"( WHERE "cost" > $1)", {"2.5"}});
+    CHECK(asked(field<&Ticket::cost> >= 2) == Asked{R"( WHERE "cost" >= $1)", {"2"}});
+    CHECK(asked(field<&Ticket::open> == true) == Asked{R"( WHERE "open" = $1)", {"true"}});
+    CHECK(asked(field<&Ticket::title>.like("a%")) == Asked{R"( WHERE "title" LIKE $1)", {"a%"}});
+}
+
+TEST_CASE("text is given as any string type, and copied") {
+    const Asked expected{R"( WHERE "title" = $1)", {"deploy"}};
+    CHECK(asked(field<&Ticket::title> == "deploy") == expected);
+    CHECK(asked(field<&Ticket::title> == "deploy"s) == expected);
+    const auto condition = [] {
+        std::string gone = "deploy";
+        const std::string_view view = gone;
+        auto kept = field<&Ticket::title> == view;
+        gone = "******";
+        return kept;
+    }();
+    CHECK(asked(condition) == expected);
+}
+
+TEST_CASE("a null pointer is refused as a text") {
+    const char* const nothing = nullptr;
+    CHECK_THROWS_AS(field<&Ticket::title> == nothing, txscope::ValueError);
+    CHECK_THROWS_AS((field<& Ticket::note> = nothing), txscope::ValueError);
+}
+
+TEST_CASE("a text with a NUL character is refused, not cut short") {
+    const std::string text = "dep\0loy"s;
+    CHECK_THROWS_AS(asked(field<&Ticket::title> == text), txscope::ValueError);
+    CHECK_THROWS_AS(asked(field<&Ticket::title>.in(text, "x")), txscope::ValueError);
+}
+
+TEST_CASE("numbers travel as they are, whatever the width of the column") {
+    CHECK(asked(field<&Ticket::priority> == std::numeric_limits<std::uint64_t>::max()).parameters ==
+          Parameters{"18446744073709551615"});
+    CHECK(asked(field<&Ticket::priority> == -1L).parameters == Parameters{"-1"});
+    CHECK(asked(field<&Ticket::cost> == 0.1f).parameters == Parameters{"0.1"});
+}
+
+TEST_CASE("equality with nothing asks for NULL") {
+    CHECK(asked(field<&Ticket::note> == std::nullopt) == Asked{R"( WHERE "note" IS NULL)", {}});
+    CHECK(asked(field<&Ticket::note> != std::nullopt) == Asked{R"( WHERE "note" IS NOT NULL)", {}});
+    CHECK(asked(field<&Ticket::note>.is_null()) == Asked{R"( WHERE "note" IS NULL)", {}});
+    CHECK(asked(field<&Ticket::title>.is_not_null()) == Asked{R"( WHERE "title" IS NOT NULL)", {}});
+}
+
+TEST_CASE("equality with an optional asks for its value, or for NULL when it has none") {
+    std::optional<std::string> note = "late";
+    CHECK(asked(field<&Ticket::note> == note) == Asked{R"( WHERE "note" = $1)", {"late"}});
+    CHECK(asked(field<&Ticket::note> != note) == Asked{R"( WHERE "note" <> $1)", {"late"}});
+    note.reset();
+    CHECK(asked(field<&Ticket::note> == note) == Asked{R"( WHERE "note" IS NULL)", {}});
+    CHECK(asked(field<&Ticket::note> != note) == Asked{R"( WHERE "note" IS NOT NULL)", {}});
+    CHECK(asked(field<&Ticket::note> == note, field<&Ticket::id> == 1) ==
+          Asked{R"( WHERE "note" IS NULL AND "id" = $1)", {"1"}});
+    const std::optional<std::string_view> view = "late"sv;
+    CHECK(asked(field<&Ticket::note> == view) == Asked{R"( WHERE "note" = $1)", {"late"}});
+}
+
+TEST_CASE("one of many values is one array parameter, whatever their number") {
+    const std::string sql = R"( WHERE "id" = ANY($1))";
+    CHECK(asked(field<&Ticket::id>.in(std::vector{1, 2, 3})) == Asked{sql, {R"({"1","2","3"})"}});
+    CHECK(asked(field<&Ticket::id>.in(std::vector<int>{})) == Asked{sql, {"{}"}});
+    CHECK(asked(field<&Ticket::id>.in(4, 5L)) == Asked{sql, {R"({"4","5"})"}});
+    CHECK(asked(field<&Ticket::id>.in(std::views::iota(1, 4) | std::views::reverse)) ==
+          Asked{sql, {R"({"3","2","1"})"}});
+    CHECK(asked(field<&Ticket::title>.in(std::set<std::string>{"b", "a"})).parameters ==
+          Parameters{R"({"a","b"})"});
+    CHECK(asked(field<&Ticket::title>.in("draft"s)).parameters == Parameters{R"({"draft"})"});
+    CHECK(asked(field<&Ticket::note>.in("a", "b"sv)).parameters == Parameters{R"({"a","b"})"});
+}
+
+TEST_CASE("whatever is in an array's elements, they stay elements") {
+    CHECK(asked(field<&Ticket::title>.in(R"(","})", R"(\)", "NULL", "", "a\nb")).parameters ==
+          Parameters{"{\"\\\",\\\"}\",\"\\\\\",\"NULL\",\"\",\"a\nb\"}"});
+}
+
+TEST_CASE("conditions combine with the parentheses that C++'s precedence means") {
+    const auto a = field<&Ticket::id> == 1;
+    const auto b = field<&Ticket::open> == true;
+    const auto c = field<&Ticket::title> == "x";
+    CHECK(asked(a && b && c).sql == R"( WHERE "id" = $1 AND "open" = $2 AND "title" = $3)");
+    CHECK(asked(a || b && c).sql == R"( WHERE "id" = $1 OR "open" = $2 AND "title" = $3)");
+    CHECK(asked((a || b) && c).sql == R"( WHERE ("id" = $1 OR "open" = $2) AND "title" = $3)");
+    CHECK(asked(a && (b || c)).sql == R"( WHERE "id" = $1 AND ("open" = $2 OR "title" = $3))");
+    CHECK(asked(!a && b).sql == R"( WHERE NOT ("id" = $1) AND "open" = $2)");
+    CHECK(asked(!(a && b) || c).sql == R"( WHERE NOT ("id" = $1 AND "open" = $2) OR "title" = $3)");
+    CHECK(asked(!!a).sql == R"( WHERE NOT (NOT ("id" = $1)))");
+    CHECK(asked((a || b) && c).parameters == Parameters{"1", "true", "x"});
+}
+
+TEST_CASE("several conditions all have to hold") {
+    const auto a = field<&Ticket::id> == 1;
+    const auto b = field<&Ticket::open> == true;
+    CHECK(asked(a, b) == asked(a && b));
+    CHECK(asked(a || b).sql == R"( WHERE "id" = $1 OR "open" = $2)");
+    CHECK(asked(a || b, a).sql == R"( WHERE ("id" = $1 OR "open" = $2) AND "id" = $3)");
+}
+
+TEST_CASE("placeholders are numbered on through ten and more") {
+    const auto a = field<&Ticket::id> == 1;
+    CHECK(asked(a, a, a, a, a, a, a, a, a, a, a)
+              .sql.ends_with(R"("id" = $9 AND "id" = $10 AND "id" = $11)"));
+}
+
+TEST_CASE("orderings and a page follow the conditions, wherever they are given") {
+    const auto open = field<&Ticket::open> == true;
+    const Asked expected{
+        R"( WHERE "open" = $1 ORDER BY "priority" DESC, "title" LIMIT $2 OFFSET $3)",
+        {"true", "20", "40"}};
+    const Page page{.limit = 20, .offset = 40};
+    const auto by_priority = descending(field<&Ticket::priority>);
+    const auto by_title = ascending(field<&Ticket::title>);
+    CHECK(asked(open, by_priority, by_title, page) == expected);
+    CHECK(asked(page, by_priority, open, by_title) == expected);
+    CHECK(asked() == Asked{"", {}});
+    CHECK(asked(Page{.offset = 5}) == Asked{" LIMIT $1 OFFSET $2", {std::nullopt, "5"}});
+}
+
+TEST_CASE("an ordering says where NULL stands") {
+    CHECK(asked(ascending(field<&Ticket::note>).nulls_first()).sql ==
+          R"( ORDER BY "note" NULLS FIRST)");
+    CHECK(asked(descending(field<&Ticket::note>).nulls_last()).sql ==
+          R"( ORDER BY "note" DESC NULLS LAST)");
+}
+
+TEST_CASE("a page out of range is refused before anything is sent") {
+    CHECK_THROWS_AS(asked(Page{.limit = -1}), pqxx::argument_error);
+    CHECK_THROWS_AS(asked(Page{.limit = 1, .offset = -1}), pqxx::argument_error);
+    CHECK_NOTHROW(asked(Page{.limit = 0}));
+    CHECK_NOTHROW(asked(Page{.limit = std::numeric_limits<std::int64_t>::max()}));
+}
+
+TEST_CASE("criteria grow while the program runs") {
+    Criteria<Ticket> criteria;
+    CHECK(asked(criteria) == Asked{" WHERE TRUE", {}});
+    criteria &= field<&Ticket::open> == true;
+    CHECK(asked(criteria) == Asked{R"( WHERE "open" = $1)", {"true"}});
+    criteria &= field<&Ticket::id> == 1 || field<&Ticket::id> == 2;
+    CHECK(asked(criteria) ==
+          Asked{R"( WHERE "open" = $1 AND ("id" = $2 OR "id" = $3))", {"true", "1", "2"}});
+}
+
+TEST_CASE("criteria combine like the conditions they hold") {
+    const Criteria<Ticket> one = field<&Ticket::id> == 1;
+    const Criteria<Ticket> two = field<&Ticket::id> == 2 || field<&Ticket::open> == true;
+    CHECK(asked(one || two).sql == R"( WHERE "id" = $1 OR ("id" = $2 OR "open" = $3))");
+    CHECK(asked(!two && one).sql == R"( WHERE NOT (("id" = $1 OR "open" = $2)) AND "id" = $3)");
+    CHECK(asked(one, field<&Ticket::title> == "x").sql == R"( WHERE "id" = $1 AND "title" = $2)");
+    CHECK(asked(one && !Criteria<Ticket>{}).sql == R"( WHERE "id" = $1 AND NOT (TRUE))");
+}
+
+TEST_CASE("criteria are values: a copy goes its own way") {
+    Criteria<Ticket> criteria = field<&Ticket::id> == 1;
+    const Criteria<Ticket> before = criteria;
+    criteria &= criteria;
+    CHECK(asked(before).sql == R"( WHERE "id" = $1)");
+    CHECK(asked(criteria).sql == R"( WHERE "id" = $1 AND "id" = $2)");
+}
+
+TEST_CASE("an assignment keeps its value, NULL where it has none") {
+    const auto value_of = [](const auto& assignment) {
+        Statement statement{""};
+        assignment.bind(statement);
+        return parameters_of(statement).at(0);
+    };
+    CHECK(value_of(field<& Ticket::title> = "x"sv) == "x");
+    CHECK(value_of(field<& Ticket::note> = "x") == "x");
+    CHECK(value_of(field<& Ticket::note> = std::nullopt) == std::nullopt);
+    CHECK(value_of(field<& Ticket::parent> = std::optional<int>{}) == std::nullopt);
+    CHECK(value_of(field<& Ticket::parent> = std::optional<int>{3}) == "3");
+    CHECK(value_of(field<& Ticket::cost> = 2) == "2");
+}
+
+// What must not compile, asked through the same concepts that the calls are constrained by.
+
+template <auto Member, typename Value>
+concept Assignable = requires(Value value) {
+    field<Member> = value;
+};
+template <auto Member, typename Value>
+concept EqualityComparable = requires(Value value) {
+    field<Member> == value;
+    field<Member> != value;
+};
+template <auto Member, typename Value>
+concept OrderComparable = requires(Value value) {
+    field<Member> < value;
+};
+template <auto Member, typename Pattern>
+concept Likeable = requires(Pattern pattern) {
+    field<Member>.like(pattern);
+};
+template <auto Member, typename... Values>
+concept Listable = requires(Values... values) {
+    field<Member>.in(values...);
+};
+
+static_assert(Assignable<&Ticket::title, std::string_view>);
+static_assert(!Assignable<&Ticket::title, int>, "a number is no text");
+static_assert(!Assignable<&Ticket::title, std::nullopt_t>, "title may not be NULL");
+static_assert(!Assignable<&Ticket::title, std::optional<std::string>>, "title may not be NULL");
+static_assert(!Assignable<&Ticket::note, std::optional<int>>);
+static_assert(!Assignable<&Ticket::id, std::string>, "a text is no number");
+static_assert(!Assignable<&Ticket::id, double>, "a fraction would be cut off");
+static_assert(!Assignable<&Ticket::id, bool>);
+static_assert(!Assignable<&Ticket::id, char>, "a character is no number");
+static_assert(!Assignable<&Ticket::open, int>, "only a bool is a bool");
+static_assert(!Assignable<&Ticket::open, const char*>);
+static_assert(!EqualityComparable<&Ticket::title, int>);
+static_assert(!EqualityComparable<&Ticket::title, std::nullopt_t>);
+static_assert(!EqualityComparable<&Ticket::title, std::optional<std::string>>);
+static_assert(EqualityComparable<&Ticket::note, std::optional<std::string>>);
+static_assert(!OrderComparable<&Ticket::parent, std::optional<int>>,
+              "NULL is neither more nor less");
+static_assert(!OrderComparable<&Ticket::parent, std::nullopt_t>);
+static_assert(OrderComparable<&Ticket::parent, int>);
+static_assert(!Likeable<&Ticket::id, int>, "patterns are for text");
+static_assert(Likeable<&Ticket::note, std::string>);
+static_assert(!Listable<&Ticket::id>, "no values at all are an empty range");
+static_assert(!Listable<&Ticket::id, std::vector<std::string>>);
+static_assert(!Listable<&Ticket::id, int, std::string>);
+static_assert(!Listable<&Ticket::parent, std::vector<std::optional<int>>>, "NULL equals nothing");
+
+template <typename T>
+using Set = decltype(field<&Ticket::title> = std::declval<T>());
+using SetTitle = Set<std::string>;
+using SetId = decltype(field<&Ticket::id> = 1);
+using IdIs = decltype(field<&Ticket::id> == 1);
+using ForeignIs = decltype(field<&Person::id> == 1);
+
+using namespace txscope::detail;
+static_assert(AssignmentsOf<Ticket, SetTitle, SetId>);
+static_assert(!AssignmentsOf<Ticket>, "nothing to write");
+static_assert(!AssignmentsOf<Ticket, SetTitle, Set<const char*>>, "a column twice");
+static_assert(!AssignmentsOf<Ticket, decltype(field<& Person::title> = "x")>, "another model's");
+static_assert(!AssignmentsOf<Ticket, decltype(field<& Ticket::undescribed> = 1)>, "no column");
+static_assert(!AssignmentsOf<Ticket, IdIs>, "a comparison writes nothing");
+static_assert(!ConditionsOf<Ticket, SetTitle>, "= is not ==");
+static_assert(!ConditionsOf<Ticket>);
+static_assert(!ConditionsOf<Ticket, ForeignIs>);
+static_assert(!ConditionsOf<Ticket, decltype(std::declval<IdIs>() && std::declval<ForeignIs>())>);
+static_assert(!ConditionsOf<Ticket, decltype(!std::declval<ForeignIs>())>);
+static_assert(!ConditionsOf<Ticket, Criteria<Person>>);
+static_assert(!std::is_constructible_v<Criteria<Ticket>, ForeignIs>);
+static_assert(!ClausesOf<Ticket, Page, Page>, "two pages");
+static_assert(!ClausesOf<Ticket, int>, "a key selects one row: find, get");
+static_assert(!ClausesOf<Ticket, decltype(ascending(field<&Person::id>))>);
+static_assert(KeyOf<Ticket, int> && !KeyOf<Ticket> && !KeyOf<Ticket, int, IdIs>);
+static_assert(!KeyOf<Ticket, Ticket> && !KeyOf<Ticket, Page>);
+static_assert(KeyAndAssignmentsOf<Ticket, int, SetTitle>);
+static_assert(!KeyAndAssignmentsOf<Ticket, int>, "nothing to change");
+static_assert(!KeyAndAssignmentsOf<Ticket, SetTitle>, "no row to change");
+static_assert(!KeyAndAssignmentsOf<Ticket, int, IdIs, SetTitle>);
+static_assert(ConditionsAndAssignmentsOf<Ticket, IdIs, SetTitle>);
+static_assert(!ConditionsAndAssignmentsOf<Ticket, IdIs>);
+
+static_assert(std::is_empty_v<txscope::Field<&Ticket::id>>);
+
+}  // namespace

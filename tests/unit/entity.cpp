@@ -1,0 +1,236 @@
+#include "support/catch.hpp"
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/detail/sentences.hpp>
+#include <txscope/repository/entity.hpp>
+
+#include <boost/describe/class.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace {
+
+using namespace std::string_view_literals;
+using namespace txscope::detail;
+using txscope::columns;
+using txscope::Entity;
+using txscope::field;
+using txscope::Statement;
+
+struct Project {
+    std::int64_t id{};
+    std::string name{};
+    std::optional<std::string> status{};
+};
+BOOST_DESCRIBE_STRUCT(Project, (), (id, name, status))
+
+struct Projects {
+    static constexpr std::string_view table = "projects";
+    static constexpr auto generated = columns<&Project::id>;
+};
+using ProjectEntity = Entity<Projects, Project>;
+
+template <typename E, typename Sentence, typename... Parts>
+constexpr std::string_view text = fixed_sql<E, Sentence, Parts...>;
+
+// Every text here is a constant: the assertions are the compiler's.
+
+TEST_CASE("a model is inserted without the generated columns, and read back with all") {
+    STATIC_REQUIRE(text<ProjectEntity, Insert<ProjectEntity, true>> ==
+                   R"(INSERT INTO "projects" ("name", "status") VALUES ($1, $2))"
+                   R"( RETURNING "id", "name", "status")"sv);
+    STATIC_REQUIRE(text<ProjectEntity, Insert<ProjectEntity, false>> ==
+                   R"(INSERT INTO "projects" ("name", "status") VALUES ($1, $2))"sv);
+    const Statement statement = compose_insert<ProjectEntity, false>({7, "txscope", std::nullopt});
+    REQUIRE(statement.size() == 2);
+    CHECK(statement.parameter(0) == "txscope"sv);
+    CHECK(statement.parameter(1) == nullptr);
+}
+
+TEST_CASE("an insert of fields has just these columns") {
+    using Name = decltype(field<&Project::name> = "x");
+    using Id = decltype(field<&Project::id> = 1);
+    STATIC_REQUIRE(text<ProjectEntity, Insert<ProjectEntity, false>, Name, Id> ==
+                   R"(INSERT INTO "projects" ("name", "id") VALUES ($1, $2))"sv);
+}
+
+TEST_CASE("rows are selected, counted and deleted by key or by conditions") {
+    using ById = decltype(field<&Project::id> == 1);
+    STATIC_REQUIRE(text<ProjectEntity, Select<ProjectEntity>> ==
+                   R"(SELECT "id", "name", "status" FROM "projects")"sv);
+    STATIC_REQUIRE(text<ProjectEntity, Count<ProjectEntity>, ById> ==
+                   R"(SELECT count(*) FROM "projects" WHERE "id" = $1)"sv);
+    STATIC_REQUIRE(text<ProjectEntity, Exists<ProjectEntity>, ById> ==
+                   R"(SELECT EXISTS (SELECT FROM "projects" WHERE "id" = $1))"sv);
+    STATIC_REQUIRE(text<ProjectEntity, Delete<ProjectEntity>, ById> ==
+                   R"(DELETE FROM "projects" WHERE "id" = $1)"sv);
+
+    const Statement by_key = compose_select_one<ProjectEntity>(7);
+    CHECK(by_key.sql() == R"(SELECT "id", "name", "status" FROM "projects" WHERE "id" = $1)");
+    CHECK(by_key.parameter(0) == "7"sv);
+    const Statement by_name = compose_select_one<ProjectEntity>(field<&Project::name> == "x");
+    CHECK(by_name.sql() == R"(SELECT "id", "name", "status" FROM "projects" WHERE "name" = $1)"
+                           R"( LIMIT $2 OFFSET $3)");
+    CHECK(by_name.parameter(1) == "2"sv);
+}
+
+TEST_CASE("an update numbers its values before its key's") {
+    const Statement statement = compose_keyed_update<ProjectEntity>(
+        7, field<& Project::status> = "active", field<& Project::name> = "x");
+    CHECK(statement.sql() == R"(UPDATE "projects" SET "status" = $1, "name" = $2 WHERE "id" = $3)"
+                             R"( RETURNING "id", "name", "status")");
+    REQUIRE(statement.size() == 3);
+    CHECK(statement.parameter(0) == "active"sv);
+    CHECK(statement.parameter(2) == "7"sv);
+}
+
+TEST_CASE("an update by a model writes what is neither generated nor key") {
+    const Statement statement = compose_update<ProjectEntity>({7, "x", std::nullopt});
+    CHECK(statement.sql() == R"(UPDATE "projects" SET "name" = $1, "status" = $2 WHERE "id" = $3)"
+                             R"( RETURNING "id", "name", "status")");
+    CHECK(statement.parameter(1) == nullptr);
+    CHECK(statement.parameter(2) == "7"sv);
+}
+
+struct Membership {
+    std::int32_t team{};
+    std::string member{};
+    std::string role{};
+};
+BOOST_DESCRIBE_STRUCT(Membership, (), (team, member, role))
+
+struct Memberships {
+    static constexpr std::string_view table = "app.memberships";
+    static constexpr auto key = columns<&Membership::team, &Membership::member>;
+};
+using MembershipEntity = Entity<Memberships, Membership>;
+
+TEST_CASE("a key of several columns takes its values in the key's order") {
+    const Statement statement = compose_select_one<MembershipEntity>(3, "ann");
+    CHECK(statement.sql() == R"(SELECT "team", "member", "role" FROM "app"."memberships")"
+                             R"( WHERE "team" = $1 AND "member" = $2)");
+    CHECK(statement.parameter(0) == "3"sv);
+    CHECK(statement.parameter(1) == "ann"sv);
+    const Statement update =
+        compose_keyed_update<MembershipEntity>(3, "ann", field<& Membership::role> = "lead");
+    CHECK(update.sql().starts_with(R"(UPDATE "app"."memberships" SET "role" = $1)"
+                                   R"( WHERE "team" = $2 AND "member" = $3)"));
+    CHECK(compose_update<MembershipEntity>({3, "ann", "lead"}).parameter(0) == "lead"sv);
+}
+
+using MembershipKey = decltype(MembershipEntity::key());
+static_assert(is_key_of<MembershipKey, int, std::string_view>);
+static_assert(!is_key_of<MembershipKey, int>, "half a key selects more than a row");
+static_assert(!is_key_of<MembershipKey, int, std::string, int>);
+static_assert(!is_key_of<MembershipKey, std::string, int>, "the other way round");
+static_assert(!is_key_of<MembershipKey, int, std::optional<std::string>>, "a key is never NULL");
+
+template <typename Repository>
+std::string table_of() {
+    return table_text<Entity<Repository, Project>>();
+}
+
+struct Literal {
+    static constexpr const char* table = "projects";
+};
+struct Qualified {
+    static constexpr std::string_view table = "app.projects";
+};
+struct MixedCase {
+    static constexpr std::string_view table = "Order";
+};
+struct Quoted {
+    static constexpr std::string_view table = R"(a"; DROP TABLE projects; --)";
+};
+struct Dotted {
+    static constexpr txscope::TableName table{.name = "v1.projects"};
+};
+struct DottedSchema {
+    static constexpr txscope::TableName table{.schema = "my.app", .name = "projects"};
+};
+
+TEST_CASE("a table's name is quoted part by part, whatever it holds") {
+    CHECK(table_of<Literal>() == R"("projects")");
+    CHECK(table_of<Qualified>() == R"("app"."projects")");
+    CHECK(table_of<MixedCase>() == R"("Order")");
+    CHECK(table_of<Quoted>() == R"("a""; DROP TABLE projects; --")");
+    CHECK(table_of<Dotted>() == R"("v1.projects")");
+    CHECK(table_of<DottedSchema>() == R"("my.app"."projects")");
+}
+
+TEST_CASE("a name that PostgreSQL cannot have is refused") {
+    static constexpr auto identity = +[](std::string_view name) { return name; };
+    SqlWriter writer{identity};
+    CHECK_THROWS_AS(writer.identifier(""), std::invalid_argument);
+    CHECK_THROWS_AS(writer.identifier("a\0b"sv), std::invalid_argument);
+}
+
+struct Renamed {
+    static constexpr std::string_view table = "projects";
+    static constexpr std::string_view column(std::string_view member) {
+        if (member == "status") return R"(the "state")";
+        return member;
+    }
+};
+using RenamedEntity = Entity<Renamed, Project>;
+
+TEST_CASE("a column may be called otherwise than its member, and is read under the member's name") {
+    const Statement insert = compose_insert<RenamedEntity, true>({7, "x", "draft"});
+    CHECK(insert.sql() ==
+          R"(INSERT INTO "projects" ("id", "name", "the ""state""") VALUES ($1, $2, $3))"
+          R"( RETURNING "id", "name", "the ""state""" AS "status")");
+    const Statement select = compose<RenamedEntity, Select<RenamedEntity>>(
+        field<&Project::status> == "draft", txscope::ascending(field<&Project::status>));
+    CHECK(select.sql() == R"(SELECT "id", "name", "the ""state""" AS "status" FROM "projects")"
+                          R"( WHERE "the ""state""" = $1 ORDER BY "the ""state""")");
+    CHECK(compose_keyed_update<RenamedEntity>(1, field<& Project::status> = "x")
+              .sql()
+              .starts_with(R"(UPDATE "projects" SET "the ""state""" = $1 WHERE "id" = $2)"));
+    const txscope::Criteria<Project> criteria = field<&Project::status> == "draft";
+    CHECK(compose<RenamedEntity, Count<RenamedEntity>>(criteria).sql() ==
+          R"(SELECT count(*) FROM "projects" WHERE "the ""state""" = $1)");
+}
+
+struct Identified {
+    std::int64_t id{};
+};
+BOOST_DESCRIBE_STRUCT(Identified, (), (id))
+struct Document : Identified {
+    std::string title{};
+};
+BOOST_DESCRIBE_STRUCT(Document, (Identified), (title))
+
+struct Documents {
+    static constexpr std::string_view table = "documents";
+    static constexpr auto generated = columns<&Document::id>;
+};
+using DocumentEntity = Entity<Documents, Document>;
+
+TEST_CASE("inherited members are columns too") {
+    STATIC_REQUIRE(text<DocumentEntity, Insert<DocumentEntity, false>> ==
+                   R"(INSERT INTO "documents" ("title") VALUES ($1))"sv);
+    CHECK(compose_select_one<DocumentEntity>(field<&Document::id> == 1)
+              .sql()
+              .starts_with(R"(SELECT "id", "title" FROM "documents" WHERE "id" = $1)"));
+}
+
+struct Event {
+    std::int64_t id{};
+};
+BOOST_DESCRIBE_STRUCT(Event, (), (id))
+struct Events {
+    static constexpr std::string_view table = "events";
+    static constexpr auto generated = columns<&Event::id>;
+};
+using EventEntity = Entity<Events, Event>;
+
+TEST_CASE("a model whose columns are all generated is inserted by default values") {
+    STATIC_REQUIRE(text<EventEntity, Insert<EventEntity, true>> ==
+                   R"(INSERT INTO "events" DEFAULT VALUES RETURNING "id")"sv);
+}
+
+}  // namespace
