@@ -49,4 +49,4 @@ if(NOT TARGET libpqxx::pqxx)
 endif()
 
 txscope_dependency(fmt TARGET fmt::fmt VERSION 9 FETCH
-    GIT_REPOSITORY https://github.com/fmtlib/fmt.git GIT_TAG 11.1.4 GIT_SHALLOW ON)
+    GIT_REPOSITORY https://github.com/fmtlib/fmt.git GIT_TAG 10.1.1 GIT_SHALLOW ON)

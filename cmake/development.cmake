@@ -1,6 +1,7 @@
 # For building txscope's own tests and examples; no program that uses txscope gets any of this.
 
 set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
 
 add_library(txscope_development INTERFACE)
 target_link_libraries(txscope_development INTERFACE txscope)
