@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -22,8 +21,10 @@ namespace txscope {
 ///
 /// Written as `field<&Model::member>`:
 ///
-///     field<&Project::status> == "active" && !field<&Project::name>.like("tmp%")
-///     field<&Project::status> = "archived"
+/// ```cpp
+/// field<&Project::status> == "active" && !field<&Project::name>.like("tmp%")
+/// field<&Project::status> = "archived"
+/// ```
 ///
 /// A value is taken by copy and always travels as a parameter, never inside the SQL text. It must
 /// fit the member's type: text for text, an integer for an integer, any number for a floating
@@ -48,24 +49,25 @@ public:
     constexpr auto is_not_null() const { return detail::NullTest<Member, false>{}; }
 
     /// Matches a pattern in which `%` and `_` are wildcards and `\` takes their meaning away.
-    template <detail::OperandFor<Member> Pattern>
-    requires std::convertible_to<const Pattern&, std::string_view>
-    constexpr auto like(const Pattern& pattern) const { return compare<detail::Like>(pattern); }
+    template <detail::PatternFor<Member> Pattern>
+    constexpr auto like(const Pattern& pattern) const {
+        return compare<detail::Like>(pattern);
+    }
 
-    /// Equals one of the values; with an empty range, none does.
-    template <std::ranges::input_range Values>
-    requires detail::OperandFor<std::ranges::range_reference_t<Values>, Member> &&
-        (!detail::OperandFor<Values, Member>)auto in(Values&& values) const {
+    /// Equals one of the values; with an empty range, nothing does.
+    template <detail::OperandsFor<Member> Values>
+    auto in(Values&& values) const {
         detail::ArrayLiteral array;
         for (auto&& value : values) array.append(detail::keep_operand<Member>(value));
         return any_of(std::move(array));
     }
 
     /// Equals one of the values: `in("draft", "active")`.
-    template <detail::OperandFor<Member>... Values>
-    requires(sizeof...(Values) > 0) auto in(const Values&... values) const {
+    template <detail::OperandFor<Member> First, detail::OperandFor<Member>... Rest>
+    auto in(const First& first, const Rest&... rest) const {
         detail::ArrayLiteral array;
-        (array.append(detail::keep_operand<Member>(values)), ...);
+        array.append(detail::keep_operand<Member>(first));
+        (array.append(detail::keep_operand<Member>(rest)), ...);
         return any_of(std::move(array));
     }
 
@@ -135,9 +137,11 @@ struct Page {
 
 /// A condition that is put together while the program runs; empty, it holds for every row.
 ///
-///     txscope::Criteria<Project> criteria;
-///     if (wanted) criteria &= field<&Project::status> == *wanted;
-///     auto found = co_await projects.find_all(criteria);
+/// ```cpp
+/// txscope::Criteria<Project> criteria;
+/// if (wanted) criteria &= field<&Project::status> == *wanted;
+/// auto found = co_await projects.find_all(criteria);
+/// ```
 ///
 /// Any condition on columns of `Model` converts to it, and it stands wherever one does.
 template <typename Model>

@@ -42,12 +42,14 @@ struct TableName {
 ///
 /// All are `static constexpr` and public:
 ///
-///     static constexpr std::string_view table = "app.projects";
-///     static constexpr auto generated = txscope::columns<&Project::id, &Project::created_at>;
-///     static constexpr auto key = txscope::columns<&Project::tenant, &Project::number>;
-///     static constexpr std::string_view column(std::string_view member) {
-///         return member == "kind" ? "class" : member;
-///     }
+/// ```cpp
+/// static constexpr std::string_view table = "app.projects";
+/// static constexpr auto generated = txscope::columns<&Project::id, &Project::created_at>;
+/// static constexpr auto key = txscope::columns<&Project::tenant, &Project::number>;
+/// static constexpr std::string_view column(std::string_view member) {
+///     return member == "kind" ? "class" : member;
+/// }
+/// ```
 ///
 /// Columns are the public members that Boost.Describe knows, inherited ones included. Every name
 /// is sent quoted, so it is case sensitive and may be any text.
@@ -65,14 +67,14 @@ struct Entity {
 
     static constexpr auto key() {
         if constexpr (requires { Repository::key; })
-            return Repository::key;
+            return checked(Repository::key);
         else
             return default_key();
     }
 
     static constexpr auto generated() {
         if constexpr (requires { Repository::generated; })
-            return Repository::generated;
+            return checked(Repository::generated);
         else
             return columns<>;
     }
@@ -96,6 +98,13 @@ struct Entity {
     }
 
 private:
+    template <auto... Members>
+    static constexpr auto checked(Columns<Members...> set) {
+        static_assert((detail::ColumnOf<Model, Members> && ...),
+                      "`key` and `generated` name members that the model describes");
+        return set;
+    }
+
     static constexpr auto default_key() {
         static_assert(
             requires { &Model::id; },

@@ -6,6 +6,7 @@
 
 #include <concepts>
 #include <optional>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -24,7 +25,7 @@ template <typename Column, typename Value>
 consteval auto stored_operand() {
     if constexpr (std::same_as<Column, bool> || std::same_as<Value, bool>) {
         if constexpr (std::same_as<Column, Value>) return std::type_identity<bool>{};
-    } else if constexpr (std::convertible_to<const Column&, std::string_view>) {
+    } else if constexpr (std::same_as<Column, std::string>) {
         if constexpr (std::convertible_to<const Value&, std::string_view>)
             return std::type_identity<std::string>{};
     } else if constexpr (std::floating_point<Column>) {
@@ -62,6 +63,15 @@ concept NullFor = Nullable<Member> && std::same_as<std::remove_cvref_t<Value>, s
 template <typename Value, auto Member>
 concept AssignableTo =
     OperandFor<Value, Member> || NullableOperandFor<Value, Member> || NullFor<Value, Member>;
+
+/// A range of values, and not a value itself.
+template <typename Values, auto Member>
+concept OperandsFor = std::ranges::input_range<Values> && !OperandFor<Values, Member> &&
+                      OperandFor<std::ranges::range_reference_t<Values>, Member>;
+
+template <typename Pattern, auto Member>
+concept PatternFor =
+    OperandFor<Pattern, Member> && std::convertible_to<const Pattern&, std::string_view>;
 
 /// The value as it is kept until it becomes a parameter: by value, text copied, so that whatever
 /// it came from may go.
