@@ -7,11 +7,10 @@ command -v apt-get > /dev/null || exit 0
 
 # Debian 12 has Boost 1.81 beside an older default; what comes later has a newer default.
 boost_package() {
-    if apt-cache policy libboost1.81-dev | grep -q 'Candidate: [0-9]'; then
-        echo libboost1.81-dev
-    else
-        echo libboost-dev
-    fi
+    case $(apt-cache policy libboost1.81-dev) in
+        *'Candidate: '[0-9]*) echo libboost1.81-dev ;;
+        *) echo libboost-dev ;;
+    esac
 }
 
 find_missing() {
@@ -19,7 +18,7 @@ find_missing() {
     local package
     for package in g++ cmake ninja-build "$(boost_package)" libpqxx-dev libpq-dev libfmt-dev \
         catch2 postgresql "$@"; do
-        dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null | grep -qx installed ||
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] ||
             missing+=("$package")
     done
 }
