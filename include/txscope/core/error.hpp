@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <source_location>
 #include <span>
@@ -35,6 +36,13 @@ struct SqlDiagnostics {
     int position = -1;       ///< Where in `statement`, in characters from 1; -1 if not said.
 };
 
+namespace detail {
+struct ServerError {
+    SqlDiagnostics diagnostics;
+    std::string what;
+};
+}  // namespace detail
+
 /// The part of a failed statement's exception that is ours: everything the server said.
 ///
 /// A failed statement throws an object that is both libpqxx's class for its SQLSTATE (for example
@@ -62,23 +70,26 @@ struct SqlDiagnostics {
 /// catches them all.
 class SqlError {
 public:
-    explicit SqlError(SqlDiagnostics diagnostics) : diagnostics_(std::move(diagnostics)) {}
-    SqlError(const SqlError&) = default;
-    SqlError& operator=(const SqlError&) = default;
-    SqlError(SqlError&&) = default;
-    SqlError& operator=(SqlError&&) = default;
     virtual ~SqlError() = default;
 
-    [[nodiscard]] virtual const char* what() const noexcept = 0;
-    [[nodiscard]] const SqlDiagnostics& diagnostics() const noexcept { return diagnostics_; }
-    [[nodiscard]] const std::string& sqlstate() const noexcept { return diagnostics_.sqlstate; }
-    [[nodiscard]] const std::string& constraint() const noexcept { return diagnostics_.constraint; }
-    [[nodiscard]] const std::string& table() const noexcept { return diagnostics_.table; }
-    [[nodiscard]] const std::string& column() const noexcept { return diagnostics_.column; }
-    [[nodiscard]] const std::string& statement() const noexcept { return diagnostics_.statement; }
+    /// The same text as the libpqxx side's `what()`.
+    [[nodiscard]] const char* what() const noexcept { return said_->what.c_str(); }
+    [[nodiscard]] const SqlDiagnostics& diagnostics() const noexcept { return said_->diagnostics; }
+    [[nodiscard]] const std::string& sqlstate() const noexcept { return diagnostics().sqlstate; }
+    [[nodiscard]] const std::string& constraint() const noexcept {
+        return diagnostics().constraint;
+    }
+    [[nodiscard]] const std::string& table() const noexcept { return diagnostics().table; }
+    [[nodiscard]] const std::string& column() const noexcept { return diagnostics().column; }
+    [[nodiscard]] const std::string& statement() const noexcept { return diagnostics().statement; }
+
+    explicit SqlError(std::shared_ptr<const detail::ServerError> said) noexcept
+        : said_(std::move(said)) {}
+    SqlError(const SqlError&) = default;
+    SqlError& operator=(const SqlError&) = default;
 
 private:
-    SqlDiagnostics diagnostics_;
+    std::shared_ptr<const detail::ServerError> said_;  // shared: copying an exception cannot throw
 };
 
 /// The exception for what the server said: libpqxx's class for the SQLSTATE and a `SqlError`.

@@ -7,9 +7,21 @@ namespace txscope {
 
 /// How a C++ value is written as SQL text and read back.
 ///
-/// Ready-made: `bool`, every integer type, `float`, `double`, `long double`, `std::string`, and as
-/// parameters also `std::string_view`, `const char*` and string literals. `std::optional<T>` of any
-/// of them may be SQL's NULL, nothing else may (but a null `const char*` is NULL as well).
+/// Ready-made:
+///
+/// | C++ | PostgreSQL |
+/// |---|---|
+/// | `bool` | `boolean` |
+/// | every integer type, `std::int8_t` to `std::uint64_t` | `smallint`, `integer`, `bigint`,
+/// `numeric` | | `float`, `double`, `long double` | `real`, `double precision`, `numeric` | |
+/// `std::string`; as parameters also `std::string_view`, `const char*`, literals | `text` and all
+/// others | | `std::chrono::system_clock::time_point`, any `sys_time` | `timestamptz` | |
+/// `std::chrono::sys_days`, `std::chrono::year_month_day` | `date` | | `std::vector<std::byte>` |
+/// `bytea` | | an enumeration with `BOOST_DESCRIBE_ENUM` | its enumerators' names | |
+/// `std::vector<T>` | an array of one dimension |
+///
+/// `std::optional<T>` of any of them may be SQL's NULL; so is a parameter that is `nullptr`,
+/// `std::nullopt` or a null `const char*`.
 ///
 /// For a type of your own, either teach libpqxx (`pqxx::string_traits`), which is then used here
 /// too, or specialise `SqlValue`:
@@ -28,6 +40,16 @@ namespace txscope {
 template <typename T>
 struct SqlValue;
 
+namespace detail {
+
+/// Appends a parameter's text to `out` and says whether there was one; false, and nothing
+/// appended, is SQL's NULL.
+template <typename T>
+[[nodiscard]] bool append_parameter(std::string& out, const T& value);
+
+}  // namespace detail
 }  // namespace txscope
 
 #include <txscope/core/detail/builtin_values.hpp>
+#include <txscope/core/detail/calendar_values.hpp>
+#include <txscope/core/detail/container_values.hpp>

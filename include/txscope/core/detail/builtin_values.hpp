@@ -160,10 +160,8 @@ struct IsCharArray : std::false_type {};
 template <std::size_t n>
 struct IsCharArray<char[n]> : std::true_type {};
 
-/// Appends a parameter's text to `out` and says whether there was one; false, and nothing
-/// appended, is SQL's NULL.
 template <typename T>
-[[nodiscard]] bool append_parameter(std::string& out, const T& value) {
+bool append_parameter(std::string& out, const T& value) {
     if constexpr (std::is_same_v<T, std::nullopt_t> || std::is_same_v<T, std::nullptr_t>) {
         return false;
     } else if constexpr (IsOptional<T>::value) {

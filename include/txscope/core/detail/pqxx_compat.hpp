@@ -29,21 +29,17 @@ using PqxxOutOfMemory = pqxx::server_out_of_memory;
 using PqxxOutOfMemory = pqxx::out_of_memory;
 #endif
 
-/// One of libpqxx's exceptions, built with as much as its constructor takes in this version:
-/// a syntax error takes a position, most take statement and SQLSTATE, broken connections (and in
-/// libpqxx 6 the class 40 errors) only a message.
+/// What the constructors of libpqxx's exceptions take beside a message differs by class and by
+/// version. A syntax error takes statement, SQLSTATE and position,
 template <class Error>
-[[nodiscard]] Error make_pqxx_error(const std::string& what, const std::string& statement,
-                                    const std::string& sqlstate, int position) {
-    using Text = const std::string&;
-    if constexpr (std::is_constructible_v<Error, Text, Text, const char*, int>) {
-        return Error(what, statement, sqlstate.c_str(), position);
-    } else if constexpr (std::is_constructible_v<Error, Text, Text, const char*>) {
-        return Error(what, statement, sqlstate.c_str());
-    } else {
-        return Error(what);
-    }
-}
+concept PqxxTakesPosition =
+    std::is_constructible_v<Error, const std::string&, const std::string&, const char*, int>;
+
+/// most take statement and SQLSTATE; broken connections, and in libpqxx 6 the class 40 errors,
+/// neither.
+template <class Error>
+concept PqxxTakesStatement =
+    std::is_constructible_v<Error, const std::string&, const std::string&, const char*>;
 
 /// Whether libpqxx has been taught to write `T`, as far as this version lets one ask.
 template <typename T>

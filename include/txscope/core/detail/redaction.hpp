@@ -19,19 +19,44 @@ namespace txscope::detail {
            c == '$' || static_cast<unsigned char>(c) >= 0x80;
 }
 
+/// Where `part` begins in `text`, ASCII capitals being no different.
+[[nodiscard]] inline std::size_t find(std::string_view text, std::string_view part,
+                                      std::size_t from = 0) noexcept {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+    const auto found = std::ranges::search(text.substr(from), part, {}, lower, lower);
+    return found.empty() ? std::string_view::npos
+                         : static_cast<std::size_t>(found.begin() - text.begin());
+}
+
+[[nodiscard]] constexpr bool is_whole_word(std::string_view text, std::size_t at,
+                                           std::size_t length) noexcept {
+    return (at == 0 || !is_word(text[at - 1])) &&
+           (at + length == text.size() || !is_word(text[at + length]));
+}
+
+[[nodiscard]] inline bool contains_word(std::string_view text, std::string_view word) noexcept {
+    for (std::size_t at = text.find(word); at != std::string_view::npos;
+         at = text.find(word, at + 1)) {
+        if (is_whole_word(text, at, word.size())) return true;
+    }
+    return false;
+}
+
 /// A message and which of its bytes must not be shown.
 class Redaction {
 public:
     explicit Redaction(std::string_view message) : message_(message), hidden_(message.size()) {}
 
-    /// Hides every occurrence of a value. One of fewer than four bytes counts only as a word of its
-    /// own, else a parameter "1" would riddle the message; one without a letter or digit says
-    /// nothing.
+    /// Hides every occurrence of a value, in capitals or not. One of fewer than four bytes counts
+    /// only as a word of its own, else a parameter "1" would riddle the message; one without a
+    /// letter or digit says nothing.
     void hide_value(std::string_view value) {
         if (std::ranges::none_of(value, is_word)) return;
-        for (std::size_t at = message_.find(value); at != std::string_view::npos;
-             at = message_.find(value, at + 1)) {
-            if (value.size() >= 4 || stands_alone(at, value.size())) hide(at, value.size());
+        for (std::size_t at = find(message_, value); at != std::string_view::npos;
+             at = find(message_, value, at + 1)) {
+            if (value.size() >= 4 || is_whole_word(message_, at, value.size())) {
+                hide(at, value.size());
+            }
         }
     }
 
@@ -45,7 +70,7 @@ public:
             const std::string_view quoted = message_.substr(open + 1, close - open - 1);
             const bool is_shown = std::ranges::any_of(
                 shown, [&](std::string_view text) { return contains_word(text, quoted); });
-            if (!quoted.empty() && !is_shown && contains(value, quoted)) {
+            if (!quoted.empty() && !is_shown && find(value, quoted) != std::string_view::npos) {
                 hide(open + 1, quoted.size());
             }
             open = message_.find('"', close + 1);
@@ -100,38 +125,10 @@ private:
         std::fill_n(hidden_.begin() + static_cast<std::ptrdiff_t>(at), length, true);
     }
 
-    [[nodiscard]] bool stands_alone(std::size_t at, std::size_t length) const noexcept {
-        return (at == 0 || !is_word(message_[at - 1])) &&
-               (at + length == message_.size() || !is_word(message_[at + length]));
-    }
-
     /// Signs that belong to a number or a date when a digit follows: `12:30`, `1.5e-3`.
     [[nodiscard]] bool is_number_mark(std::size_t at) const noexcept {
         return std::string_view(".:+-/").find(message_[at]) != std::string_view::npos &&
                at + 1 < message_.size() && is_digit(message_[at + 1]);
-    }
-
-    [[nodiscard]] static bool same_letter(char a, char b) noexcept {
-        const auto lower = [](char c) {
-            return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-        };
-        return lower(a) == lower(b);
-    }
-
-    [[nodiscard]] static bool contains(std::string_view text, std::string_view part) noexcept {
-        return !std::ranges::search(text, part, same_letter).empty();
-    }
-
-    [[nodiscard]] static bool contains_word(std::string_view text, std::string_view word) noexcept {
-        for (std::size_t at = text.find(word); at != std::string_view::npos;
-             at = text.find(word, at + 1)) {
-            const std::size_t end = at + word.size();
-            if ((at == 0 || !is_word(text[at - 1])) &&
-                (end == text.size() || !is_word(text[end]))) {
-                return true;
-            }
-        }
-        return false;
     }
 
     std::string_view message_;

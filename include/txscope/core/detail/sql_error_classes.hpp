@@ -9,6 +9,7 @@
 #include <array>
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,24 +44,28 @@ namespace detail {
 }
 
 /// What an SQL error says of itself, on one line unless the statement has several:
-/// `message (SQLSTATE 23505, constraint projects_name_key, table public.projects) in: INSERT …`.
+/// `message (SQLSTATE 23505, constraint projects_name_key, table projects, …) in: INSERT …`.
 [[nodiscard]] inline std::string sql_error_text(const SqlDiagnostics& diagnostics,
                                                 std::span<const std::string_view> parameters) {
     constexpr std::size_t statement_limit = 1000;  // a bulk INSERT would fill the log with `$n`
     std::string text = redacted_message(diagnostics, parameters);
+    if (text.empty()) text = "the server gave no reason";
     std::string facts;
     const auto add = [&](std::string_view what, std::string_view value) {
         if (value.empty()) return;
         if (!facts.empty()) facts += ", ";
         facts.append(what).append(value);
     };
+    // A function may RAISE an error USING any name it likes, a parameter's value too.
+    const auto add_name = [&](std::string_view what, std::string_view name) {
+        if (std::ranges::find(parameters, name) == parameters.end()) add(what, name);
+    };
     add("SQLSTATE ", diagnostics.sqlstate);
-    add("constraint ", diagnostics.constraint);
-    add("column ", diagnostics.column);
-    add("table ", diagnostics.table.empty() || diagnostics.schema.empty()
-                      ? diagnostics.table
-                      : diagnostics.schema + '.' + diagnostics.table);
-    add("type ", diagnostics.datatype);
+    add_name("constraint ", diagnostics.constraint);
+    add_name("column ", diagnostics.column);
+    add_name("table ", diagnostics.table);
+    add_name("schema ", diagnostics.schema);
+    add_name("type ", diagnostics.datatype);
     if (diagnostics.position > 0) add("at character ", std::to_string(diagnostics.position));
     if (!facts.empty()) text += " (" + facts + ')';
     if (!diagnostics.statement.empty()) {
@@ -74,22 +79,29 @@ namespace detail {
 template <class PqxxError>
 class Typed : public PqxxError, public SqlError {
 public:
-    Typed(const std::string& what, SqlDiagnostics diagnostics)
-        : PqxxError(make_pqxx_error<PqxxError>(what, diagnostics.statement, diagnostics.sqlstate,
-                                               diagnostics.position)),
-          SqlError(std::move(diagnostics)) {}
+    using Said = std::shared_ptr<const ServerError>;
 
-    [[nodiscard]] const char* what() const noexcept override { return PqxxError::what(); }
+    explicit Typed(const Said& said) requires PqxxTakesPosition<PqxxError>
+        : PqxxError(said->what, said->diagnostics.statement, said->diagnostics.sqlstate.c_str(),
+                    said->diagnostics.position),
+          SqlError(said) {}
+
+    explicit Typed(const Said& said) requires(PqxxTakesStatement<PqxxError> &&
+                                              !PqxxTakesPosition<PqxxError>)
+        : PqxxError(said->what, said->diagnostics.statement, said->diagnostics.sqlstate.c_str()),
+          SqlError(said) {}
+
+    explicit Typed(const Said& said) : PqxxError(said->what), SqlError(said) {}
 };
 
 template <class PqxxError>
-[[nodiscard]] std::exception_ptr make_typed(const std::string& what, SqlDiagnostics&& diagnostics) {
-    return std::make_exception_ptr(Typed<PqxxError>(what, std::move(diagnostics)));
+[[nodiscard]] std::exception_ptr make_typed(const std::shared_ptr<const ServerError>& said) {
+    return std::make_exception_ptr(Typed<PqxxError>(said));
 }
 
 struct SqlErrorClass {
     std::string_view code;  ///< A whole SQLSTATE, or the two characters of a class.
-    std::exception_ptr (*make)(const std::string& what, SqlDiagnostics&& diagnostics);
+    std::exception_ptr (*make)(const std::shared_ptr<const ServerError>& said);
 };
 
 /// Which of libpqxx's classes a SQLSTATE is: libpqxx's own mapping, except that all of class 40 is
@@ -153,14 +165,15 @@ public:
 
 inline std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
                                          std::span<const std::string_view> parameters) {
-    const std::string what = detail::sql_error_text(diagnostics, parameters);
-    if (const auto* known = detail::find_sql_error_class(diagnostics.sqlstate)) {
-        return known->make(what, std::move(diagnostics));
+    auto error = std::make_shared<detail::ServerError>();
+    error->what = detail::sql_error_text(diagnostics, parameters);
+    error->diagnostics = std::move(diagnostics);
+    if (const auto* known = detail::find_sql_error_class(error->diagnostics.sqlstate)) {
+        return known->make(error);
     }
-    if (detail::ended_the_session(diagnostics)) {
-        return detail::make_typed<ConnectionLost>(what, std::move(diagnostics));
-    }
-    return detail::make_typed<pqxx::sql_error>(what, std::move(diagnostics));
+    return detail::ended_the_session(error->diagnostics)
+               ? detail::make_typed<ConnectionLost>(error)
+               : detail::make_typed<pqxx::sql_error>(error);
 }
 
 template <class E>

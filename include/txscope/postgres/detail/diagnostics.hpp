@@ -15,6 +15,21 @@
 /// From libpq's results to our errors.
 namespace txscope::detail {
 
+/// A text of libpq's own, which it breaks into indented lines, as one line.
+[[nodiscard]] inline std::string one_line(std::string_view text) {
+    std::string line;
+    for (char c : text) {
+        const bool blank = c == '\n' || c == '\t' || c == ' ';
+        if (!blank) {
+            line += c;
+        } else if (!line.empty() && !line.ends_with(' ')) {
+            line += ' ';
+        }
+    }
+    if (line.ends_with(' ')) line.pop_back();
+    return line;
+}
+
 /// Everything a failed result says. `statement` is the SQL text that was sent.
 [[nodiscard]] inline SqlDiagnostics read_diagnostics(const PGresult* result,
                                                      std::string statement) {
@@ -40,8 +55,7 @@ namespace txscope::detail {
     }
     if (diagnostics.message.empty()) {
         // libpq makes errors of its own, of a lost connection for one, without any field.
-        diagnostics.message = PQresultErrorMessage(result);
-        while (diagnostics.message.ends_with('\n')) diagnostics.message.pop_back();
+        diagnostics.message = one_line(PQresultErrorMessage(result));
     }
     return diagnostics;
 }
