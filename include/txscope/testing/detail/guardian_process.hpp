@@ -184,11 +184,10 @@ private:
     /// Returns when every process of the server has stopped, not merely been told to.
     void pause() {
         if (!alive() || ::kill(program_, SIGSTOP) != 0) return;
-        // First the one that makes new ones.
-        if (::waitpid(program_, &status_, WUNTRACED) == program_ && !WIFSTOPPED(status_)) {
-            program_ = 0;
-            return;
-        }
+        // First the one that makes new ones. WNOWAIT leaves the answer for the next pause.
+        siginfo_t stopped{};
+        ::waitid(P_PID, static_cast<id_t>(program_), &stopped, WSTOPPED | WEXITED | WNOWAIT);
+        if (!alive()) return;
         // Backends have sessions of their own, so no signal reaches them all at once.
         for (bool moving = true; moving;) {
             moving = false;
