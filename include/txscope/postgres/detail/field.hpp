@@ -1,6 +1,5 @@
 #pragma once
 
-#include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
 

@@ -1,0 +1,219 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/borrowed_socket.hpp>
+#include <txscope/postgres/detail/cancel_request.hpp>
+#include <txscope/postgres/detail/connect.hpp>
+#include <txscope/postgres/detail/pipeline.hpp>
+
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+namespace asio = boost::asio;
+
+/// A connection to PostgreSQL that never blocks: libpq's pipeline mode on an Asio socket.
+///
+/// The layer below sessions; programs use `AsyncSessionFactory` and `TransactionScope`. Obtained by
+/// `open`, closed by its destructor.
+///
+/// ```cpp
+/// auto connection = co_await Connection::open(executor, "postgresql:///app", {}, deadline);
+/// auto exchange = std::make_shared<detail::Exchange>();
+/// connection->submit({{Statement{"SELECT 1"}, exchange}});
+/// co_await connection->wait(exchange);        // exchange->result, or exchange->error
+/// ```
+///
+/// **Threads**: none of its own. Used from one strand at a time.
+///
+/// **Destruction**: closes the socket; the server rolls back what was open. Waits in progress end,
+/// with their exchange answered by an error.
+class Connection {
+public:
+    using Clock = std::chrono::steady_clock;
+    using Batch = std::vector<detail::Outgoing>;
+    using Exchange = std::shared_ptr<detail::Exchange>;
+
+    /// Connects to the first server of `conninfo` (URI or keywords) that takes us, by `deadline`.
+    ///
+    /// Several hosts and `target_session_attrs` mean what libpq says they mean; `connect_timeout`
+    /// applies to each address. Host names are looked up without blocking.
+    ///
+    /// @param statement_cache_size how many prepared statements to keep; 0 names none at all.
+    /// @throws ConnectionFailed
+    static asio::awaitable<std::unique_ptr<Connection>> open(asio::any_io_executor executor,
+                                                             std::string conninfo,
+                                                             std::size_t statement_cache_size,
+                                                             Clock::time_point deadline);
+
+    Connection(const asio::any_io_executor& executor, detail::Native<PGconn> native,
+               std::size_t statement_cache_size)
+        : pipeline_{std::move(native), statement_cache_size},
+          socket_{executor, PQsocket(pipeline_.native())} {}
+    ~Connection() { close(std::make_exception_ptr(ConnectionLost{"the connection was closed"})); }
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    /// Sends statements and one Sync, as far as the socket takes them; `wait` sends the rest.
+    void submit(Batch batch) { pipeline_.submit(std::move(batch)); }
+
+    /// Until `exchange` is done; or the caller is cancelled, and it is not.
+    asio::awaitable<void> wait(Exchange exchange);
+
+    /// Makes the server stop working on `exchange`, and waits until it has. The caller must not be
+    /// interruptible (`throw_if_cancelled(false)`). Closes the connection at `deadline`.
+    asio::awaitable<void> cancel(Exchange exchange, Clock::time_point deadline);
+
+    /// Waits for the answer whatever happens to the caller, who must not be interruptible. Closes
+    /// the connection at `deadline`.
+    asio::awaitable<void> settle(Exchange exchange, Clock::time_point deadline);
+
+    /// Brings the connection back to where nothing runs and no transaction is open, or closes it.
+    /// The caller must not be interruptible.
+    asio::awaitable<void> recover(Clock::time_point deadline);
+
+    /// Gives it up: all that is outstanding is answered with `reason`.
+    void close(std::exception_ptr reason) {
+        pipeline_.fail(std::move(reason));
+        socket_.wake();
+    }
+
+    /// Looks at the socket without waiting; notices a server that has gone away.
+    void poll() { pipeline_.receive(); }
+
+    bool broken() const noexcept { return pipeline_.broken(); }
+    /// Why it is broken.
+    std::exception_ptr failure() const noexcept { return pipeline_.failure(); }
+    /// Nothing outstanding and no transaction open: ready for the next borrower.
+    bool clean() const noexcept {
+        return !broken() && pipeline_.idle() && pipeline_.transaction_status() == PQTRANS_IDLE &&
+               !pipeline_.session_changed();
+    }
+    bool in_transaction() const noexcept {
+        return pipeline_.transaction_status() == PQTRANS_INTRANS ||
+               pipeline_.transaction_status() == PQTRANS_INERROR;
+    }
+    /// How many Syncs were sent: the round trips, as long as nobody sends two at once.
+    std::uint64_t round_trips() const noexcept { return pipeline_.batches(); }
+    PGconn* native() const noexcept { return pipeline_.native(); }
+    asio::posix::stream_descriptor& descriptor() noexcept { return socket_.descriptor(); }
+
+private:
+    void collect() {
+        if (pipeline_.collect()) socket_.wake();
+    }
+    asio::awaitable<bool> settle_until(Exchange exchange, Clock::time_point when);
+    // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead of
+    // it.
+    enum class Interrupt {
+        it,
+        what_is_ahead
+    };
+    asio::awaitable<void> interrupt(Interrupt what, Exchange exchange, Clock::time_point deadline);
+    Exchange submit(const char* sql);
+
+    detail::Pipeline pipeline_;
+    detail::BorrowedSocket socket_;
+};
+
+inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(
+    asio::any_io_executor executor, std::string conninfo, std::size_t statement_cache_size,
+    Clock::time_point deadline) {
+    auto native = co_await detail::connect(executor, std::move(conninfo), deadline);
+    co_return std::make_unique<Connection>(executor, std::move(native), statement_cache_size);
+}
+
+inline asio::awaitable<void> Connection::wait(Exchange exchange) {
+    while (!exchange->done) {
+        const bool all_sent = pipeline_.flush();
+        collect();  // writing may have read, too
+        if (exchange->done) break;
+        if (all_sent)
+            co_await socket_.readable();
+        else
+            co_await socket_.ready_for_any(Clock::time_point::max());
+        if (exchange->done) break;  // another wait has read the answer; *this may be gone
+        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+        if (caller.cancelled() != asio::cancellation_type::none) break;
+        pipeline_.receive();
+    }
+}
+
+inline asio::awaitable<bool> Connection::settle_until(Exchange exchange, Clock::time_point when) {
+    while (!exchange->done && Clock::now() < when) {
+        const bool all_sent = pipeline_.flush();
+        collect();
+        if (exchange->done) break;
+        if (all_sent)
+            co_await socket_.ready(detail::BorrowedSocket::Base::wait_read, when);
+        else
+            co_await socket_.ready_for_any(when);
+        if (!exchange->done) pipeline_.receive();
+    }
+    co_return exchange->done;
+}
+
+// g++ 12 miscompiles a `co_await` inside the condition of an `if`: conditions stand by themselves.
+inline asio::awaitable<void> Connection::settle(Exchange exchange, Clock::time_point deadline) {
+    const bool settled = co_await settle_until(exchange, deadline);
+    if (!settled)
+        close(std::make_exception_ptr(
+            ConnectionLost{"the server did not answer within the cleanup time"}));
+}
+
+inline asio::awaitable<void> Connection::cancel(Exchange exchange, Clock::time_point deadline) {
+    co_await interrupt(Interrupt::it, exchange, deadline);
+}
+
+inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exchange,
+                                                   Clock::time_point deadline) {
+    // A request that overtakes its statement is lost on the server, hence the repetition.
+    for (auto patience = std::chrono::milliseconds{100}; !exchange->done; patience *= 2) {
+        if (Clock::now() >= deadline) {
+            co_await settle(exchange, deadline);
+            break;
+        }
+        pipeline_.flush();
+        if (pipeline_.running(*exchange) == (what == Interrupt::it))
+            co_await detail::request_cancel(socket_.descriptor().get_executor(), native(),
+                                            deadline);
+        co_await settle_until(exchange, std::min(deadline, Clock::now() + patience));
+    }
+}
+
+inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
+    // Twice: a cancel request that comes late may hit the first ROLLBACK.
+    for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !pipeline_.idle());
+         ++attempt) {
+        const bool busy = !pipeline_.idle();
+        const Exchange rollback = submit("ROLLBACK");
+        if (busy)
+            co_await interrupt(Interrupt::what_is_ahead, rollback, deadline);
+        else
+            co_await settle(rollback, deadline);
+    }
+    if (!broken() && pipeline_.session_changed() && !in_transaction()) {
+        const Exchange discard = submit("DISCARD ALL");
+        co_await settle(discard, deadline);
+    }
+    if (!clean())
+        close(std::make_exception_ptr(ConnectionLost{"the connection could not be reset"}));
+}
+
+inline Connection::Exchange Connection::submit(const char* sql) {
+    auto exchange = std::make_shared<detail::Exchange>();
+    Batch batch;
+    batch.push_back({Statement{sql}, exchange});
+    submit(std::move(batch));
+    return exchange;
+}
+
+}  // namespace txscope

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <chrono>
+
+namespace txscope::detail {
+
+namespace asio = boost::asio;
+using Clock = std::chrono::steady_clock;
+
+/// A socket that libpq owns and Asio waits on; destroyed without closing it.
+///
+/// A wait may end for many reasons (readiness, `wake`, the time, a cancellation): the waiter looks
+/// again at what it waits for.
+class BorrowedSocket {
+public:
+    using Base = asio::posix::descriptor_base;
+
+    BorrowedSocket(const asio::any_io_executor& executor, int socket)
+        : descriptor_{executor, socket} {}
+    BorrowedSocket(const BorrowedSocket&) = delete;
+    BorrowedSocket& operator=(const BorrowedSocket&) = delete;
+    ~BorrowedSocket() {
+        if (descriptor_.is_open()) descriptor_.release();
+    }
+
+    asio::posix::stream_descriptor& descriptor() noexcept { return descriptor_; }
+
+    /// Ends every wait on this socket.
+    void wake() {
+        boost::system::error_code ignored;
+        descriptor_.cancel(ignored);
+    }
+
+    /// Until readable. Costs no timer: this is what every statement waits in.
+    asio::awaitable<void> readable() {
+        co_await descriptor_.async_wait(Base::wait_read, asio::as_tuple(asio::use_awaitable));
+    }
+
+    /// Until ready for `what` or until `deadline`; true when it is ready.
+    asio::awaitable<bool> ready(Base::wait_type what, Clock::time_point deadline) {
+        asio::steady_timer timer{descriptor_.get_executor(), deadline};
+        const auto [order, socket_error, timer_error] =
+            co_await asio::experimental::make_parallel_group(
+                descriptor_.async_wait(what, asio::deferred), timer.async_wait(asio::deferred))
+                .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+        co_return order[0] == 0 && !socket_error;
+    }
+
+    /// Until readable or writable or until `deadline`.
+    asio::awaitable<void> ready_for_any(Clock::time_point deadline) {
+        asio::steady_timer timer{descriptor_.get_executor(), deadline};
+        co_await asio::experimental::make_parallel_group(
+            descriptor_.async_wait(Base::wait_read, asio::deferred),
+            descriptor_.async_wait(Base::wait_write, asio::deferred),
+            timer.async_wait(asio::deferred))
+            .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+    }
+
+private:
+    asio::posix::stream_descriptor descriptor_;
+};
+
+}  // namespace txscope::detail

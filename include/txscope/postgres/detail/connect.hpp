@@ -1,0 +1,109 @@
+#pragma once
+
+#include <txscope/postgres/detail/borrowed_socket.hpp>
+#include <txscope/postgres/detail/conninfo.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <new>
+
+namespace txscope::detail {
+
+/// Starts to connect to the servers of `info`, without blocking.
+inline Native<PGconn> start_connecting(const ConnInfo& info) {
+    auto parameters = info.parameters;
+    parameters.try_emplace("fallback_application_name", "txscope");
+    if (!info.servers.empty()) {
+        const auto joined = [&](std::string ServerAddress::*member) {
+            std::string list;
+            for (const ServerAddress& server : info.servers) list += server.*member + ',';
+            list.pop_back();
+            return list;
+        };
+        parameters["host"] = joined(&ServerAddress::host);
+        parameters["hostaddr"] = joined(&ServerAddress::address);
+        parameters["port"] = joined(&ServerAddress::port);
+    }
+    std::vector<const char*> keys;
+    std::vector<const char*> values;
+    for (const auto& [key, value] : parameters) {
+        keys.push_back(key.c_str());
+        values.push_back(value.c_str());
+    }
+    keys.push_back(nullptr);
+    values.push_back(nullptr);
+    Native<PGconn> connection{PQconnectStartParams(keys.data(), values.data(), 0)};
+    if (!connection) throw std::bad_alloc{};
+    // Notices would go to the standard error stream.
+    PQsetNoticeReceiver(
+        connection.get(), [](void*, const PGresult*) {}, nullptr);
+    return connection;
+}
+
+inline std::string connect_error(const PGconn* connection) {
+    std::string text = PQerrorMessage(connection);
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+}
+
+/// The server that libpq is trying at the moment.
+inline ServerAddress current_server(const PGconn* connection) {
+    const auto text = [](const char* part) { return std::string{part != nullptr ? part : ""}; };
+    return {text(PQhost(connection)), text(PQhostaddr(connection)), text(PQport(connection))};
+}
+
+/// How long one server may take: the string's `connect_timeout` (in seconds; 0 or absent: no limit
+/// of its own), which libpq leaves to the program when it connects without blocking.
+inline std::optional<std::chrono::seconds> connect_timeout(const ConnInfo& info) {
+    const std::string text = info.find("connect_timeout").value_or("");
+    int seconds = 0;
+    std::from_chars(text.data(), text.data() + text.size(), seconds);
+    if (seconds <= 0) return std::nullopt;
+    return std::chrono::seconds{seconds};
+}
+
+/// A connection to the first of the servers that takes us, before `deadline`.
+///
+/// @throws ConnectionFailed with libpq's reason.
+inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, std::string conninfo,
+                                               Clock::time_point deadline) {
+    ConnInfo info = parse_conninfo(conninfo);
+    co_await resolve_hosts(executor, info);
+    const auto patience = connect_timeout(info);
+    for (;;) {
+        Native<PGconn> connection = start_connecting(info);
+        auto phase = PGRES_POLLING_WRITING;
+        ServerAddress server;
+        auto give_up = deadline;
+        while (phase != PGRES_POLLING_OK) {
+            if (PQstatus(connection.get()) == CONNECTION_BAD || phase == PGRES_POLLING_FAILED)
+                throw ConnectionFailed{connect_error(connection.get())};
+            if (const auto current = current_server(connection.get()); current != server) {
+                server = current;
+                if (patience) give_up = std::min(deadline, Clock::now() + *patience);
+            }
+            bool ready = false;
+            {
+                // Borrowed anew each time: the socket may be another after every poll.
+                BorrowedSocket socket{executor, PQsocket(connection.get())};
+                ready = co_await socket.ready(phase == PGRES_POLLING_WRITING
+                                                  ? BorrowedSocket::Base::wait_write
+                                                  : BorrowedSocket::Base::wait_read,
+                                              give_up);
+            }
+            if (!ready && Clock::now() < give_up)
+                throw boost::system::system_error{asio::error::operation_aborted};
+            if (!ready) break;
+            phase = PQconnectPoll(connection.get());
+        }
+        if (phase == PGRES_POLLING_OK) co_return connection;
+
+        // That server does not answer: on to the others.
+        const auto silent = std::erase(info.servers, server);
+        if (silent == 0 || info.servers.empty() || Clock::now() >= deadline)
+            throw ConnectionFailed{"no answer from \"" + server.host + "\", port " + server.port +
+                                   ", within the time allowed"};
+    }
+}
+
+}  // namespace txscope::detail

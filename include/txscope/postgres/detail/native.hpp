@@ -1,0 +1,24 @@
+#pragma once
+
+#include <libpq-fe.h>
+
+#include <memory>
+
+namespace txscope::detail {
+
+struct NativeDeleter {
+    void operator()(PGconn* connection) const noexcept { PQfinish(connection); }
+    void operator()(PGresult* result) const noexcept { PQclear(result); }
+    void operator()(PGcancel* request) const noexcept { PQfreeCancel(request); }
+    void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
+    void operator()(char* text) const noexcept { PQfreemem(text); }
+#ifdef LIBPQ_HAS_ASYNC_CANCEL
+    void operator()(PGcancelConn* request) const noexcept { PQcancelFinish(request); }
+#endif
+};
+
+/// Owns what libpq allocated.
+template <typename T>
+using Native = std::unique_ptr<T, NativeDeleter>;
+
+}  // namespace txscope::detail

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace txscope::detail {
+
+namespace asio = boost::asio;
+
+/// What one coroutine awaits and any thread may send, once.
+///
+/// The coroutine parks in Asio's timer queue, so that the wait belongs to the execution context:
+/// destroying the context destroys the coroutine. A sender may outlive both.
+class Notification {
+    struct State {
+        std::mutex mutex;
+        asio::steady_timer* timer;  // null once the receiver is gone
+        bool sent = false;
+    };
+
+public:
+    using TimePoint = std::chrono::steady_clock::time_point;
+
+    class Sender {
+    public:
+        void operator()() const {
+            const std::lock_guard lock{state_->mutex};
+            state_->sent = true;
+            if (state_->timer != nullptr) state_->timer->cancel();
+        }
+
+    private:
+        friend Notification;
+        explicit Sender(std::shared_ptr<State> state) : state_{std::move(state)} {}
+        std::shared_ptr<State> state_;
+    };
+
+    explicit Notification(const asio::any_io_executor& executor)
+        : timer_{executor}, state_{std::make_shared<State>()} {
+        state_->timer = &timer_;
+    }
+    Notification(const Notification&) = delete;
+    Notification& operator=(const Notification&) = delete;
+    ~Notification() {
+        const std::lock_guard lock{state_->mutex};
+        state_->timer = nullptr;
+    }
+
+    Sender sender() const { return Sender{state_}; }
+
+    /// Until it is sent, `deadline` passes, or the waiting coroutine is cancelled: look which.
+    asio::awaitable<void> wait(TimePoint deadline = TimePoint::max()) {
+        const auto token = asio::as_tuple(asio::use_awaitable);
+        // Begun under the lock: a sender comes before the wait, or finds it; none falls between.
+        co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(
+            [this, deadline](auto handler) {
+                const std::lock_guard lock{state_->mutex};
+                timer_.expires_at(state_->sent ? TimePoint::min() : deadline);
+                timer_.async_wait(std::move(handler));
+            },
+            token);
+    }
+
+    bool sent() const {
+        const std::lock_guard lock{state_->mutex};
+        return state_->sent;
+    }
+
+private:
+    asio::steady_timer timer_;
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace txscope::detail

@@ -1,0 +1,311 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/postgres/detail/diagnostics.hpp>
+#include <txscope/postgres/detail/native.hpp>
+#include <txscope/postgres/detail/statement_cache.hpp>
+#include <txscope/postgres/result.hpp>
+#include <txscope/postgres/statement.hpp>
+
+#include <pqxx/except>
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// What one caller sent and awaits the answer to: one statement, or several of which the last
+/// counts.
+struct Exchange {
+    Result result;             ///< Of the last statement.
+    std::exception_ptr error;  ///< Of the first statement that failed.
+    bool skipped = false;  ///< `error` is another exchange's: the server skipped this one for it.
+    bool done = false;     ///< The server has answered all of it, and the Sync behind it.
+};
+
+/// A statement on its way out, and whom its answer is for.
+struct Outgoing {
+    Statement statement;
+    std::shared_ptr<Exchange> exchange;
+};
+
+/// libpq's pipeline mode: sends batches, each closed by one Sync, and hands out the answers.
+///
+/// Does not wait: its owner tells it when the socket is ready.
+/// Source: PostgreSQL manual, "Pipeline Mode".
+class Pipeline {
+public:
+    Pipeline(Native<PGconn> connection, std::size_t statement_cache_size);
+
+    /// Sends `batch` and a Sync. A failure at any statement makes the server skip the rest of it.
+    void submit(std::vector<Outgoing> batch);
+
+    /// Writes what is left to write; false when the socket takes no more for now.
+    bool flush();
+
+    /// Reads what has arrived. True when that completed an exchange.
+    bool receive();
+
+    /// Hands out what libpq has read already. True when that completed an exchange.
+    bool collect();
+
+    /// Gives the connection up: everything outstanding is answered with `reason`.
+    void fail(std::exception_ptr reason);
+
+    /// Whether the server works on `exchange` now: it is the oldest one unanswered.
+    bool running(const Exchange& exchange) const noexcept {
+        return !commands_.empty() && commands_.front().outgoing.exchange.get() == &exchange;
+    }
+    bool idle() const noexcept { return commands_.empty(); }
+    bool broken() const noexcept { return failure_ != nullptr; }
+    std::exception_ptr failure() const noexcept { return failure_; }
+    /// Whether a statement may have changed what outlives its transaction (`SET`, `LISTEN`, …).
+    bool session_changed() const noexcept { return session_changed_; }
+    /// The server's session is as new (`DISCARD ALL` was executed).
+    void session_discarded();
+    std::uint64_t batches() const noexcept { return next_batch_ - 1; }
+    PGTransactionStatusType transaction_status() const noexcept {
+        return PQtransactionStatus(connection_.get());
+    }
+    PGconn* native() const noexcept { return connection_.get(); }
+
+private:
+    using Exchanges = std::vector<std::shared_ptr<Exchange>>;
+
+    struct Command {
+        enum Kind {
+            statement,
+            prepare,
+            close,
+            sync
+        } kind;
+        Outgoing outgoing{Statement{{}}, nullptr};  // of `prepare`: the statement that needs it
+        std::string name{};                         // of `prepare` and `close`
+        Exchanges batch{};                          // of `sync`: what it completes
+        bool answered = false;
+    };
+
+    // False when libpq could not take it.
+    bool send(Outgoing outgoing);
+    bool prepare(const Outgoing& outgoing);
+    bool close_retired();
+    bool send_sync(Exchanges batch);
+
+    bool take(Native<PGresult> answer);  // true when that completed an exchange
+    void take_error(Command& command, const PGresult* error);
+    void note_tag(std::string_view tag);
+    void fail_exchanges(const Exchanges& exchanges);
+    std::exception_ptr lost() const;
+
+    Native<PGconn> connection_;
+    StatementCache cache_;
+    std::deque<Command> commands_;  // sent, not yet answered
+    std::uint64_t next_batch_ = 1;
+    std::exception_ptr batch_error_;  // of the batch whose answers are being read
+    std::exception_ptr failure_;
+    bool session_changed_ = false;
+};
+
+inline Pipeline::Pipeline(Native<PGconn> connection, std::size_t statement_cache_size)
+    : connection_{std::move(connection)}, cache_{statement_cache_size} {
+    if (PQsetnonblocking(connection_.get(), 1) != 0 || PQenterPipelineMode(connection_.get()) != 1)
+        throw ConnectionFailed{PQerrorMessage(connection_.get())};
+}
+
+inline void Pipeline::submit(std::vector<Outgoing> batch) {
+    Exchanges exchanges;
+    for (const Outgoing& outgoing : batch)
+        if (exchanges.empty() || exchanges.back() != outgoing.exchange)
+            exchanges.push_back(outgoing.exchange);
+    bool sent = !broken();
+    for (Outgoing& outgoing : batch) sent = sent && send(std::move(outgoing));
+    sent = sent && close_retired() && send_sync(exchanges);
+    if (!sent) {
+        fail(lost());
+        fail_exchanges(exchanges);
+    }
+}
+
+inline bool Pipeline::send(Outgoing outgoing) {
+    const Statement& statement = outgoing.statement;
+    const StatementCache::Entry* prepared = nullptr;
+    if (cache_.enabled()) {
+        prepared = cache_.find(statement.sql());
+        if (prepared == nullptr) {
+            if (!prepare(outgoing)) return false;
+            prepared = cache_.find(statement.sql());
+        } else if (prepared->batch != 0 && prepared->batch != next_batch_) {
+            prepared = nullptr;  // an earlier batch prepares it, and may still fail to
+        }
+    }
+    const auto values = statement.parameters();
+    const int count = static_cast<int>(values.size());
+    const int sent = prepared != nullptr
+                         ? PQsendQueryPrepared(native(), prepared->name.c_str(), count,
+                                               values.data(), nullptr, nullptr, 0)
+                         : PQsendQueryParams(native(), statement.sql().c_str(), count, nullptr,
+                                             values.data(), nullptr, nullptr, 0);
+    commands_.push_back({.kind = Command::statement, .outgoing = std::move(outgoing)});
+    return sent != 0;
+}
+
+inline bool Pipeline::prepare(const Outgoing& outgoing) {
+    const auto& entry = cache_.insert(outgoing.statement.sql(), next_batch_);
+    commands_.push_back({.kind = Command::prepare, .outgoing = outgoing, .name = entry.name});
+    return PQsendPrepare(native(), entry.name.c_str(), entry.sql.c_str(), 0, nullptr) != 0;
+}
+
+inline bool Pipeline::close_retired() {
+    for (std::string& name : cache_.take_retired()) {
+#ifdef LIBPQ_HAS_CLOSE_PREPARED
+        const int sent = PQsendClosePrepared(native(), name.c_str());
+#else
+        const int sent = PQsendQueryParams(native(), ("DEALLOCATE " + name).c_str(), 0, nullptr,
+                                           nullptr, nullptr, nullptr, 0);
+#endif
+        commands_.push_back({.kind = Command::close, .name = std::move(name)});
+        if (sent == 0) return false;
+    }
+    return true;
+}
+
+inline bool Pipeline::send_sync(Exchanges batch) {
+    commands_.push_back({.kind = Command::sync, .batch = std::move(batch)});
+    ++next_batch_;
+    return PQpipelineSync(native()) != 0;
+}
+
+inline bool Pipeline::flush() {
+    const int state = broken() ? 0 : PQflush(native());
+    if (state < 0) fail(lost());
+    return state <= 0;
+}
+
+inline bool Pipeline::receive() {
+    if (broken()) return false;
+    const bool read = PQconsumeInput(native()) != 0;
+    const bool progress = collect();  // what came before the end, say the reason for it
+    if (read || broken()) return progress;
+    fail(lost());
+    return true;
+}
+
+inline bool Pipeline::collect() {
+    bool progress = false;
+    while (!broken() && !commands_.empty() && PQisBusy(native()) == 0) {
+        Native<PGresult> answer{PQgetResult(native())};
+        if (answer) {
+            progress = take(std::move(answer)) || progress;
+        } else if (PQstatus(native()) == CONNECTION_BAD) {
+            fail(lost());
+            progress = true;
+        } else if (commands_.front().answered && commands_.front().kind != Command::sync) {
+            commands_.pop_front();  // libpq ends every command's results with a null
+        }
+    }
+    // libpq counts itself idle only once it was asked for more than there is.
+    if (progress && !broken() && commands_.empty()) Native<PGresult>{PQgetResult(native())};
+    return progress;
+}
+
+inline bool Pipeline::take(Native<PGresult> answer) {
+    Command& command = commands_.front();
+    command.answered = true;
+    switch (PQresultStatus(answer.get())) {
+        case PGRES_PIPELINE_SYNC: {
+            const Exchanges completed = std::move(command.batch);
+            commands_.pop_front();
+            batch_error_ = nullptr;
+            for (const auto& exchange : completed) exchange->done = true;
+            return true;
+        }
+        case PGRES_COMMAND_OK:
+        case PGRES_TUPLES_OK:
+        case PGRES_EMPTY_QUERY:
+            if (command.kind == Command::prepare) cache_.confirm(command.name);
+            if (command.kind == Command::statement) {
+                note_tag(PQcmdStatus(answer.get()));
+                command.outgoing.exchange->result = Result{answer.release()};
+            }
+            return false;
+        case PGRES_PIPELINE_ABORTED:
+            if (command.kind == Command::prepare) cache_.forget(command.name);
+            if (command.kind == Command::close) cache_.give_back_retired(command.name);
+            if (command.kind == Command::statement && !command.outgoing.exchange->error) {
+                command.outgoing.exchange->error = batch_error_;
+                command.outgoing.exchange->skipped = true;
+            }
+            return false;
+        case PGRES_FATAL_ERROR:
+            take_error(command, answer.get());
+            return broken();
+        default:  // COPY, which would leave the connection in the middle of it
+            fail(std::make_exception_ptr(pqxx::usage_error{
+                "COPY cannot be executed as a statement: " + command.outgoing.statement.sql()}));
+            return true;
+    }
+}
+
+inline void Pipeline::take_error(Command& command, const PGresult* error) {
+    const Statement& statement = command.outgoing.statement;
+    const auto failure = make_statement_error(error, statement);
+    const auto field = [&](int code) {
+        const char* text = PQresultErrorField(error, code);
+        return std::string_view{text != nullptr ? text : ""};
+    };
+    const auto severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (severity == "FATAL" || severity == "PANIC" || PQstatus(native()) == CONNECTION_BAD)
+        return fail(failure);  // the server's last word before it closes the connection
+
+    if (!batch_error_) batch_error_ = failure;
+    if (command.kind == Command::prepare) cache_.forget(command.name);
+    if (command.kind == Command::statement) {
+        const auto code = field(PG_DIAG_SQLSTATE);
+        if (code == sqlstate::feature_not_supported)
+            cache_.retire(statement.sql());  // "cached plan must not change result type"
+        if (code == sqlstate::invalid_sql_statement_name)
+            cache_.forget_sql(statement.sql());  // somebody deallocated it
+    }
+    // An error at a Sync comes from the implicit COMMIT there: it is everybody's.
+    const Exchanges concerned =
+        command.kind == Command::sync ? command.batch : Exchanges{command.outgoing.exchange};
+    for (const auto& exchange : concerned)
+        if (exchange && !exchange->error) exchange->error = failure;
+}
+
+inline void Pipeline::note_tag(std::string_view tag) {
+    for (const std::string_view changing : {"SET", "RESET", "LISTEN", "PREPARE", "LOAD",
+                                            "CREATE TABLE", "SELECT INTO", "DECLARE CURSOR"})
+        session_changed_ = session_changed_ || tag == changing;
+    if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
+    if (tag == "DISCARD ALL") session_changed_ = false;
+}
+
+inline void Pipeline::fail(std::exception_ptr reason) {
+    if (broken()) return;
+    failure_ = std::move(reason);
+    for (const Command& command : std::exchange(commands_, {})) fail_exchanges(command.batch);
+}
+
+inline void Pipeline::fail_exchanges(const Exchanges& exchanges) {
+    for (const auto& exchange : exchanges) {
+        if (!exchange->error) exchange->error = failure_;
+        exchange->done = true;
+    }
+}
+
+inline std::exception_ptr Pipeline::lost() const {
+    std::string reason = PQerrorMessage(native());
+    while (!reason.empty() && reason.back() == '\n') reason.pop_back();
+    return std::make_exception_ptr(
+        ConnectionLost{reason.empty() ? "the connection to the server was lost" : reason});
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// Which statements a connection has prepared under which name; the least recently used goes first.
+///
+/// Prepared statements belong to the server's session: a rollback does not undo them.
+class StatementCache {
+public:
+    /// `capacity` 0 means no names at all, as old poolers need.
+    explicit StatementCache(std::size_t capacity) : capacity_{capacity} {}
+
+    struct Entry {
+        std::string sql;
+        std::string name;
+        std::uint64_t batch;  ///< The batch that prepares it; 0 once the server confirmed it.
+    };
+
+    /// The statement of that text, now the most recently used; null when there is none.
+    Entry* find(std::string_view sql) {
+        const auto found = by_sql_.find(sql);
+        if (found == by_sql_.end()) return nullptr;
+        entries_.splice(entries_.begin(), entries_, found->second);
+        return &entries_.front();
+    }
+
+    /// A new name for `sql`, to be prepared in `batch`.
+    Entry& insert(std::string sql, std::uint64_t batch) {
+        if (entries_.size() >= capacity_) retire(std::prev(entries_.end()));
+        entries_.push_front({std::move(sql), "txscope_" + std::to_string(++last_name_), batch});
+        by_sql_.emplace(entries_.front().sql, entries_.begin());
+        return entries_.front();
+    }
+
+    void confirm(std::string_view name) {
+        if (const auto found = find_name(name); found != entries_.end()) found->batch = 0;
+    }
+
+    /// The server does not know `name` (any more).
+    void forget(std::string_view name) {
+        if (const auto found = find_name(name); found != entries_.end()) erase(found);
+    }
+
+    void forget_sql(std::string_view sql) {
+        if (const auto found = by_sql_.find(sql); found != by_sql_.end()) erase(found->second);
+    }
+
+    /// The server knows the statement, but it is of no use any more.
+    void retire(std::string_view sql) {
+        if (const auto found = by_sql_.find(sql); found != by_sql_.end()) retire(found->second);
+    }
+
+    /// The server's names are all gone.
+    void clear() {
+        by_sql_.clear();
+        entries_.clear();
+        retired_.clear();
+    }
+
+    bool enabled() const noexcept { return capacity_ > 0; }
+    std::size_t size() const noexcept { return entries_.size(); }
+
+    /// Names the server may drop; the caller takes them, and gives back those it could not drop.
+    std::vector<std::string> take_retired() { return std::exchange(retired_, {}); }
+    void give_back_retired(std::string name) { retired_.push_back(std::move(name)); }
+
+private:
+    using Iterator = std::list<Entry>::iterator;
+
+    Iterator find_name(std::string_view name) {
+        auto entry = entries_.begin();
+        while (entry != entries_.end() && entry->name != name) ++entry;
+        return entry;
+    }
+    void erase(Iterator entry) {
+        by_sql_.erase(entry->sql);
+        entries_.erase(entry);
+    }
+    void retire(Iterator entry) {
+        retired_.push_back(std::move(entry->name));
+        erase(entry);
+    }
+
+    std::size_t capacity_;
+    std::list<Entry> entries_;
+    std::unordered_map<std::string_view, Iterator> by_sql_;  // keys view into entries_
+    std::vector<std::string> retired_;
+    std::uint64_t last_name_ = 0;
+};
+
+}  // namespace txscope::detail

@@ -1,0 +1,122 @@
+#pragma once
+
+#include <txscope/session/detail/pool.hpp>
+#include <txscope/session/detail/run_session.hpp>
+#include <txscope/session/detail/session_state.hpp>
+#include <txscope/session/pool_options.hpp>
+#include <txscope/session/session.hpp>
+
+#include <boost/asio/execution_context.hpp>
+
+#include <concepts>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <utility>
+
+namespace txscope {
+
+/// Lends connections to PostgreSQL: a bounded pool that serves in strict order of asking.
+///
+/// ```cpp
+/// txscope::AsyncSessionFactory sessions{io, "postgresql:///app", {.max_size = 16}};
+/// TransactionScope scope{sessions};                                // transactions
+/// co_await sessions.execute("REFRESH MATERIALIZED VIEW totals");  // one statement by itself
+/// ```
+///
+/// Connections are opened when first needed. An idle one whose server goes away is noticed at once
+/// and dropped. One that comes back in use is cancelled, rolled back and reset before it is lent
+/// again, or closed; so is what a statement changed in the session (`SET`, `LISTEN`).
+///
+/// **Lifetime**: a cheap handle; copies share one pool, and the last copy closes it. It must not
+/// outlive the execution context. Idle connections have a read armed, which keeps
+/// `io_context::run()` from returning: make the factory inside the coroutine that uses it, or
+/// `co_await close()`.
+///
+/// **Threads**: usable from any number of them.
+class AsyncSessionFactory {
+public:
+    /// @param conninfo a URI or a list of keywords (PostgreSQL manual, "Connection Strings"). It is
+    ///     read when the first connection is opened, whose failure is a `ConnectionFailed`.
+    /// @throws pqxx::argument_error for options out of range
+    AsyncSessionFactory(asio::any_io_executor executor, std::string conninfo,
+                        PoolOptions options = {})
+        : pool_{std::make_shared<detail::Pool>(std::move(executor), std::move(conninfo), options)} {
+    }
+
+    template <std::derived_from<asio::execution_context> Context>
+    AsyncSessionFactory(Context& context, std::string conninfo, PoolOptions options = {})
+        : AsyncSessionFactory{context.get_executor(), std::move(conninfo), options} {}
+
+    /// Executes one statement on a connection of its own, in one round trip. It commits by itself.
+    /// @throws what `Session::execute` throws; and `ConnectionFailed`, `AcquireTimeout`,
+    ///     `PoolExhausted`, `PoolClosed`
+    template <typename... Args>
+    asio::awaitable<Result> execute(std::string sql, const Args&... args) const {
+        return execute(Statement{std::move(sql), args...});
+    }
+    asio::awaitable<Result> execute(Statement statement) const {
+        return execute_alone(pool_, std::move(statement));
+    }
+
+    /// Runs `body(Session&)` with a connection to itself and without a transaction: each statement
+    /// commits by itself, but statements that were enqueued commit together with the one that
+    /// follows them. What is still enqueued at the end is sent.
+    template <detail::ScopeBody Body>
+    asio::awaitable<detail::BodyResult<Body>> session_scope(
+        Body body, std::source_location where = std::source_location::current()) const {
+        return run_scope(pool_, std::move(body), where);
+    }
+
+    /// Opens connections until there are `count`, at most `max_size`.
+    asio::awaitable<void> warm_up(std::size_t count) const {
+        return on_strand(pool_, [count](detail::Pool& pool) { return pool.warm_up(count); });
+    }
+
+    /// Lends no more connections (`PoolClosed`), also to those who wait, and waits until those on
+    /// loan are back and closed.
+    asio::awaitable<void> close() const {
+        return on_strand(pool_, [](detail::Pool& pool) { return pool.close(); });
+    }
+
+    PoolStatistics statistics() const { return pool_->statistics(); }
+
+    /// For the layers above.
+    const std::shared_ptr<detail::Pool>& pool() const noexcept { return pool_; }
+
+private:
+    using SharedPool = std::shared_ptr<detail::Pool>;
+
+    static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement);
+    template <typename Body>
+    static asio::awaitable<detail::BodyResult<Body>> run_scope(SharedPool pool, Body body,
+                                                               std::source_location where);
+    template <typename Function>
+    static asio::awaitable<void> on_strand(SharedPool pool, Function function);
+
+    SharedPool pool_;
+};
+
+inline asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool pool,
+                                                                  Statement statement) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto session = detail::open_session(std::move(pool), executor);
+    co_return co_await detail::SessionState::execute(session, std::move(statement));
+}
+
+template <typename Body>
+asio::awaitable<detail::BodyResult<Body>> AsyncSessionFactory::run_scope(
+    SharedPool pool, Body body, std::source_location where) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto session = detail::open_session(std::move(pool), executor, where);
+    co_return co_await detail::run_session(session, std::move(body), detail::end_plain_session);
+}
+
+template <typename Function>
+asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto strand = detail::strand_on(executor);
+    co_await asio::co_spawn(strand, function(*pool), asio::use_awaitable);
+}
+
+}  // namespace txscope

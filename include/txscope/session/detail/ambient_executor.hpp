@@ -1,0 +1,112 @@
+#pragma once
+
+#include <txscope/session/detail/strand.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/require.hpp>
+
+#include <memory>
+#include <utility>
+
+namespace txscope::detail {
+
+class Pool;
+class SessionState;
+
+/// What is ambient where a coroutine runs: the innermost session, and through `outer` all around
+/// it.
+struct Ambient {
+    const Pool* pool;                       ///< Whose session it is.
+    std::shared_ptr<SessionState> session;  ///< Null where the surrounding one is set aside.
+    std::shared_ptr<const Ambient> outer{};
+};
+
+/// The executor that carries the ambient session, on a strand.
+///
+/// A coroutine hands its executor down to everything it awaits and to every branch of `&&` and
+/// `||`, on whichever thread they run: whatever has the executor has the session. Properties are
+/// those of the strand beneath.
+class AmbientExecutor {
+    struct Core {
+        std::shared_ptr<const Ambient> ambient;
+        Strand strand;
+    };
+
+public:
+    AmbientExecutor(std::shared_ptr<const Ambient> ambient, Strand strand)
+        : core_{std::make_shared<const Core>(std::move(ambient), std::move(strand))} {}
+
+    const std::shared_ptr<const Ambient>& ambient() const noexcept { return core_->ambient; }
+    const Strand& strand() const noexcept { return core_->strand; }
+
+    template <typename Function>
+    void execute(Function&& function) const {
+        core_->strand.execute([core = core_, run = std::decay_t<Function>(
+                                                 std::forward<Function>(function))]() mutable {
+            const Running mark{core->ambient};
+            std::move(run)();
+        });
+    }
+
+    template <typename Property>
+    requires asio::can_query_v<const Strand&, Property>
+    decltype(auto) query(const Property& property) const {
+        return asio::query(core_->strand, property);
+    }
+    template <typename Property>
+    requires asio::can_require_v<const Strand&, Property> AmbientExecutor
+    require(const Property& property)
+    const { return {core_->ambient, asio::require(core_->strand, property)}; }
+    template <typename Property>
+    requires asio::can_prefer_v<const Strand&, Property> AmbientExecutor
+    prefer(const Property& property)
+    const { return {core_->ambient, asio::prefer(core_->strand, property)}; }
+
+    friend bool operator==(const AmbientExecutor& a, const AmbientExecutor& b) noexcept {
+        return a.core_ == b.core_ || (a.ambient() == b.ambient() && a.strand() == b.strand());
+    }
+
+    /// What is ambient for the code that this thread runs right now, null for nothing. For calls
+    /// that are not awaited; a coroutine asks its executor.
+    static const Ambient* running() noexcept { return Running::current; }
+
+private:
+    class Running {
+    public:
+        explicit Running(const std::shared_ptr<const Ambient>& ambient)
+            : previous_{std::exchange(current, ambient.get())} {}
+        Running(const Running&) = delete;
+        Running& operator=(const Running&) = delete;
+        ~Running() { current = previous_; }
+
+        static inline thread_local const Ambient* current = nullptr;
+
+    private:
+        const Ambient* previous_;
+    };
+
+    std::shared_ptr<const Core> core_;
+};
+
+/// The ambient part of `executor`, null when it carries none.
+inline std::shared_ptr<const Ambient> ambient_of(const asio::any_io_executor& executor) noexcept {
+    const auto* carrier = executor.target<AmbientExecutor>();
+    return carrier != nullptr ? carrier->ambient() : nullptr;
+}
+
+/// The nearest entry for `pool`, from `ambient` outwards; null when there is none.
+inline const Ambient* find_ambient(const Ambient* ambient, const Pool* pool) noexcept {
+    while (ambient != nullptr && ambient->pool != pool) ambient = ambient->outer.get();
+    return ambient;
+}
+
+/// The strand that `executor` is on already, or a new one on top of it.
+inline Strand strand_on(const asio::any_io_executor& executor) {
+    if (const auto* carrier = executor.target<AmbientExecutor>()) return carrier->strand();
+    if (const auto* strand = executor.target<Strand>()) return *strand;
+    return Strand{executor};
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,341 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/connection.hpp>
+#include <txscope/postgres/detail/notification.hpp>
+#include <txscope/session/detail/lease.hpp>
+#include <txscope/session/pool_options.hpp>
+
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <pqxx/except>
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// The connections behind an `AsyncSessionFactory`: bounded, lent in strict order of asking.
+///
+/// Any thread may call it. The coroutines that wait are parked in Asio's timers, not here.
+class Pool : public std::enable_shared_from_this<Pool> {
+public:
+    Pool(asio::any_io_executor executor, std::string conninfo, PoolOptions options);
+    ~Pool() = default;
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    /// A clean connection, by `deadline` and within `acquire_timeout`. Called on a strand.
+    asio::awaitable<Lease> acquire(Clock::time_point deadline = Clock::time_point::max());
+
+    /// Takes a connection back; a dirty one is cleaned up first, or closed.
+    void give_back(std::shared_ptr<PooledConnection> member) noexcept;
+
+    /// Opens connections until there are `count`, at most `max_size`. Called on a strand.
+    asio::awaitable<void> warm_up(std::size_t count);
+
+    /// Lends no more; waits until every connection is back and closed.
+    asio::awaitable<void> close();
+
+    PoolStatistics statistics() const;
+    const PoolOptions& options() const noexcept { return options_; }
+    const asio::any_io_executor& executor() const noexcept { return executor_; }
+    Clock::time_point cleanup_deadline() const { return Clock::now() + options_.cleanup_timeout; }
+
+private:
+    using Member = std::shared_ptr<PooledConnection>;
+    using Lock = std::lock_guard<std::mutex>;
+
+    // A place in the queue, and what was granted there: a connection, or the right to open one.
+    struct Ticket {
+        enum State {
+            waiting,
+            may_open,
+            refused
+        };
+
+        explicit Ticket(Pool& in) : pool{in} {}
+        Ticket(const Ticket&) = delete;
+        Ticket& operator=(const Ticket&) = delete;
+        ~Ticket() { pool.withdraw(*this); }
+        bool answered() const { return granted || state != waiting; }
+
+        Pool& pool;
+        State state = waiting;
+        Member granted;
+        std::optional<std::list<Ticket*>::iterator> place;
+        std::optional<Notification::Sender> notify;
+    };
+
+    bool queue(Ticket& ticket);
+    asio::awaitable<void> wait(Ticket& ticket, Clock::time_point deadline);
+    asio::awaitable<Member> open(Clock::time_point deadline);
+    void withdraw(Ticket& ticket) noexcept;
+    static asio::awaitable<void> clean_up(std::shared_ptr<Pool> self, Member member);
+    void keep(const Member& member) noexcept;
+    void examine(const Member& member, boost::system::error_code error);
+
+    // With the mutex locked:
+    void serve() noexcept;
+    Member take_idle();
+    void watch(const Member& member);
+    void shrink() noexcept;
+
+    const asio::any_io_executor executor_;
+    const std::string conninfo_;
+    const PoolOptions options_;
+
+    mutable std::mutex mutex_;
+    std::vector<std::shared_ptr<PooledConnection>> idle_;  // the last one back is the first lent
+    std::list<Ticket*> waiting_;
+    std::vector<Notification::Sender> closers_;
+    std::exception_ptr last_connect_error_;
+    PoolStatistics statistics_;  // `idle` and `waiting` are filled in on demand
+    bool closed_ = false;
+};
+
+inline Lease::~Lease() {
+    if (member_) pool_->give_back(std::move(member_));
+}
+
+inline Pool::Pool(asio::any_io_executor executor, std::string conninfo, PoolOptions options)
+    : executor_{std::move(executor)}, conninfo_{std::move(conninfo)}, options_{options} {
+    if (options_.max_size == 0)
+        throw pqxx::argument_error{"PoolOptions::max_size must be at least 1"};
+    if (options_.acquire_timeout.count() < 0 || options_.cleanup_timeout.count() < 0)
+        throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
+}
+
+inline asio::awaitable<Lease> Pool::acquire(Clock::time_point deadline) {
+    const auto self = shared_from_this();
+    deadline = std::min(deadline, Clock::now() + options_.acquire_timeout);
+    Ticket ticket{*this};
+    if (!queue(ticket)) co_await wait(ticket, deadline);
+    if (!ticket.granted) ticket.granted = co_await open(deadline);
+    ticket.state = Ticket::waiting;  // the right to open one is used up
+    const Lock lock{mutex_};
+    ++statistics_.acquired;
+    co_return Lease{self, std::move(ticket.granted)};
+}
+
+/// True when `ticket` is served at once.
+inline bool Pool::queue(Ticket& ticket) {
+    const Lock lock{mutex_};
+    if (closed_) throw PoolClosed{"the session factory is closed"};
+    ticket.place = waiting_.insert(waiting_.end(), &ticket);
+    serve();
+    if (ticket.answered()) return true;
+    if (waiting_.size() <= options_.max_waiters) return false;
+    throw PoolExhausted{std::to_string(options_.max_waiters) +
+                        " coroutines are waiting for a connection already"};
+}
+
+inline asio::awaitable<void> Pool::wait(Ticket& ticket, Clock::time_point deadline) {
+    Notification served{co_await asio::this_coro::executor};
+    {
+        const Lock lock{mutex_};
+        ticket.notify = served.sender();
+        if (ticket.answered()) served.sender()();
+    }
+    for (;;) {
+        co_await served.wait(deadline);
+        const auto cancelled = (co_await asio::this_coro::cancellation_state).cancelled();
+        const Lock lock{mutex_};
+        // A grant that races the end of the time, or a cancellation, counts.
+        if (ticket.state == Ticket::refused) throw PoolClosed{"the session factory is closed"};
+        if (ticket.answered()) co_return;
+        if (cancelled != asio::cancellation_type::none)
+            throw boost::system::system_error{asio::error::operation_aborted};
+        if (Clock::now() >= deadline)
+            std::rethrow_exception(
+                nest(last_connect_error_, AcquireTimeout{"no connection became free in time"}));
+    }
+}
+
+inline asio::awaitable<Pool::Member> Pool::open(Clock::time_point deadline) {
+    std::exception_ptr error;
+    try {
+        auto connection = co_await Connection::open(executor_, conninfo_,
+                                                    options_.statement_cache_size, deadline);
+        const Lock lock{mutex_};
+        ++statistics_.opened;
+        last_connect_error_ = nullptr;
+        co_return std::make_shared<PooledConnection>(std::move(connection));
+    } catch (const ConnectionFailed&) {
+        error = std::current_exception();
+    }
+    const Lock lock{mutex_};
+    last_connect_error_ = error;
+    if (Clock::now() >= deadline)
+        error = nest(error, AcquireTimeout{"no connection could be opened in time"});
+    std::rethrow_exception(error);
+}
+
+/// Gives to those who wait, first come first served, what is there to give.
+inline void Pool::serve() noexcept {
+    while (!waiting_.empty()) {
+        Ticket& first = *waiting_.front();
+        first.granted = take_idle();
+        if (!first.granted) {
+            if (statistics_.size >= options_.max_size) return;
+            ++statistics_.size;
+            first.state = Ticket::may_open;
+        }
+        waiting_.pop_front();
+        first.place.reset();
+        if (first.notify) (*first.notify)();
+    }
+}
+
+/// An idle connection whose server is still there, if any.
+inline Pool::Member Pool::take_idle() {
+    while (!idle_.empty()) {
+        Member member = std::move(idle_.back());
+        idle_.pop_back();
+        member->idle = false;
+        // The armed read may not have run yet; one that came back just now needs no second look.
+        if (Clock::now() - member->idle_since > std::chrono::milliseconds{1})
+            member->connection->poll();
+        if (!member->connection->broken()) return member;
+        shrink();
+    }
+    return nullptr;
+}
+
+/// The coroutine that held `ticket` is done with it, in whatever way.
+inline void Pool::withdraw(Ticket& ticket) noexcept {
+    if (ticket.granted) return give_back(std::move(ticket.granted));
+    const Lock lock{mutex_};
+    if (ticket.place) waiting_.erase(*ticket.place);
+    if (ticket.state == Ticket::may_open) shrink();
+}
+
+inline void Pool::give_back(Member member) noexcept {
+    const Connection& connection = *member->connection;
+    if (!connection.broken() && !connection.clean()) {
+        try {
+            // On a strand: cleaning up waits for several things at once.
+            return asio::co_spawn(asio::make_strand(executor_),
+                                  clean_up(shared_from_this(), member), asio::detached);
+        } catch (...) {  // no memory to clean up with
+            member->connection->close(std::current_exception());
+        }
+    }
+    keep(member);
+}
+
+inline asio::awaitable<void> Pool::clean_up(std::shared_ptr<Pool> self, Member member) {
+    try {
+        co_await member->connection->recover(self->cleanup_deadline());
+    } catch (...) {
+        member->connection->close(std::current_exception());
+    }
+    self->keep(member);
+}
+
+/// Puts a connection that is clean, or broken, where it belongs.
+inline void Pool::keep(const Member& member) noexcept {
+    const Lock lock{mutex_};
+    const auto round_trips = member->connection->round_trips();
+    statistics_.round_trips +=
+        round_trips - std::exchange(member->round_trips_counted, round_trips);
+    if (closed_ || member->connection->broken()) {
+        ++statistics_.discarded;
+        return shrink();
+    }
+    member->idle = true;
+    member->idle_since = Clock::now();
+    idle_.push_back(member);
+    serve();
+    if (member->idle) watch(member);
+}
+
+/// One connection fewer: somebody who waits may open another.
+inline void Pool::shrink() noexcept {
+    --statistics_.size;
+    serve();
+    if (statistics_.size == 0)
+        for (const auto& notify : closers_) notify();
+}
+
+/// Arms the read that notices when the server ends an idle connection.
+inline void Pool::watch(const Member& member) {
+    if (std::exchange(member->watched, true)) return;
+    member->connection->descriptor().async_wait(
+        BorrowedSocket::Base::wait_read, [pool = weak_from_this(), watched = std::weak_ptr{member}](
+                                             boost::system::error_code error) {
+            const auto self = pool.lock();
+            const auto still = watched.lock();
+            if (self && still) self->examine(still, error);
+        });
+}
+
+inline void Pool::examine(const Member& member, boost::system::error_code error) {
+    const Lock lock{mutex_};
+    member->watched = false;
+    if (!member->idle) return;  // lent meanwhile: it was an answer that arrived
+    if (error && error != asio::error::operation_aborted)
+        member->connection->close(
+            std::make_exception_ptr(ConnectionLost{"the socket failed: " + error.message()}));
+    member->connection->poll();
+    if (!member->connection->broken()) return watch(member);
+    member->idle = false;
+    std::erase(idle_, member);
+    ++statistics_.discarded;
+    shrink();
+}
+
+inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
+    const auto self = shared_from_this();
+    for (;;) {
+        Ticket ticket{*this};
+        {
+            const Lock lock{mutex_};
+            if (closed_) throw PoolClosed{"the session factory is closed"};
+            if (statistics_.size >= std::min(count, options_.max_size)) co_return;
+            ++statistics_.size;
+            ticket.state = Ticket::may_open;
+        }
+        ticket.granted = co_await open(Clock::now() + options_.acquire_timeout);
+        ticket.state = Ticket::waiting;
+    }
+}
+
+inline asio::awaitable<void> Pool::close() {
+    const auto self = shared_from_this();
+    Notification drained{co_await asio::this_coro::executor};
+    std::vector<Member> unused;
+    {
+        const Lock lock{mutex_};
+        closed_ = true;
+        for (Ticket* ticket : std::exchange(waiting_, {})) {
+            ticket->state = Ticket::refused;
+            ticket->place.reset();
+            if (ticket->notify) (*ticket->notify)();
+        }
+        unused.swap(idle_);
+        for (const Member& member : unused) member->idle = false;
+        statistics_.size -= unused.size();
+        if (statistics_.size == 0) co_return;
+        closers_.push_back(drained.sender());
+    }
+    while (!drained.sent()) co_await drained.wait();
+}
+
+inline PoolStatistics Pool::statistics() const {
+    const Lock lock{mutex_};
+    PoolStatistics now = statistics_;
+    now.idle = idle_.size();
+    now.waiting = waiting_.size();
+    return now;
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,311 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/session/detail/ambient_executor.hpp>
+#include <txscope/session/detail/pool.hpp>
+#include <txscope/session/detail/transaction_control.hpp>
+#include <txscope/session/detail/turnstile.hpp>
+
+#include <boost/asio/post.hpp>
+
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// What is said over one connection, by a session and the sessions nested in it.
+struct Conversation {
+    const std::shared_ptr<Pool> pool;
+    const Strand strand;
+    const bool transaction;
+
+    Lease lease{};                 // taken with the first statement
+    Turnstile leasing{};           // parallel first statements take it once
+    Connection::Batch outbox{};    // goes out together, at the end of this turn of the strand
+    std::exception_ptr failure{};  // why the server refuses statements until a rollback
+};
+
+/// One session: the statements of one scope, in their order.
+///
+/// A nested session speaks over its parent's connection, and keeps the parent's other branches
+/// waiting meanwhile. All of it runs on the conversation's strand.
+class SessionState : public std::enable_shared_from_this<SessionState> {
+public:
+    using Shared = std::shared_ptr<SessionState>;
+
+    /// `opening` goes ahead of the first statement, in the same round trip.
+    SessionState(std::shared_ptr<Conversation> conversation, std::vector<Statement> opening,
+                 std::source_location where)
+        : conversation_{std::move(conversation)}, opening_{std::move(opening)}, where_{where} {}
+    SessionState(Shared parent, std::vector<Statement> opening, std::source_location where)
+        : conversation_{parent->conversation_},
+          parent_{std::move(parent)},
+          opening_{std::move(opening)},
+          where_{where} {}
+
+    /// Sends it with all that is queued, and awaits its result.
+    static asio::awaitable<Result> execute(Shared self, Statement statement);
+    /// Queues it, to go with whatever is awaited next.
+    static void enqueue(Shared self, Statement statement);
+    /// Sends what is queued and awaits it.
+    static asio::awaitable<void> flush(Shared self);
+
+    /// How the last statements of a session went.
+    struct Ending {
+        std::exception_ptr queued_error;  ///< Of what was queued before the last statement.
+        std::shared_ptr<Exchange> last;   ///< The last statement's.
+        bool unsent = false;              ///< The connection was lost before.
+    };
+    /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing:
+    /// once the caller is cancelled it waits no longer than the cleanup time. The caller must not
+    /// be interruptible.
+    asio::awaitable<Ending> end_with(const char* last);
+
+    /// @throws why statements are refused, if they are
+    void check_open() const;
+    /// From now on statements are refused with `reason`.
+    void refuse(std::exception_ptr reason) { refusal_ = std::move(reason); }
+
+    /// A joined scope failed: there is nothing to be saved here any more.
+    void doom(std::exception_ptr cause);
+    std::exception_ptr doomed_by() const noexcept { return doom_; }
+    /// The owner wants a rollback, and no error.
+    void set_rollback_only() noexcept { rollback_only_ = true; }
+    bool rollback_only() const noexcept { return rollback_only_; }
+
+    /// Lets go of all that was not sent; those who await it get the refusal.
+    void discard_unsent();
+    /// Whether something was sent that is to be ended.
+    bool begun() const noexcept { return begun_; }
+    bool has_queued() const noexcept { return !queue_.empty(); }
+    /// Whether statements or nested sessions are still under way.
+    bool busy() const noexcept { return outstanding_ > 0 || nesting_.occupied(); }
+    /// Where nested sessions take turns.
+    Turnstile& nesting() noexcept { return nesting_; }
+    /// Puts it ahead of all that is queued.
+    void queue_first(Statement statement) { queue_.insert(queue_.begin(), std::move(statement)); }
+
+    Conversation& conversation() const noexcept { return *conversation_; }
+    const Shared& parent() const noexcept { return parent_; }
+    const std::source_location& where() const noexcept { return where_; }
+    unsigned depth() const noexcept { return parent_ ? parent_->depth() + 1 : 0; }
+
+private:
+    struct Outstanding;
+    static const Shared& innermost(const Shared& self, const Ambient* ambient);
+    bool is_within(const SessionState& outer) const noexcept {
+        return this == &outer || (parent_ && parent_->is_within(outer));
+    }
+    void check_allowed(const Statement& statement) const;
+    asio::awaitable<void> take_connection();
+    void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
+    void send_outbox();
+    asio::awaitable<void> await_answer(Connection::Exchange exchange);
+    [[noreturn]] void throw_failure(const Exchange& exchange);
+
+    const std::shared_ptr<Conversation> conversation_;
+    const Shared parent_;
+    std::vector<Statement> opening_;
+    std::vector<Statement> queue_;
+    const std::source_location where_;
+    std::exception_ptr refusal_;
+    std::exception_ptr doom_;
+    Turnstile nesting_;
+    std::size_t outstanding_ = 0;
+    bool rollback_only_ = false;
+    bool begun_ = false;
+};
+
+/// A statement under way: the session's scope must not end meanwhile.
+struct SessionState::Outstanding {
+    explicit Outstanding(SessionState& in) : session{in} { ++session.outstanding_; }
+    Outstanding(const Outstanding&) = delete;
+    Outstanding& operator=(const Outstanding&) = delete;
+    ~Outstanding() { --session.outstanding_; }
+    SessionState& session;
+};
+
+/// A session handed down into a scope nested in it means that scope's session there.
+inline const SessionState::Shared& SessionState::innermost(const Shared& self,
+                                                           const Ambient* ambient) {
+    const Ambient* here = find_ambient(ambient, self->conversation_->pool.get());
+    return here != nullptr && here->session && here->session->is_within(*self) ? here->session
+                                                                               : self;
+}
+
+inline asio::awaitable<Result> SessionState::execute(Shared self, Statement statement) {
+    const auto executor = co_await asio::this_coro::executor;
+    if (!self->conversation_->strand.running_in_this_thread())
+        co_return co_await asio::co_spawn(self->conversation_->strand,
+                                          execute(self, std::move(statement)), asio::use_awaitable);
+    self = innermost(self, ambient_of(executor).get());
+    self->check_allowed(statement);
+    const Outstanding work{*self};
+    if (!self->nesting_.free()) co_await self->nesting_.pass();
+    if (!self->conversation_->lease) co_await self->take_connection();
+    self->check_open();
+
+    const auto exchange = std::make_shared<Exchange>();
+    auto& outbox = self->conversation_->outbox;
+    self->move_unsent(outbox, exchange);
+    outbox.push_back({std::move(statement), exchange});
+    co_await self->await_answer(exchange);
+    co_return std::move(exchange->result);
+}
+
+inline asio::awaitable<void> SessionState::flush(Shared self) {
+    if (!self->conversation_->strand.running_in_this_thread())
+        co_return co_await asio::co_spawn(self->conversation_->strand, flush(self),
+                                          asio::use_awaitable);
+    self = innermost(self, ambient_of(co_await asio::this_coro::executor).get());
+    self->check_open();
+    const Outstanding work{*self};
+    if (!self->nesting_.free()) co_await self->nesting_.pass();
+    if (self->queue_.empty()) co_return;
+    if (!self->conversation_->lease) co_await self->take_connection();
+    self->check_open();
+
+    const auto exchange = std::make_shared<Exchange>();
+    self->move_unsent(self->conversation_->outbox, exchange);
+    co_await self->await_answer(exchange);
+}
+
+inline void SessionState::enqueue(Shared self, Statement statement) {
+    if (!self->conversation_->strand.running_in_this_thread())
+        throw pqxx::usage_error{"a session's queue is used from outside the body of its scope"};
+    self = innermost(self, AmbientExecutor::running());
+    self->check_allowed(statement);
+    self->check_open();
+    self->queue_.push_back(std::move(statement));
+}
+
+inline void SessionState::check_allowed(const Statement& statement) const {
+    if (conversation_->transaction && is_transaction_control(statement.sql()))
+        throw pqxx::usage_error{"the scope ends its transaction, not a statement: " +
+                                statement.sql()};
+}
+
+inline void SessionState::check_open() const {
+    if (refusal_) std::rethrow_exception(refusal_);
+    if (parent_) return parent_->check_open();
+    if (conversation_->transaction && conversation_->failure)
+        std::rethrow_exception(
+            nest(conversation_->failure,
+                 TransactionAborted{"a statement failed before, so the transaction can only be "
+                                    "rolled back",
+                                    where_}));
+}
+
+inline asio::awaitable<void> SessionState::take_connection() {
+    check_open();
+    const auto stay = co_await conversation_->leasing.enter();
+    if (conversation_->lease) co_return;
+    auto lease = co_await conversation_->pool->acquire();
+    check_open();  // it may have ended meanwhile
+    conversation_->lease = std::move(lease);
+}
+
+/// Puts the openings of this session and those around it, and all they have queued, into `batch`.
+inline void SessionState::move_unsent(Connection::Batch& batch,
+                                      const Connection::Exchange& exchange) {
+    // Once this session's savepoint is set, what its parent queues belongs behind it.
+    if (parent_ && !begun_) parent_->move_unsent(batch, exchange);
+    begun_ = true;
+    for (auto* statements : {&opening_, &queue_}) {
+        for (Statement& statement : *statements) batch.push_back({std::move(statement), exchange});
+        statements->clear();
+    }
+}
+
+inline void SessionState::send_outbox() {
+    auto batch = std::exchange(conversation_->outbox, {});
+    if (batch.empty()) return;
+    if (conversation_->transaction) return conversation_->lease->submit(std::move(batch));
+    // Statements under one Sync are one implicit transaction: without a scope, branches share none.
+    auto next = batch.begin();
+    while (next != batch.end()) {
+        const auto exchange = next->exchange;
+        const auto last = std::find_if(next, batch.end(), [&](const Outgoing& outgoing) {
+            return outgoing.exchange != exchange;
+        });
+        conversation_->lease->submit({std::move_iterator{next}, std::move_iterator{last}});
+        next = last;
+    }
+}
+
+inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exchange) {
+    // The other branches that are ready to run add theirs before all goes out at once.
+    co_await asio::post(asio::use_awaitable);
+    if (!exchange->done) {
+        send_outbox();
+        const auto member = conversation_->lease.member();  // outlives a loan that ends meanwhile
+        co_await member->connection->wait(exchange);
+        if (!exchange->done) {  // the caller was cancelled
+            const bool throws = co_await asio::this_coro::throw_if_cancelled();
+            co_await asio::this_coro::throw_if_cancelled(false);
+            co_await member->connection->cancel(exchange, conversation_->pool->cleanup_deadline());
+            co_await asio::this_coro::throw_if_cancelled(throws);
+            if (exchange->error) {
+                if (!conversation_->failure) conversation_->failure = exchange->error;
+                throw boost::system::system_error{asio::error::operation_aborted};
+            }
+        }
+    }
+    if (exchange->error) throw_failure(*exchange);
+}
+
+inline void SessionState::throw_failure(const Exchange& exchange) {
+    if (!conversation_->transaction || exchange.error == refusal_)
+        std::rethrow_exception(exchange.error);
+    auto& first = conversation_->failure;
+    const bool follows = exchange.skipped || first;
+    if (!first) first = exchange.error;
+    if (!follows) std::rethrow_exception(exchange.error);
+    std::rethrow_exception(
+        nest(first,
+             TransactionAborted{"a statement that was under way at the same time failed", where_}));
+}
+
+inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last) {
+    if (!conversation_->lease) conversation_->lease = co_await conversation_->pool->acquire();
+    const auto queued = std::make_shared<Exchange>();
+    move_unsent(conversation_->outbox, queued);
+    Ending ending;
+    ending.last = queued;
+    if (last != nullptr) {
+        ending.last = std::make_shared<Exchange>();
+        conversation_->outbox.push_back({Statement{last}, ending.last});
+    }
+    const auto member = conversation_->lease.member();
+    Connection& connection = *member->connection;
+    ending.unsent = connection.broken();
+    send_outbox();
+    co_await connection.wait(ending.last);
+    if (!ending.last->done)
+        co_await connection.settle(ending.last, conversation_->pool->cleanup_deadline());
+    if (queued->error != connection.failure()) ending.queued_error = queued->error;
+    co_return ending;
+}
+
+inline void SessionState::doom(std::exception_ptr cause) {
+    if (doom_) return;
+    doom_ = cause;
+    refuse(nest(cause, TransactionAborted{"a scope that had joined this transaction failed, so it "
+                                          "can only be rolled back",
+                                          where_}));
+}
+
+inline void SessionState::discard_unsent() {
+    opening_.clear();
+    queue_.clear();
+    for (const Outgoing& unsent : std::exchange(conversation_->outbox, {})) {
+        unsent.exchange->error = refusal_;
+        unsent.exchange->done = true;
+    }
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace txscope {
+
+/// How an `AsyncSessionFactory` keeps its connections.
+struct PoolOptions {
+    /// Most connections open at a time, at least 1. Opened when first needed.
+    std::size_t max_size = 8;
+    /// Most coroutines waiting for a connection; one more gets `PoolExhausted`.
+    std::size_t max_waiters = 100'000;
+    /// Longest wait for a connection, opening one included, before `AcquireTimeout`.
+    std::chrono::milliseconds acquire_timeout = std::chrono::seconds{30};
+    /// Longest time to cancel what runs, to roll back and to reset a connection that comes back in
+    /// use; a server that takes longer has its connection closed.
+    std::chrono::milliseconds cleanup_timeout = std::chrono::seconds{5};
+    /// Prepared statements kept on each connection, the least recently used going first. 0 prepares
+    /// none: for PgBouncer before 1.21 in transaction pooling, which loses them.
+    std::size_t statement_cache_size = 256;
+};
+
+/// What a pool holds at the moment, and what it has done since it was made.
+struct PoolStatistics {
+    std::size_t size = 0;     ///< Connections open, being opened or being cleaned up.
+    std::size_t idle = 0;     ///< Of these, ready to be lent.
+    std::size_t waiting = 0;  ///< Coroutines that wait for a connection.
+
+    std::uint64_t opened = 0;       ///< Connections opened.
+    std::uint64_t discarded = 0;    ///< Connections closed because they were lost or unfit.
+    std::uint64_t acquired = 0;     ///< Loans.
+    std::uint64_t round_trips = 0;  ///< Batches sent and awaited, of the loans that have ended.
+};
+
+}  // namespace txscope

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/session/detail/session_state.hpp>
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace txscope::detail {
+
+/// Rolls back on the server, or closes the connection where that fails; either way nothing stays.
+inline asio::awaitable<void> roll_back(SessionState& session) {
+    session.discard_unsent();
+    Conversation& conversation = session.conversation();
+    if (!conversation.lease) co_return;
+    const auto member = conversation.lease.member();
+    co_await member->connection->recover(conversation.pool->cleanup_deadline());
+}
+
+/// What COMMIT's answer means: null when the transaction is committed.
+inline std::exception_ptr read_commit(const SessionState& session,
+                                      const SessionState::Ending& ending) {
+    const Exchange& commit = *ending.last;
+    const Connection& connection = *session.conversation().lease.member()->connection;
+    if (ending.queued_error) return ending.queued_error;
+    if (ending.unsent) return commit.error;
+    if (commit.error && connection.broken())
+        return nest(commit.error,
+                    CommitInDoubt{"the connection was lost while COMMIT was under way: the "
+                                  "transaction may or may not have been committed",
+                                  session.where()});
+    if (commit.error) return commit.error;
+    // PostgreSQL answers COMMIT with ROLLBACK in a transaction that has failed.
+    if (commit.result.command_tag() != "COMMIT")
+        return nest(session.conversation().failure,
+                    UnexpectedRollback{"the server rolled back at COMMIT", session.where()});
+    return nullptr;
+}
+
+/// Ends a transaction after its body, which failed with `error` if that is not null: commits it or
+/// rolls it back. Returns the error that the scope ends with, or null.
+inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session,
+                                                           std::exception_ptr error) {
+    const auto& failure = session.conversation().failure;
+    const auto doomed_by = session.doomed_by() ? session.doomed_by() : failure;
+    const bool roll_back_wanted = session.rollback_only();
+    if (!error && !roll_back_wanted && doomed_by)
+        error = nest(doomed_by,
+                     UnexpectedRollback{"the transaction was rolled back, because an error in it "
+                                        "had been swallowed",
+                                        session.where()});
+    if (!error && !roll_back_wanted) {
+        if (!session.begun() && !session.has_queued()) co_return nullptr;
+        const auto ending = co_await session.end_with("COMMIT");
+        error = read_commit(session, ending);
+        if (!error) co_return nullptr;
+    }
+    // After a failed COMMIT the server has no transaction left, and this sends nothing.
+    co_await roll_back(session);
+    co_return error;
+}
+
+/// Scopes on the same depth take turns, so the depth is name enough.
+inline std::string savepoint_name(unsigned depth) { return "txscope_" + std::to_string(depth); }
+
+/// Undoes what a nested scope did. Where that fails too, the whole transaction is lost.
+inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
+    session.discard_unsent();
+    if (!session.begun()) co_return;
+    const auto name = savepoint_name(session.depth());
+    const auto rollback = "ROLLBACK TO SAVEPOINT " + name;
+    const auto back = co_await session.end_with(rollback.c_str());
+    if (back.last->error) co_return;
+    session.conversation().failure = nullptr;
+    session.parent()->queue_first(Statement{"RELEASE SAVEPOINT " + name});
+}
+
+/// Ends a nested scope after its body: keeps what it did in the transaction around it, or undoes
+/// it.
+inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
+                                                         std::exception_ptr error) {
+    const auto& failure = session.conversation().failure;
+    const auto doomed_by = session.doomed_by() ? session.doomed_by() : failure;
+    if (!error && !session.rollback_only() && doomed_by)
+        error = nest(doomed_by,
+                     UnexpectedRollback{"the nested scope was rolled back, because an error in it "
+                                        "had been swallowed",
+                                        session.where()});
+    if (!error && !session.rollback_only()) {
+        // What was written behind belongs inside the savepoint: its errors are this scope's.
+        if (session.has_queued()) {
+            const auto ending = co_await session.end_with(nullptr);
+            error = ending.last->error;
+        }
+        if (!error) {
+            if (session.begun())
+                session.parent()->queue_first(
+                    Statement{"RELEASE SAVEPOINT " + savepoint_name(session.depth())});
+            co_return nullptr;
+        }
+    }
+    co_await roll_back_to_savepoint(session);
+    co_return error;
+}
+
+}  // namespace txscope::detail

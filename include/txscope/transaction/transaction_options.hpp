@@ -1,0 +1,58 @@
+#pragma once
+
+#include <chrono>
+
+namespace txscope {
+
+/// How a scope relates to a transaction that is already open.
+///
+/// The names and their meaning are those that Spring made common (Spring Framework reference,
+/// "Transaction Propagation").
+enum class Propagation {
+    required,       ///< Join the ambient transaction; begin one if there is none.
+    requires_new,   ///< Set the ambient transaction aside; begin another on a second connection.
+    nested,         ///< A savepoint inside the ambient transaction; begin one if there is none.
+    mandatory,      ///< Join the ambient transaction; `PropagationError` if there is none.
+    supports,       ///< Join the ambient transaction; run without one if there is none.
+    not_supported,  ///< Set the ambient transaction aside; run without one.
+    never,          ///< Run without a transaction; `PropagationError` if there is one.
+};
+
+/// What a transaction sees of others (PostgreSQL manual, "Transaction Isolation").
+enum class IsolationLevel {
+    server_default,  ///< The server's `default_transaction_isolation`.
+    read_committed,
+    repeatable_read,
+    serializable,
+};
+
+/// What a transaction may do (PostgreSQL manual, `SET TRANSACTION`).
+enum class AccessMode {
+    server_default,  ///< The server's `default_transaction_read_only`.
+    read_write,
+    read_only,
+};
+
+/// How a scope runs its transaction.
+///
+/// ```cpp
+/// TransactionScope scope{sessions, {.isolation = IsolationLevel::serializable}};
+/// ```
+///
+/// What only a new transaction can have (everything but `propagation`) is looked at when the scope
+/// begins one. All of it goes out with `BEGIN`, in the first statement's round trip.
+struct TransactionOptions {
+    Propagation propagation = Propagation::required;
+    IsolationLevel isolation = IsolationLevel::server_default;
+    AccessMode access = AccessMode::server_default;
+    /// With `serializable` and `read_only`: wait for a snapshot that cannot fail.
+    bool deferrable = false;
+    /// Longest time for one statement, in the server (SQLSTATE 57014 after it). 0: the server's
+    /// own setting.
+    std::chrono::milliseconds statement_timeout{0};
+    /// Longest wait for one lock, in the server (SQLSTATE 55P03 after it). 0: the server's own
+    /// setting.
+    std::chrono::milliseconds lock_timeout{0};
+};
+
+}  // namespace txscope
