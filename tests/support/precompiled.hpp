@@ -1,7 +1,6 @@
 #pragma once
 
-// What nearly every test includes of other libraries. It is compiled once, which halves the time
-// that the tests take to build.
+// What most tests include of other libraries, and nothing of our own: that changes too often.
 
 #include "support/catch.hpp"
 
