@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/core/detail/location_text.hpp>
+
 #include <pqxx/except>
 
 #include <cstddef>
@@ -89,7 +91,7 @@ public:
     SqlError& operator=(const SqlError&) = default;
 
 private:
-    std::shared_ptr<const detail::ServerError> said_;  // shared: copying an exception cannot throw
+    std::shared_ptr<const detail::ServerError> said_;  // shared by the copies of an exception
 };
 
 /// The exception for what the server said: libpqxx's class for the SQLSTATE and a `SqlError`.
@@ -100,26 +102,9 @@ private:
 [[nodiscard]] std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
                                                 std::span<const std::string_view> parameters = {});
 
-/// What the server said, if `error` came from a failed statement; null otherwise.
-[[nodiscard]] inline const SqlDiagnostics* find_diagnostics(const std::exception& error) noexcept {
-    const auto* sql = dynamic_cast<const SqlError*>(&error);
-    return sql == nullptr ? nullptr : &sql->diagnostics();
-}
-
-namespace detail {
-
-/// "file:line", as compilers and editors write it.
-[[nodiscard]] inline std::string location_text(const std::source_location& where) {
-    return std::string(where.file_name()) + ':' + std::to_string(where.line());
-}
-
-[[nodiscard]] inline std::string with_scope(std::string message,
-                                            const std::optional<std::source_location>& scope) {
-    if (scope) message += " [scope opened at " + location_text(*scope) + ']';
-    return message;
-}
-
-}  // namespace detail
+/// What the server said, if `error` is a failed statement's or has one nested inside, however
+/// deep; null otherwise. It lives as long as `error`.
+[[nodiscard]] const SqlDiagnostics* find_diagnostics(const std::exception& error) noexcept;
 
 /// What a transaction or its scope refuses or could not do. The statement failure behind it, where
 /// there is one, is nested inside (`std::rethrow_if_nested`).
@@ -237,7 +222,7 @@ class PoolDeadlock : public PoolError {
 public:
     explicit PoolDeadlock(const std::string& message,
                           const std::vector<std::source_location>& scopes = {})
-        : PoolError(with_scopes(message, scopes)), scopes_(scopes) {}
+        : PoolError(detail::with_scopes(message, scopes)), scopes_(scopes) {}
 
     /// Where the scopes were opened that held every connection.
     [[nodiscard]] const std::vector<std::source_location>& scope_locations() const noexcept {
@@ -245,17 +230,6 @@ public:
     }
 
 private:
-    static std::string with_scopes(std::string message,
-                                   const std::vector<std::source_location>& scopes) {
-        std::string_view separator = " [scopes opened at ";
-        for (const std::source_location& scope : scopes) {
-            message.append(separator).append(detail::location_text(scope));
-            separator = ", ";
-        }
-        if (!scopes.empty()) message += ']';
-        return message;
-    }
-
     std::vector<std::source_location> scopes_;
 };
 

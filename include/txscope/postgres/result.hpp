@@ -155,6 +155,7 @@ class TypedRows {
 public:
     using Iterator = detail::ResultIterator<TypedRows>;
 
+    TypedRows() = default;
     explicit TypedRows(Result result) : result_(std::move(result)) {
         detail::check_column_count(result_.handle(), sizeof...(Ts));
     }

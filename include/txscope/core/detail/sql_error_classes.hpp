@@ -176,6 +176,19 @@ inline std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
                : detail::make_typed<pqxx::sql_error>(error);
 }
 
+inline const SqlDiagnostics* find_diagnostics(const std::exception& error) noexcept {
+    if (const auto* sql = dynamic_cast<const SqlError*>(&error)) return &sql->diagnostics();
+    const auto* outer = dynamic_cast<const std::nested_exception*>(&error);
+    if (outer == nullptr || outer->nested_ptr() == nullptr) return nullptr;
+    try {
+        outer->rethrow_nested();
+    } catch (const std::exception& inner) {
+        return find_diagnostics(inner);
+    } catch (...) {
+        return nullptr;
+    }
+}
+
 template <class E>
 std::exception_ptr nest(std::exception_ptr cause, E error) {
     if (!cause) return std::make_exception_ptr(std::move(error));

@@ -1,0 +1,141 @@
+#include "support/catch.hpp"
+#include <txscope/postgres/statement.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+using Catch::Matchers::ContainsSubstring;
+using txscope::Statement;
+
+namespace {
+
+std::vector<std::optional<std::string>> parameters_of(const Statement& statement) {
+    std::vector<std::optional<std::string>> texts;
+    statement.for_each_parameter([&](const char* text, std::size_t length) {
+        texts.push_back(text == nullptr ? std::nullopt
+                                        : std::optional<std::string>(std::in_place, text, length));
+    });
+    return texts;
+}
+
+}  // namespace
+
+TEST_CASE("a statement without parameters has none", "[statement]") {
+    const Statement statement{"SELECT 1"};
+    CHECK(statement.sql() == "SELECT 1");
+    CHECK(statement.size() == 0);
+    CHECK(statement.parameters().size() == 0);
+}
+
+TEST_CASE("a statement keeps copies of its values, in order", "[statement]") {
+    std::string name = "a name that does not fit into a small string";
+    const Statement statement{"SELECT $1, $2, $3", 42, name, true};
+    name = "changed";
+    CHECK(statement.size() == 3);
+    CHECK(std::string(statement.parameter(0)) == "42");
+    CHECK(std::string(statement.parameter(1)) == "a name that does not fit into a small string");
+    CHECK(std::string(statement.parameter(2)) == "true");
+}
+
+TEST_CASE("what has no value is SQL's NULL, and an empty text is not", "[statement]") {
+    const char* no_text = nullptr;
+    const Statement statement{"SELECT $1", std::nullopt,         nullptr,
+                              no_text,     std::optional<int>{}, std::string{}};
+    CHECK(parameters_of(statement) ==
+          std::vector<std::optional<std::string>>{std::nullopt, std::nullopt, std::nullopt,
+                                                  std::nullopt, ""});
+    CHECK(statement.parameter(0) == nullptr);
+    REQUIRE(statement.parameter(4) != nullptr);
+    CHECK(std::string(statement.parameter(4)).empty());
+}
+
+TEST_CASE("an optional that holds a value is that value", "[statement]") {
+    const Statement statement{"SELECT $1", std::optional<std::string>{"x"}, std::optional<int>{7}};
+    CHECK(parameters_of(statement) == std::vector<std::optional<std::string>>{"x", "7"});
+}
+
+TEST_CASE("texts may come as string, view, literal, pointer or buffer", "[statement]") {
+    using namespace std::string_view_literals;
+    const char buffer[8] = {'b', 'u', 'f', '\0', 'x', 'x', 'x', 'x'};
+    const char full[3] = {'a', 'b', 'c'};
+    const char* pointer = "pointer";
+    char changeable[] = "changeable";
+    char* changeable_pointer = changeable;
+    const Statement statement{
+        "SELECT $1", std::string("string"), "view"sv, "literal", pointer, buffer, full,
+        changeable,  changeable_pointer};
+    CHECK(parameters_of(statement) ==
+          std::vector<std::optional<std::string>>{"string", "view", "literal", "pointer", "buf",
+                                                  "abc", "changeable", "changeable"});
+}
+
+TEST_CASE("a view into a longer text sends only its own part", "[statement]") {
+    const std::string_view whole = "projects and more";
+    const Statement statement{"SELECT $1", whole.substr(0, 8)};
+    CHECK(std::string(statement.parameter(0)) == "projects");
+}
+
+TEST_CASE("parameters may be bound one after another", "[statement]") {
+    Statement statement{"UPDATE projects SET name = $1 WHERE id = $2"};
+    statement.bind("name").bind(3);
+    CHECK(parameters_of(statement) == std::vector<std::optional<std::string>>{"name", "3"});
+}
+
+TEST_CASE("libpq gets an array of C strings, few or many", "[statement]") {
+    const int count = GENERATE(1, 31, 32, 33, 1000);
+    Statement statement{"SELECT"};
+    for (int i = 0; i < count; ++i) {
+        i % 3 == 0 ? statement.bind(nullptr) : statement.bind(i);
+    }
+    const auto texts = statement.parameters();
+    REQUIRE(texts.size() == static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i) {
+        INFO("parameter " << i);
+        if (i % 3 == 0) {
+            CHECK(texts.data()[i] == nullptr);
+        } else {
+            REQUIRE(texts.data()[i] != nullptr);
+            CHECK(std::string(texts.data()[i]) == std::to_string(i));
+        }
+    }
+}
+
+TEST_CASE("a copied or moved statement has its own texts", "[statement]") {
+    Statement original{"SELECT $1, $2", "first", nullptr};
+    const Statement copy = original;
+    const Statement moved = std::move(original);
+    for (const Statement* statement : {&copy, &moved}) {
+        CHECK(statement->sql() == "SELECT $1, $2");
+        CHECK(parameters_of(*statement) ==
+              std::vector<std::optional<std::string>>{"first", std::nullopt});
+    }
+}
+
+TEST_CASE("a NUL character is refused, where libpq would cut the text there", "[statement]") {
+    using namespace std::string_literals;
+    CHECK_THROWS_AS(Statement("SELECT $1", "secret\0tail"s), txscope::ValueError);
+    CHECK_THROWS_AS(Statement("SELECT $1", std::string_view("\0", 1)), txscope::ValueError);
+    CHECK_THROWS_AS(Statement("SELECT $1", std::optional<std::string>("a\0"s)),
+                    pqxx::conversion_error);
+    CHECK_THROWS_AS(Statement("DELETE FROM projects\0 WHERE id = 1"s), txscope::ValueError);
+    CHECK_THROWS_WITH(Statement("SELECT $1", "secret\0tail"s), !ContainsSubstring("secret"));
+}
+
+TEST_CASE("a refused parameter leaves the statement as it was", "[statement]") {
+    Statement statement{"SELECT $1, $2", "kept"};
+    CHECK_THROWS_AS(statement.bind(std::string(1, '\0')), txscope::ValueError);
+    CHECK(statement.size() == 1);
+    statement.bind("second");
+    CHECK(parameters_of(statement) == std::vector<std::optional<std::string>>{"kept", "second"});
+}
+
+TEST_CASE("more parameters than the protocol can count are refused", "[statement]") {
+    Statement statement{"SELECT"};
+    for (int i = 0; i < 65535; ++i) statement.bind(1);
+    CHECK_THROWS_AS(statement.bind(1), txscope::ValueError);
+    CHECK(statement.size() == 65535);
+}
