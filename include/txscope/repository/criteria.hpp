@@ -1,6 +1,5 @@
 #pragma once
 
-#include <txscope/repository/detail/array_literal.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/operand.hpp>
@@ -57,18 +56,16 @@ public:
     /// Equals one of the values; with an empty range, nothing does.
     template <detail::OperandsFor<Member> Values>
     auto in(Values&& values) const {
-        detail::ArrayLiteral array;
-        for (auto&& value : values) array.append(detail::keep_operand<Member>(value));
-        return any_of(std::move(array));
+        std::vector<std::string> texts;
+        for (auto&& value : values) texts.push_back(detail::operand_text<Member>(value));
+        return in_texts(std::move(texts));
     }
 
     /// Equals one of the values: `in("draft", "active")`.
     template <detail::OperandFor<Member> First, detail::OperandFor<Member>... Rest>
     auto in(const First& first, const Rest&... rest) const {
-        detail::ArrayLiteral array;
-        array.append(detail::keep_operand<Member>(first));
-        (array.append(detail::keep_operand<Member>(rest)), ...);
-        return any_of(std::move(array));
+        return in_texts(
+            {detail::operand_text<Member>(first), detail::operand_text<Member>(rest)...});
     }
 
     template <detail::AssignableTo<Member> Value>
@@ -109,8 +106,8 @@ private:
         return detail::Comparison<Member, Operator, decltype(kept)>{std::move(kept)};
     }
 
-    static auto any_of(detail::ArrayLiteral array) {
-        return detail::Comparison<Member, detail::AnyOf, std::string>{std::move(array).text()};
+    static auto in_texts(std::vector<std::string> texts) {
+        return detail::Comparison<Member, detail::AnyOf, decltype(texts)>{std::move(texts)};
     }
 };
 

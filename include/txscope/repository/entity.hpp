@@ -30,15 +30,14 @@ struct TableName {
     std::string_view name{};
 };
 
-/// How a described struct maps to a table: what a repository class says about itself, with
-/// defaults.
+/// How a described struct maps to a table: what a repository class says about itself.
 ///
-/// | member of the repository class | meaning | without it |
-/// |---|---|---|
-/// | `table` | the table: `"projects"`, `"app.projects"` or a `TableName` | a compile error |
-/// | `generated` | `columns<…>` that the database fills in; never inserted from a model | none |
-/// | `key` | `columns<…>` of the primary key, in the order `get` and `find` take its parts | the
-/// member `id` | | `column(member)` | the column's name for a member's name | the member's name |
+/// - `table`: the table, as `"projects"`, `"app.projects"` or a `TableName`.
+/// - `generated`: the `columns<…>` that the database fills, never inserted from a model. By
+///   default, none.
+/// - `key`: the `columns<…>` of the primary key, in the order in which `get` and `find` take its
+///   values. By default, the member `id`.
+/// - `column(member)`: what the column of a member is called. By default, like the member.
 ///
 /// All are `static constexpr` and public:
 ///
@@ -51,8 +50,8 @@ struct TableName {
 /// }
 /// ```
 ///
-/// Columns are the public members that Boost.Describe knows, inherited ones included. Every name
-/// is sent quoted, so it is case sensitive and may be any text.
+/// Columns are the members that Boost.Describe knows, inherited ones included. Every name is sent
+/// quoted, so it is case sensitive and may be any text.
 template <typename Repository, typename ModelType>
 struct Entity {
     using Model = ModelType;

@@ -91,4 +91,10 @@ constexpr auto keep_operand(Value&& value) {
     }
 }
 
+/// The value's SQL text, for an element of an array.
+template <auto Member, typename Value>
+std::string operand_text(const Value& value) {
+    return SqlValue<operand_type<Member, Value>>::to_text(keep_operand<Member>(value));
+}
+
 }  // namespace txscope::detail

@@ -1,0 +1,230 @@
+#pragma once
+
+#include <txscope/postgres/result.hpp>
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/ambient_execution.hpp>
+#include <txscope/repository/detail/arguments.hpp>
+#include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/entity.hpp>
+#include <txscope/repository/not_found.hpp>
+#include <txscope/session/async_session_factory.hpp>
+
+#include <boost/asio/awaitable.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+namespace asio = boost::asio;
+
+/// Rows of one table as objects of a described struct. A repository class derives from it and says
+/// which table; `Entity` lists what else it may say.
+///
+/// ```cpp
+/// class ProjectRepository : public txscope::BaseRepository<ProjectRepository, Project> {
+/// public:
+///     static constexpr std::string_view table = "projects";
+///     static constexpr auto generated = txscope::columns<&Project::id>;
+///     using BaseRepository::BaseRepository;
+///
+///     auto with_status(std::string_view status) {
+///         return find_all(field<&Project::status> == status);
+///     }
+/// };
+/// ```
+///
+/// A row is selected by its primary key or by conditions (`criteria.hpp`), several of which must
+/// all hold:
+///
+/// ```cpp
+/// co_await projects.find(id);
+/// co_await projects.find(field<&Project::name> == "txscope");
+/// co_await projects.update(id, field<&Project::status> = "active");
+/// co_await projects.find_all(field<&Project::status> != "archived",
+///                            ascending(field<&Project::name>), Page{.limit = 20});
+/// ```
+///
+/// **Transactions.** Every call joins the ambient transaction of the coroutine that awaits it.
+/// Without one it is a transaction of its own, in one round trip.
+///
+/// **Lifetime.** Arguments are copied before a call returns its awaitable, which needs neither them
+/// nor the repository afterwards. Repositories are cheap handles, to be copied at will.
+///
+/// **Errors.** A failed statement throws libpqxx's class for its SQLSTATE, which is also a
+/// `SqlError`; a row that does not fit the struct, a `ColumnError` with the column's name.
+template <typename T, typename Model>
+class BaseRepository {
+public:
+    explicit BaseRepository(AsyncSessionFactory sessions) : sessions_{std::move(sessions)} {
+        static_assert(std::is_base_of_v<BaseRepository, T>,
+                      "a repository derives from BaseRepository<itself, its model>");
+    }
+
+    /// Inserts every column that the database does not generate; the row as it was stored.
+    asio::awaitable<Model> create(const Model& model) const {
+        return answer(detail::compose_insert<Mapping, true>(model), &read_stored);
+    }
+
+    /// Inserts just these columns, the others get the table's defaults; the row as it was stored.
+    template <typename... Assignments>
+    asio::awaitable<Model> create(const Assignments&... assignments)
+        const requires detail::AssignmentsOf<Model, Assignments...> {
+        return answer(compose<detail::Insert<Mapping, true>>(assignments...), &read_stored);
+    }
+
+    /// Inserts behind: sent with the next awaited statement of the ambient transaction, or with its
+    /// COMMIT, in the same round trip. That is where a violated constraint is thrown.
+    /// @throws PropagationError when the calling coroutine is in no transaction.
+    void add(const Model& model) const {
+        detail::enqueue_ambient(sessions_, detail::compose_insert<Mapping, false>(model));
+    }
+    template <typename... Assignments>
+    void add(const Assignments&... assignments)
+        const requires detail::AssignmentsOf<Model, Assignments...> {
+        detail::enqueue_ambient(sessions_, compose<detail::Insert<Mapping, false>>(assignments...));
+    }
+
+    /// The row.
+    /// @throws NotFound when there is none, `pqxx::unexpected_rows` when there are several.
+    template <typename... Selector>
+    asio::awaitable<Model> get(
+        const Selector&... selector) const requires detail::SelectorOf<Model, Selector...> {
+        return answer(detail::compose_select_one<Mapping>(selector...), &read_one);
+    }
+
+    /// The row, if there is one.
+    /// @throws pqxx::unexpected_rows when there are several.
+    template <typename... Selector>
+    asio::awaitable<std::optional<Model>> find(
+        const Selector&... selector) const requires detail::SelectorOf<Model, Selector...> {
+        return answer(detail::compose_select_one<Mapping>(selector...), &read_one_or_none);
+    }
+
+    /// The rows for which all conditions hold (without conditions, every row), in the order of the
+    /// orderings, the first of which weighs most; and of these, a page.
+    template <typename... Clauses>
+    asio::awaitable<std::vector<Model>> find_all(
+        const Clauses&... clauses) const requires detail::ClausesOf<Model, Clauses...> {
+        return answer(compose<detail::Select<Mapping>>(clauses...), &read_all);
+    }
+
+    /// How many rows there are for which all conditions hold.
+    template <detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::int64_t> count(const Conditions&... conditions) const {
+        return answer(compose<detail::Count<Mapping>>(conditions...), &read_value<std::int64_t>);
+    }
+
+    /// Whether there is such a row.
+    template <typename... Selector>
+    asio::awaitable<bool> exists(
+        const Selector&... selector) const requires detail::SelectorOf<Model, Selector...> {
+        return answer(about<detail::Exists<Mapping>>(selector...), &read_value<bool>);
+    }
+
+    /// Changes columns of the row with this key: `update(id, field<&Project::name> = "txscope")`.
+    /// The row as it is now, or nothing when there is none.
+    template <typename... Arguments>
+    asio::awaitable<std::optional<Model>> update(const Arguments&... arguments)
+        const requires detail::KeyAndAssignmentsOf<Model, Arguments...> {
+        return answer(detail::compose_keyed_update<Mapping>(arguments...), &read_one_or_none);
+    }
+
+    /// Writes every column that the database does not generate to the row with the model's key. The
+    /// row as it is now, or nothing when there is none.
+    asio::awaitable<std::optional<Model>> update(const Model& model) const {
+        return answer(detail::compose_update<Mapping>(model), &read_one_or_none);
+    }
+
+    /// Changes columns of all rows for which the conditions hold; how many they were.
+    template <typename... Arguments>
+    asio::awaitable<std::int64_t> update(const Arguments&... arguments)
+        const requires detail::ConditionsAndAssignmentsOf<Model, Arguments...> {
+        return answer(compose<detail::Update<Mapping, false>>(arguments...), &read_affected);
+    }
+
+    /// Deletes the row with this key; whether there was one.
+    template <typename... Key>
+    asio::awaitable<bool> remove(const Key&... key) const requires detail::KeyOf<Model, Key...> {
+        return answer(about<detail::Delete<Mapping>>(key...), &read_whether_affected);
+    }
+
+    /// Deletes all rows for which the conditions hold; how many they were.
+    template <typename... Conditions>
+    asio::awaitable<std::int64_t> remove(
+        const Conditions&... conditions) const requires detail::ConditionsOf<Model, Conditions...> {
+        return answer(compose<detail::Delete<Mapping>>(conditions...), &read_affected);
+    }
+
+protected:
+    /// SQL of the derived class's own; in the ambient transaction, like everything else.
+    ///
+    /// ```cpp
+    /// asio::awaitable<Result> rename_all(std::string_view prefix) {
+    ///     return query("UPDATE projects SET name = $1 || name", prefix);
+    /// }
+    /// ```
+    template <typename... Values>
+    asio::awaitable<Result> query(std::string sql, const Values&... values) const {
+        return query(Statement{std::move(sql), values...});
+    }
+    asio::awaitable<Result> query(Statement statement) const {
+        return detail::execute_ambient(sessions_, std::move(statement));
+    }
+
+    const AsyncSessionFactory& sessions() const { return sessions_; }
+
+private:
+    // T is incomplete while this class is; so whatever looks into T stands in a function body.
+    using Mapping = Entity<T, Model>;
+
+    template <typename Sentence, typename... Parts>
+    static Statement compose(const Parts&... parts) {
+        return detail::compose<Mapping, Sentence>(parts...);
+    }
+    template <typename Sentence, typename... Selector>
+    static Statement about(const Selector&... selector) {
+        return detail::compose_about<Mapping, Sentence>(selector...);
+    }
+
+    template <typename Answer>
+    asio::awaitable<Answer> answer(Statement statement, Answer (*read)(const Result&)) const {
+        return execute(sessions_, std::move(statement), read);
+    }
+
+    template <typename Answer>
+    static asio::awaitable<Answer> execute(AsyncSessionFactory sessions, Statement statement,
+                                           Answer (*read)(const Result&)) {
+        const Result result =
+            co_await detail::execute_ambient(std::move(sessions), std::move(statement));
+        co_return read(result);
+    }
+
+    static Model read_stored(const Result& result) { return result.one().as<Model>(); }
+    static Model read_one(const Result& result) {
+        if (result.empty()) throw NotFound{detail::table_text<Mapping>()};
+        return read_stored(result);
+    }
+    static std::optional<Model> read_one_or_none(const Result& result) {
+        const std::optional<Row> row = result.one_or_none();
+        return row ? std::optional<Model>{row->as<Model>()} : std::nullopt;
+    }
+    static std::vector<Model> read_all(const Result& result) { return result.as<Model>(); }
+    template <typename Value>
+    static Value read_value(const Result& result) {
+        return result.one().get<Value>(0);
+    }
+    static std::int64_t read_affected(const Result& result) {
+        return static_cast<std::int64_t>(result.affected_rows());
+    }
+    static bool read_whether_affected(const Result& result) { return result.affected_rows() > 0; }
+
+    AsyncSessionFactory sessions_;
+};
+
+}  // namespace txscope

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <txscope/repository/detail/transacted_body.hpp>
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/session.hpp>
+#include <txscope/transaction/transaction_options.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+
+#include <concepts>
+#include <source_location>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace txscope {
+
+namespace asio = boost::asio;
+
+/// Repositories that work together in one transaction: the base of a service.
+///
+/// ```cpp
+/// class ProjectService
+///     : public txscope::ServiceCoordinator<ProjectRepository, WorkflowRepository> {
+/// public:
+///     using ServiceCoordinator::ServiceCoordinator;
+///
+///     asio::awaitable<Project> create_with(Project project, std::vector<Workflow> workflows) {
+///         co_return co_await transact([&](ProjectRepository& projects, WorkflowRepository&
+///         flows)
+///                                         -> asio::awaitable<Project> {
+///             Project created = co_await projects.create(project);
+///             for (Workflow& flow : workflows) {
+///                 flow.project_id = created.id;
+///                 flows.add(flow);
+///             }
+///             co_return created;
+///         });
+///     }
+/// };
+/// ```
+///
+/// What `transact` wraps happens altogether or not at all, as `TransactionScope` says. Services
+/// may call each other: an inner `transact` joins the transaction of the outer one.
+///
+/// **Lifetime.** The coordinator lives until its transactions have ended. The body passed to
+/// `transact` is kept by the awaitable, what it captures by reference is not.
+///
+/// **Threads.** One coordinator serves any number of transactions at once.
+template <std::constructible_from<AsyncSessionFactory>... Repositories>
+class ServiceCoordinator {
+public:
+    /// Each repository is made from `sessions`; `options` are those of every `transact`.
+    explicit ServiceCoordinator(AsyncSessionFactory sessions, TransactionOptions options = {})
+        : repositories_{Repositories(sessions)...},
+          sessions_{std::move(sessions)},
+          options_{std::move(options)} {}
+
+    /// Runs `body(repositories...)` or `body(session, repositories...)` in a transaction: the
+    /// ambient one, or else one of its own. Gives the body's result once that is committed.
+    template <detail::TransactedBody<Repositories...> Body>
+    auto transact(Body&& body, std::source_location where = std::source_location::current()) {
+        return transact(options_, std::forward<Body>(body), where);
+    }
+
+    /// The same with options of its own instead of the coordinator's.
+    template <detail::TransactedBody<Repositories...> Body>
+    auto transact(TransactionOptions options, Body&& body,
+                  std::source_location where = std::source_location::current()) {
+        return run(sessions_, std::move(options), where,
+                   std::decay_t<Body>(std::forward<Body>(body)), repositories_);
+    }
+
+    /// One of the repositories, to be used outside `transact`.
+    template <detail::OneOf<Repositories...> Repository>
+    Repository& repository() {
+        return std::get<Repository>(repositories_);
+    }
+
+private:
+    using Owned = std::tuple<Repositories...>;
+
+    // The body is a parameter so that it lives as long as the coroutine that it makes.
+    template <typename Body>
+    static detail::TransactedAwaitable<Body, Repositories...> run(AsyncSessionFactory sessions,
+                                                                  TransactionOptions options,
+                                                                  std::source_location where,
+                                                                  Body body, Owned& repositories) {
+        TransactionScope scope{std::move(sessions), std::move(options), where};
+        const auto enter = [&](Session& session) {
+            return std::apply(
+                [&](Repositories&... each) {
+                    if constexpr (std::invocable<Body&, Session&, Repositories&...>)
+                        return body(session, each...);
+                    else
+                        return body(each...);
+                },
+                repositories);
+        };
+        co_return co_await scope(enter);
+    }
+
+    Owned repositories_;
+    AsyncSessionFactory sessions_;
+    TransactionOptions options_;
+};
+
+}  // namespace txscope
