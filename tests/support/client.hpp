@@ -7,6 +7,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 /// Plain, blocking libpq: what tests look at a database with, independently of the library.
@@ -24,6 +25,10 @@ public:
 private:
     std::string sqlstate_;
 };
+
+using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
+
+inline Result own(PGresult* result) { return {result, &PQclear}; }
 
 /// The rows of an answer, in text form; NULL is `std::nullopt`.
 class Rows {
@@ -78,23 +83,34 @@ public:
     }
 
     /// Run `sql`, which may hold several statements; the rows are those of the last one.
-    Rows query(const std::string& sql) {
-        const Result result{PQexec(handle(), sql.c_str()), &PQclear};
-        const ExecStatusType status = PQresultStatus(result.get());
-        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK &&
-            status != PGRES_EMPTY_QUERY) {
-            const char* sqlstate = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
-            throw QueryError{std::string{PQerrorMessage(handle())} + "in: " + sql,
-                             sqlstate ? sqlstate : ""};
-        }
-        return Rows{result.get()};
+    Rows query(const std::string& sql) { return checked(own(PQexec(handle(), sql.c_str()))); }
+
+    /// Send `sql` and leave it running, for instance into a lock that another session holds.
+    void send(const std::string& sql) {
+        if (PQsendQuery(handle(), sql.c_str()) != 1) throw QueryError{PQerrorMessage(handle()), {}};
+    }
+
+    /// Wait for the answer to `send`.
+    Rows receive() {
+        Result last = own(PQgetResult(handle()));
+        while (Result next = own(PQgetResult(handle()))) last = std::move(next);
+        return checked(last);
     }
 
     PGconn* handle() const { return connection_.get(); }
     int backend_pid() const { return PQbackendPID(handle()); }
 
 private:
-    using Result = std::unique_ptr<PGresult, decltype(&PQclear)>;
+    Rows checked(const Result& result) const {
+        const ExecStatusType status = PQresultStatus(result.get());
+        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK &&
+            status != PGRES_EMPTY_QUERY) {
+            const char* sqlstate = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
+            throw QueryError{PQerrorMessage(handle()), sqlstate ? sqlstate : ""};
+        }
+        return Rows{result.get()};
+    }
+
     std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
 };
 
