@@ -1,0 +1,314 @@
+#include "support/catch.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+namespace asio = boost::asio;
+using Catch::Matchers::ContainsSubstring;
+using support::cause_of;
+using support::failure_of;
+using support::is;
+using support::text_of;
+using txscope::Session;
+using txscope::TransactionScope;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct Fixture : support::ScopeFixture {
+    using ScopeFixture::ScopeFixture;
+
+    /// A scope after all else shows that the one connection is as good as new.
+    void check_that_the_pool_works_on() {
+        run([&]() -> asio::awaitable<void> {
+            co_await scope([&]() -> asio::awaitable<void> { co_await insert("afterwards"); });
+        });
+        CHECK(names().back() == "afterwards");
+        CHECK(sessions.statistics().opened == 1);
+        CHECK(in_transaction() == 0);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("what a body did is committed and visible to others when its scope completes",
+          "[transaction_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO entries (name) VALUES ($1)", "one");
+            CHECK(fixture.names().empty());
+            co_await session.execute("INSERT INTO entries (name) VALUES ($1)", "two");
+        });
+        CHECK(fixture.names() == Names{"one", "two"});
+    });
+    CHECK(fixture.in_transaction() == 0);
+}
+
+TEST_CASE("a scope yields what its body returns, also what can only be moved",
+          "[transaction_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto id =
+            co_await fixture.scope([&](Session& session) -> asio::awaitable<std::int64_t> {
+                const auto added = co_await session.execute(
+                    "INSERT INTO entries (name) VALUES ('one') RETURNING id");
+                co_return added.one().get<std::int64_t>(0);
+            });
+        CHECK(fixture.database.query("SELECT id FROM entries").number() == id);
+
+        const auto pointer = co_await fixture.scope(
+            [&]() -> asio::awaitable<std::unique_ptr<int>> { co_return std::make_unique<int>(7); });
+        CHECK(*pointer == 7);
+    });
+}
+
+TEST_CASE("a body that returns early is committed", "[transaction_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            if (fixture.names().empty()) co_return;
+            co_await fixture.insert("two");
+        });
+    });
+    CHECK(fixture.names() == Names{"one"});
+}
+
+TEST_CASE("a body that throws is rolled back, and its very exception comes out",
+          "[transaction_scope]") {
+    Fixture fixture;
+    std::exception_ptr thrown;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            thrown = std::make_exception_ptr(Refusal{"not this one"});
+            std::rethrow_exception(thrown);
+        }));
+    });
+    CHECK(failure == thrown);
+    CHECK(is<Refusal>(failure));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("anything that is thrown rolls back, not only a std::exception", "[transaction_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<int> {
+            co_await fixture.insert("one");
+            throw 42;
+        }));
+    });
+    CHECK(is<int>(failure));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE(
+    "a body that throws before its first co_await, or before its coroutine starts, is no "
+    "different",
+    "[transaction_scope]") {
+    Fixture fixture;
+    const auto early = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            throw Refusal{"at once"};
+            co_return;
+        }));
+    });
+    CHECK(is<Refusal>(early));
+    const auto earlier = fixture.run([&] {
+        return failure_of(fixture.scope(
+            [&]() -> asio::awaitable<void> { throw Refusal{"not even a coroutine"}; }));
+    });
+    CHECK(text_of(earlier) == "not even a coroutine");
+    CHECK(fixture.sessions.statistics().opened == 0);
+}
+
+TEST_CASE("one scope object runs many transactions, one after another and at once",
+          "[transaction_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> { co_await fixture.insert("one"); });
+        const auto failure = co_await failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("two");
+            throw Refusal{"no"};
+        }));
+        CHECK(is<Refusal>(failure));
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("three");
+            // Not within: this coroutine is not the body's.
+            co_await asio::co_spawn(fixture.io, fixture.scope([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("four");
+            }),
+                                    asio::use_awaitable);
+            CHECK(fixture.names() == Names{"one", "four"});
+        });
+    });
+    auto names = fixture.names();
+    std::sort(names.begin(), names.end());
+    CHECK(names == Names{"four", "one", "three"});
+}
+
+TEST_CASE("an owner that sets rollback-only rolls back, and its value is returned without an error",
+          "[transaction_scope]") {
+    Fixture fixture;
+    const int value = fixture.run([&] {
+        return fixture.scope([&](Session& session) -> asio::awaitable<int> {
+            co_await fixture.insert("one");
+            session.set_rollback_only();
+            co_await fixture.insert("two");  // it may go on
+            session.enqueue("INSERT INTO entries (name) VALUES ('three')");
+            co_return 7;
+        });
+    });
+    CHECK(value == 7);
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("rollback-only outlives a swallowed error: still no exception", "[transaction_scope]") {
+    Fixture fixture;
+    const int value = fixture.run([&] {
+        return fixture.scope([&](Session& session) -> asio::awaitable<int> {
+            session.set_rollback_only();
+            const auto failure = co_await failure_of(session.execute("SELECT 1/0"));
+            CHECK(is<txscope::SqlError>(failure));
+            co_return 7;
+        });
+    });
+    CHECK(value == 7);
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a body that swallows a statement's error gets UnexpectedRollback with it nested inside",
+          "[transaction_scope]") {
+    Fixture fixture;
+    const TransactionScope scope{fixture.sessions};
+    const auto line = std::to_string(__LINE__ - 1);
+    const auto failure = fixture.run([&] {
+        return failure_of(scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto swallowed = co_await failure_of(fixture.insert("one"));
+            CHECK(is<pqxx::unique_violation>(swallowed));
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<pqxx::unique_violation>(cause_of(failure)));
+    CHECK_THAT(text_of(failure), ContainsSubstring("transaction_scope.cpp:" + line));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("after a swallowed error every statement is refused, naming the first error",
+          "[transaction_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await failure_of(session.execute("SELECT 1/0"));
+            const auto refused = co_await failure_of(session.execute("SELECT 1"));
+            CHECK(is<txscope::TransactionAborted>(refused));
+            CHECK_FALSE(is<pqxx::sql_error>(refused));  // it never reached the server
+            CHECK_THAT(text_of(cause_of(refused)), ContainsSubstring("22012"));
+
+            const auto queued =
+                failure_of([&] { session.enqueue("INSERT INTO entries (name) VALUES ('x')"); });
+            CHECK(is<txscope::TransactionAborted>(queued));
+            co_await fixture.insert("never");
+        }));
+    });
+    CHECK(is<txscope::TransactionAborted>(failure));
+    CHECK_THAT(text_of(cause_of(failure)), ContainsSubstring("22012"));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a constraint that is checked at COMMIT gives its own typed error and leaves no row",
+          "[transaction_scope]") {
+    Fixture fixture{{},
+                    "CREATE TABLE parts (entry bigint CONSTRAINT part_of_an_entry REFERENCES "
+                    "entries DEFERRABLE INITIALLY DEFERRED)"};
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            co_await session.execute("INSERT INTO parts (entry) VALUES (-1)");
+        }));
+    });
+    CHECK(is<pqxx::foreign_key_violation>(failure));
+    CHECK(is<txscope::SqlError>(failure));
+    CHECK_THAT(text_of(failure), ContainsSubstring("part_of_an_entry"));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.database.count("parts") == 0);
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a statement that was enqueued and fails with COMMIT gives its error and leaves no row",
+          "[transaction_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            session.enqueue("INSERT INTO entries (name) VALUES ('two')");
+            session.enqueue("INSERT INTO entries (name) VALUES ('one')");
+            session.enqueue("INSERT INTO entries (name) VALUES ('three')");
+        }));
+    });
+    CHECK(is<pqxx::unique_violation>(failure));
+    CHECK_THAT(text_of(failure), ContainsSubstring("names_are_unique"));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("what is enqueued is executed in order, ahead of the statement that is awaited next",
+          "[transaction_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.enqueue("INSERT INTO entries (name) VALUES ('one')");
+            session.enqueue("UPDATE entries SET name = 'renamed' WHERE name = 'one'");
+            const auto seen = co_await session.execute("SELECT name FROM entries");
+            CHECK(seen.one().get<std::string>("name") == "renamed");
+
+            session.enqueue("INSERT INTO entries (name) VALUES ('two')");
+            co_await session.flush();
+            const auto count = co_await session.execute("SELECT count(*) FROM entries");
+            CHECK(count.one().get<int>(0) == 2);
+        });
+    });
+    CHECK(fixture.names() == Names{"renamed", "two"});
+}
+
+TEST_CASE("a session that is used after its scope has ended says so and sends nothing",
+          "[transaction_scope]") {
+    Fixture fixture;
+    std::optional<Session> kept;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            kept = session;
+            co_await fixture.insert("one");
+        });
+        const auto before = fixture.sessions.statistics().acquired;
+        const auto executed =
+            co_await failure_of(kept->execute("INSERT INTO entries (name) VALUES ('two')"));
+        CHECK(is<txscope::ScopeEnded>(executed));
+        CHECK(is<txscope::ScopeEnded>(co_await failure_of(kept->flush())));
+        const auto queued =
+            failure_of([&] { kept->enqueue("INSERT INTO entries (name) VALUES ('three')"); });
+        CHECK(queued != nullptr);
+        CHECK(fixture.sessions.statistics().acquired == before);
+    });
+    CHECK(fixture.names() == Names{"one"});
+}

@@ -1,0 +1,69 @@
+#pragma once
+
+#include "support/database.hpp"
+#include "support/eventually.hpp"
+#include "support/failure.hpp"
+#include "support/run.hpp"
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/transaction/ambient.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace support {
+
+/// What tests of scopes stand on: a database with the table `entries`, a factory for it, and an
+/// `io_context`.
+class ScopeFixture {
+public:
+    using Names = std::vector<std::string>;
+
+    explicit ScopeFixture(txscope::PoolOptions options = {}, const std::string& schema = {})
+        : database{"CREATE TABLE entries ("
+                   "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+                   "name text NOT NULL CONSTRAINT names_are_unique UNIQUE);" +
+                   schema},
+          sessions{io, database.dsn(), options} {}
+
+    template <typename Work>
+    auto run(Work work, RunOptions options = {}) {
+        return support::run(io, std::move(work), options);
+    }
+
+    /// Adds an entry the way repositories do: over the ambient session.
+    asio::awaitable<void> insert(std::string name) {
+        auto session = co_await txscope::current_session(sessions);
+        co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name);
+    }
+
+    /// The names that are committed, in the order they were added.
+    Names names() const { return database.query("SELECT name FROM entries ORDER BY id").column(); }
+
+    /// How many of the library's connections are in a transaction, or wait for a lock.
+    std::int64_t in_transaction() const { return backends("xact_start IS NOT NULL"); }
+    std::int64_t waiting_for_locks() const { return backends("wait_event_type = 'Lock'"); }
+    std::int64_t connected() const { return backends("true"); }
+
+    const Database database;
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions;
+    const txscope::TransactionScope scope{sessions};
+
+private:
+    std::int64_t backends(const std::string& condition) const {
+        return database
+            .query(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name = 'txscope' AND " +
+                condition)
+            .number();
+    }
+};
+
+}  // namespace support
