@@ -68,9 +68,6 @@ private:
     static Outcome<Body> run(AsyncSessionFactory sessions, TransactionOptions options,
                              std::source_location where, Body body);
     template <typename Body>
-    static Outcome<Body> begin(AsyncSessionFactory sessions, TransactionOptions options,
-                               std::source_location where, Body body);
-    template <typename Body>
     static Outcome<Body> join(Shared outer, Body body);
     template <typename Body>
     static Outcome<Body> nest(Shared outer, std::source_location where, Body body);
@@ -83,26 +80,21 @@ private:
 template <typename Body>
 auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions options,
                            std::source_location where, Body body) -> Outcome<Body> {
-    const auto ambient = detail::ambient_of(co_await asio::this_coro::executor);
+    const auto executor = co_await asio::this_coro::executor;
+    const auto ambient = detail::ambient_of(executor);
     const auto* found = detail::find_ambient(ambient.get(), sessions.pool().get());
     const Shared outer = found != nullptr ? found->session : nullptr;
-    if (!outer || !outer->conversation().transaction)
-        co_return co_await begin(std::move(sessions), options, where, std::move(body));
+    if (!outer || !outer->conversation().transaction) {
+        auto conversation = std::make_shared<detail::Conversation>(
+            sessions.pool(), detail::strand_on(executor), true);
+        auto session = std::make_shared<detail::SessionState>(
+            std::move(conversation), detail::begin_transaction(options), where);
+        co_return co_await detail::run_session(std::move(session), std::move(body),
+                                               detail::end_transaction);
+    }
     if (options.propagation == Propagation::nested)
         co_return co_await nest(outer, where, std::move(body));
     co_return co_await join(outer, std::move(body));
-}
-
-template <typename Body>
-auto TransactionScope::begin(AsyncSessionFactory sessions, TransactionOptions options,
-                             std::source_location where, Body body) -> Outcome<Body> {
-    const auto executor = co_await asio::this_coro::executor;
-    auto conversation =
-        std::make_shared<detail::Conversation>(sessions.pool(), detail::strand_on(executor), true);
-    auto session = std::make_shared<detail::SessionState>(
-        std::move(conversation), detail::begin_transaction(options), where);
-    co_return co_await detail::run_session(std::move(session), std::move(body),
-                                           detail::end_transaction);
 }
 
 template <typename Body>

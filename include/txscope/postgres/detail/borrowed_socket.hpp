@@ -41,8 +41,8 @@ public:
     }
 
     /// Until readable. Costs no timer: this is what every statement waits in.
-    asio::awaitable<void> readable() {
-        co_await descriptor_.async_wait(Base::wait_read, asio::as_tuple(asio::use_awaitable));
+    auto readable() {
+        return descriptor_.async_wait(Base::wait_read, asio::as_tuple(asio::deferred));
     }
 
     /// Until ready for `what` or until `deadline`; true when it is ready.

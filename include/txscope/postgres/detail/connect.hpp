@@ -2,6 +2,7 @@
 
 #include <txscope/postgres/detail/borrowed_socket.hpp>
 #include <txscope/postgres/detail/conninfo.hpp>
+#include <txscope/postgres/detail/resolve.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -14,7 +15,7 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     auto parameters = info.parameters;
     parameters.try_emplace("fallback_application_name", "txscope");
     if (!info.servers.empty()) {
-        const auto joined = [&](std::string ServerAddress::*member) {
+        const auto joined = [&](std::string ServerAddress::* member) {
             std::string list;
             for (const ServerAddress& server : info.servers) list += server.*member + ',';
             list.pop_back();
@@ -35,15 +36,12 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     Native<PGconn> connection{PQconnectStartParams(keys.data(), values.data(), 0)};
     if (!connection) throw std::bad_alloc{};
     // Notices would go to the standard error stream.
-    PQsetNoticeReceiver(
-        connection.get(), [](void*, const PGresult*) {}, nullptr);
+    PQsetNoticeReceiver(connection.get(), [](void*, const PGresult*) {}, nullptr);
     return connection;
 }
 
 inline std::string connect_error(const PGconn* connection) {
-    std::string text = PQerrorMessage(connection);
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
+    return one_line(PQerrorMessage(connection));
 }
 
 /// The server that libpq is trying at the moment.

@@ -1,13 +1,8 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/native.hpp>
-
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <cstddef>
 #include <map>
@@ -18,8 +13,6 @@
 #include <vector>
 
 namespace txscope::detail {
-
-namespace asio = boost::asio;
 
 /// One address that a connection string leads to.
 struct ServerAddress {
@@ -62,8 +55,11 @@ inline ConnInfo parse_conninfo(const std::string& text) {
     const Native<PQconninfoOption> given{PQconninfoParse(text.c_str(), &complaint)};
     const Native<char> complaint_owner{complaint};
     if (!given) {
-        throw ConnectionFailed{"malformed connection string: " +
-                               std::string{complaint != nullptr ? complaint : "out of memory"}};
+        std::string reason = one_line(complaint != nullptr ? complaint : "out of memory");
+        // libpq quotes a URI whole, its password included.
+        if (const auto quoted = reason.find(text); !text.empty() && quoted != reason.npos)
+            reason.replace(quoted, text.size(), "…");
+        throw ConnectionFailed{"malformed connection string: " + reason};
     }
     ConnInfo info;
     for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option)
@@ -79,43 +75,6 @@ inline ConnInfo parse_conninfo(const std::string& text) {
             info.parameters.emplace(key, option->val);
     }
     return info;
-}
-
-/// Fills `info.servers`: an entry for every address of every host, in the order given.
-///
-/// @throws ConnectionFailed when no host has an address.
-inline asio::awaitable<void> resolve_hosts(asio::any_io_executor executor, ConnInfo& info) {
-    const auto host_list = info.find("host");
-    if (!host_list || host_list->empty()) co_return;
-    const auto hosts = split_list(*host_list);
-    const auto ports = split_list(info.find("port").value_or(""));
-    const auto addresses =
-        split_list(info.find("hostaddr").value_or(std::string(hosts.size() - 1, ',')));
-    // libpq says best what is wrong with lists of unequal length.
-    if (addresses.size() != hosts.size() || (ports.size() != 1 && ports.size() != hosts.size()))
-        co_return;
-
-    std::string failures;
-    asio::ip::tcp::resolver resolver{executor};
-    for (std::size_t i = 0; i < hosts.size(); ++i) {
-        const std::string& host = hosts[i];
-        const std::string& port = ports[ports.size() == 1 ? 0 : i];
-        const bool local = host.empty() || host.front() == '/' || host.front() == '@';
-        if (local || !addresses[i].empty()) {
-            info.servers.push_back(ServerAddress{host, addresses[i], port});
-            continue;
-        }
-        auto [error, found] =
-            co_await resolver.async_resolve(host, "", asio::as_tuple(asio::use_awaitable));
-        if (error == asio::error::operation_aborted) throw boost::system::system_error{error};
-        if (error) failures += "could not look up host \"" + host + "\": " + error.message() + "; ";
-        for (const auto& entry : found) {
-            ServerAddress server{host, entry.endpoint().address().to_string(), port};
-            info.servers.push_back(std::move(server));
-        }
-    }
-    if (info.servers.empty()) throw ConnectionFailed{failures.substr(0, failures.size() - 2)};
-    co_return;
 }
 
 }  // namespace txscope::detail

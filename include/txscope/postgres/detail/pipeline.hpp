@@ -11,7 +11,6 @@
 #include <pqxx/except>
 
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <memory>
 #include <string>
@@ -61,9 +60,9 @@ public:
 
     /// Whether the server works on `exchange` now: it is the oldest one unanswered.
     bool running(const Exchange& exchange) const noexcept {
-        return !commands_.empty() && commands_.front().outgoing.exchange.get() == &exchange;
+        return !idle() && commands_[oldest_].outgoing.exchange.get() == &exchange;
     }
-    bool idle() const noexcept { return commands_.empty(); }
+    bool idle() const noexcept { return oldest_ == commands_.size(); }
     bool broken() const noexcept { return failure_ != nullptr; }
     std::exception_ptr failure() const noexcept { return failure_; }
     /// Whether a statement may have changed what outlives its transaction (`SET`, `LISTEN`, …).
@@ -106,7 +105,8 @@ private:
 
     Native<PGconn> connection_;
     StatementCache cache_;
-    std::deque<Command> commands_;  // sent, not yet answered
+    std::vector<Command> commands_;  // sent; those before `oldest_` are answered
+    std::size_t oldest_ = 0;
     std::uint64_t next_batch_ = 1;
     std::exception_ptr batch_error_;  // of the batch whose answers are being read
     std::exception_ptr failure_;
@@ -199,29 +199,36 @@ inline bool Pipeline::receive() {
 
 inline bool Pipeline::collect() {
     bool progress = false;
-    while (!broken() && !commands_.empty() && PQisBusy(native()) == 0) {
+    while (!broken() && !idle() && PQisBusy(native()) == 0) {
         Native<PGresult> answer{PQgetResult(native())};
         if (answer) {
             progress = take(std::move(answer)) || progress;
         } else if (PQstatus(native()) == CONNECTION_BAD) {
             fail(lost());
             progress = true;
-        } else if (commands_.front().answered && commands_.front().kind != Command::sync) {
-            commands_.pop_front();  // libpq ends every command's results with a null
+        } else if (commands_[oldest_].answered && commands_[oldest_].kind != Command::sync) {
+            ++oldest_;  // libpq ends every command's results with a null
         }
     }
     // libpq counts itself idle only once it was asked for more than there is.
-    if (progress && !broken() && commands_.empty()) Native<PGresult>{PQgetResult(native())};
+    if (progress && !broken() && idle()) {
+        const Native<PGresult> nothing{PQgetResult(native())};
+    }
+    if (oldest_ > commands_.size() / 2) {
+        commands_.erase(commands_.begin(),
+                        commands_.begin() + static_cast<std::ptrdiff_t>(oldest_));
+        oldest_ = 0;
+    }
     return progress;
 }
 
 inline bool Pipeline::take(Native<PGresult> answer) {
-    Command& command = commands_.front();
+    Command& command = commands_[oldest_];
     command.answered = true;
     switch (PQresultStatus(answer.get())) {
         case PGRES_PIPELINE_SYNC: {
             const Exchanges completed = std::move(command.batch);
-            commands_.pop_front();
+            ++oldest_;
             batch_error_ = nullptr;
             for (const auto& exchange : completed) exchange->done = true;
             return true;
@@ -291,6 +298,7 @@ inline void Pipeline::note_tag(std::string_view tag) {
 inline void Pipeline::fail(std::exception_ptr reason) {
     if (broken()) return;
     failure_ = std::move(reason);
+    oldest_ = 0;
     for (const Command& command : std::exchange(commands_, {})) fail_exchanges(command.batch);
 }
 

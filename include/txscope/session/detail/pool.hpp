@@ -33,6 +33,9 @@ public:
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
+    /// A clean connection if one is idle and nobody waits; none otherwise.
+    Lease acquire_idle();
+
     /// A clean connection, by `deadline` and within `acquire_timeout`. Called on a strand.
     asio::awaitable<Lease> acquire(Clock::time_point deadline = Clock::time_point::max());
 
@@ -124,6 +127,15 @@ inline asio::awaitable<Lease> Pool::acquire(Clock::time_point deadline) {
     const Lock lock{mutex_};
     ++statistics_.acquired;
     co_return Lease{self, std::move(ticket.granted)};
+}
+
+inline Lease Pool::acquire_idle() {
+    const Lock lock{mutex_};
+    if (!waiting_.empty() || closed_) return {};
+    Member member = take_idle();
+    if (!member) return {};
+    ++statistics_.acquired;
+    return Lease{shared_from_this(), std::move(member)};
 }
 
 /// True when `ticket` is served at once.

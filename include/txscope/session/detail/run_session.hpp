@@ -33,8 +33,9 @@ decltype(auto) invoke_body(Body& body, [[maybe_unused]] Session& session) {
 /// What a scope's body may be: a callable that returns `asio::awaitable<T>`, and takes either
 /// nothing or a `Session&`.
 template <typename Body>
-concept ScopeBody = (std::invocable<Body&> || std::invocable<Body&, Session&>)&&is_awaitable<
-    decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))>;
+concept ScopeBody =
+    (std::invocable<Body&> || std::invocable<Body&, Session&>) &&
+    is_awaitable<decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))>;
 
 /// The `T` of the `asio::awaitable<T>` that a body returns.
 template <ScopeBody Body>
@@ -68,10 +69,8 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     if (!error && cancellation.cancelled() != asio::cancellation_type::none)
         error =
             std::make_exception_ptr(boost::system::system_error{asio::error::operation_aborted});
-    const bool was_busy = state->busy();
-    state->refuse(
-        std::make_exception_ptr(ScopeEnded{"the scope of this session has ended", state->where()}));
-    if (!error && was_busy)
+    state->end();
+    if (!error && state->busy())
         error = std::make_exception_ptr(
             UnfinishedWork{"the body returned while statements or scopes that it had started were "
                            "under way; nothing was committed",

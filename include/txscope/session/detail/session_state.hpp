@@ -7,10 +7,12 @@
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/post.hpp>
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <utility>
 #include <vector>
@@ -48,7 +50,9 @@ public:
           where_{where} {}
 
     /// Sends it with all that is queued, and awaits its result.
-    static asio::awaitable<Result> execute(Shared self, Statement statement);
+    static asio::awaitable<Result> execute(Shared self, Statement statement) {
+        return converse(std::move(self), std::move(statement));
+    }
     /// Queues it, to go with whatever is awaited next.
     static void enqueue(Shared self, Statement statement);
     /// Sends what is queued and awaits it.
@@ -67,8 +71,8 @@ public:
 
     /// @throws why statements are refused, if they are
     void check_open() const;
-    /// From now on statements are refused with `reason`.
-    void refuse(std::exception_ptr reason) { refusal_ = std::move(reason); }
+    /// The scope is over: statements are refused with `ScopeEnded`.
+    void end() noexcept { ended_ = true; }
 
     /// A joined scope failed: there is nothing to be saved here any more.
     void doom(std::exception_ptr cause);
@@ -96,11 +100,13 @@ public:
 
 private:
     struct Outstanding;
+    static asio::awaitable<Result> converse(Shared self, std::optional<Statement> statement);
     static const Shared& innermost(const Shared& self, const Ambient* ambient);
     bool is_within(const SessionState& outer) const noexcept {
         return this == &outer || (parent_ && parent_->is_within(outer));
     }
     void check_allowed(const Statement& statement) const;
+    bool has_connection();
     asio::awaitable<void> take_connection();
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
     void send_outbox();
@@ -112,12 +118,12 @@ private:
     std::vector<Statement> opening_;
     std::vector<Statement> queue_;
     const std::source_location where_;
-    std::exception_ptr refusal_;
     std::exception_ptr doom_;
     Turnstile nesting_;
     std::size_t outstanding_ = 0;
     bool rollback_only_ = false;
     bool begun_ = false;
+    bool ended_ = false;
 };
 
 /// A statement under way: the session's scope must not end meanwhile.
@@ -137,41 +143,30 @@ inline const SessionState::Shared& SessionState::innermost(const Shared& self,
                                                                                : self;
 }
 
-inline asio::awaitable<Result> SessionState::execute(Shared self, Statement statement) {
+inline asio::awaitable<Result> SessionState::converse(Shared self,
+                                                      std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
     if (!self->conversation_->strand.running_in_this_thread())
-        co_return co_await asio::co_spawn(self->conversation_->strand,
-                                          execute(self, std::move(statement)), asio::use_awaitable);
+        co_return co_await asio::co_spawn(
+            self->conversation_->strand, converse(self, std::move(statement)), asio::use_awaitable);
     self = innermost(self, ambient_of(executor).get());
-    self->check_allowed(statement);
+    if (statement) self->check_allowed(*statement);
     const Outstanding work{*self};
     if (!self->nesting_.free()) co_await self->nesting_.pass();
-    if (!self->conversation_->lease) co_await self->take_connection();
     self->check_open();
+    if (!statement && self->queue_.empty()) co_return Result{};
+    if (!self->has_connection()) co_await self->take_connection();
 
     const auto exchange = std::make_shared<Exchange>();
     auto& outbox = self->conversation_->outbox;
     self->move_unsent(outbox, exchange);
-    outbox.push_back({std::move(statement), exchange});
+    if (statement) outbox.push_back({*std::move(statement), exchange});
     co_await self->await_answer(exchange);
     co_return std::move(exchange->result);
 }
 
 inline asio::awaitable<void> SessionState::flush(Shared self) {
-    if (!self->conversation_->strand.running_in_this_thread())
-        co_return co_await asio::co_spawn(self->conversation_->strand, flush(self),
-                                          asio::use_awaitable);
-    self = innermost(self, ambient_of(co_await asio::this_coro::executor).get());
-    self->check_open();
-    const Outstanding work{*self};
-    if (!self->nesting_.free()) co_await self->nesting_.pass();
-    if (self->queue_.empty()) co_return;
-    if (!self->conversation_->lease) co_await self->take_connection();
-    self->check_open();
-
-    const auto exchange = std::make_shared<Exchange>();
-    self->move_unsent(self->conversation_->outbox, exchange);
-    co_await self->await_answer(exchange);
+    co_await converse(std::move(self), std::nullopt);
 }
 
 inline void SessionState::enqueue(Shared self, Statement statement) {
@@ -190,7 +185,12 @@ inline void SessionState::check_allowed(const Statement& statement) const {
 }
 
 inline void SessionState::check_open() const {
-    if (refusal_) std::rethrow_exception(refusal_);
+    if (ended_) throw ScopeEnded{"the scope of this session has ended", where_};
+    if (doom_)
+        std::rethrow_exception(
+            nest(doom_, TransactionAborted{"a scope that had joined this transaction failed, so it "
+                                           "can only be rolled back",
+                                           where_}));
     if (parent_) return parent_->check_open();
     if (conversation_->transaction && conversation_->failure)
         std::rethrow_exception(
@@ -200,8 +200,13 @@ inline void SessionState::check_open() const {
                                     where_}));
 }
 
+inline bool SessionState::has_connection() {
+    Conversation& here = *conversation_;
+    if (!here.lease && here.leasing.free()) here.lease = here.pool->acquire_idle();
+    return static_cast<bool>(here.lease);
+}
+
 inline asio::awaitable<void> SessionState::take_connection() {
-    check_open();
     const auto stay = co_await conversation_->leasing.enter();
     if (conversation_->lease) co_return;
     auto lease = co_await conversation_->pool->acquire();
@@ -239,7 +244,7 @@ inline void SessionState::send_outbox() {
 
 inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exchange) {
     // The other branches that are ready to run add theirs before all goes out at once.
-    co_await asio::post(asio::use_awaitable);
+    co_await asio::post(asio::deferred);
     if (!exchange->done) {
         send_outbox();
         const auto member = conversation_->lease.member();  // outlives a loan that ends meanwhile
@@ -259,8 +264,7 @@ inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exc
 }
 
 inline void SessionState::throw_failure(const Exchange& exchange) {
-    if (!conversation_->transaction || exchange.error == refusal_)
-        std::rethrow_exception(exchange.error);
+    if (!conversation_->transaction || ended_) std::rethrow_exception(exchange.error);
     auto& first = conversation_->failure;
     const bool follows = exchange.skipped || first;
     if (!first) first = exchange.error;
@@ -271,7 +275,7 @@ inline void SessionState::throw_failure(const Exchange& exchange) {
 }
 
 inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last) {
-    if (!conversation_->lease) conversation_->lease = co_await conversation_->pool->acquire();
+    if (!has_connection()) conversation_->lease = co_await conversation_->pool->acquire();
     const auto queued = std::make_shared<Exchange>();
     move_unsent(conversation_->outbox, queued);
     Ending ending;
@@ -292,18 +296,15 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
 }
 
 inline void SessionState::doom(std::exception_ptr cause) {
-    if (doom_) return;
-    doom_ = cause;
-    refuse(nest(cause, TransactionAborted{"a scope that had joined this transaction failed, so it "
-                                          "can only be rolled back",
-                                          where_}));
+    if (!doom_) doom_ = std::move(cause);
 }
 
 inline void SessionState::discard_unsent() {
     opening_.clear();
     queue_.clear();
     for (const Outgoing& unsent : std::exchange(conversation_->outbox, {})) {
-        unsent.exchange->error = refusal_;
+        unsent.exchange->error = std::make_exception_ptr(
+            ScopeEnded{"the scope of this session ended before the statement was sent", where_});
         unsent.exchange->done = true;
     }
 }

@@ -9,7 +9,7 @@
 #include <boost/system/system_error.hpp>
 
 #include <algorithm>
-#include <deque>
+#include <list>
 #include <utility>
 
 namespace txscope::detail {
@@ -74,7 +74,7 @@ private:
         Place& operator=(const Place&) = delete;
         ~Place() {
             const bool first = turnstile.waiting_.front() == this;
-            std::erase(turnstile.waiting_, this);
+            turnstile.waiting_.remove(this);
             if (first && !through) turnstile.admit_next();
         }
     };
@@ -101,7 +101,7 @@ private:
         admit_next();
     }
 
-    std::deque<Place*> waiting_;
+    std::list<Place*> waiting_;
     bool occupied_ = false;
 };
 

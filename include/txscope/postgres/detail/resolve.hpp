@@ -1,0 +1,93 @@
+#pragma once
+
+#include <txscope/postgres/detail/conninfo.hpp>
+#include <txscope/postgres/detail/notification.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace txscope::detail {
+
+/// A host name being looked up; shared by who asked and by the answer, which may come too late.
+struct Lookup {
+    explicit Lookup(const asio::any_io_executor& executor) : resolver{executor} {}
+    asio::ip::tcp::resolver resolver;
+    asio::ip::tcp::resolver::results_type found{};
+    std::string failure = "no answer within the time allowed";
+};
+
+/// The addresses of `host`, as known by `deadline`; else `failure` says why there are none.
+///
+/// The system's look-up blocks a thread of Asio's and cannot be interrupted: it is left behind.
+inline asio::awaitable<std::shared_ptr<const Lookup>> look_up(
+    asio::any_io_executor executor, std::string host,
+    std::chrono::steady_clock::time_point deadline) {
+    const auto lookup = std::make_shared<Lookup>(executor);
+    Notification done{executor};
+    lookup->resolver.async_resolve(
+        host, "",
+        [lookup, notify = done.sender()](boost::system::error_code error,
+                                         asio::ip::tcp::resolver::results_type found) {
+            lookup->found = std::move(found);
+            lookup->failure = error.message();
+            notify();
+        });
+    while (!done.sent() && std::chrono::steady_clock::now() < deadline)
+        co_await done.wait(deadline);
+    if (done.sent()) co_return lookup;
+    co_return std::make_shared<const Lookup>(executor);
+}
+
+/// An address as libpq writes it.
+inline std::string normalized_address(const std::string& address) {
+    boost::system::error_code error;
+    const auto parsed = asio::ip::make_address(address, error);
+    return error ? address : parsed.to_string();
+}
+
+/// Fills `info.servers`: an entry for every address of every host, in the order given.
+///
+/// @throws ConnectionFailed when no host has an address.
+inline asio::awaitable<void> resolve_hosts(asio::any_io_executor executor, ConnInfo& info,
+                                           std::chrono::steady_clock::time_point deadline) {
+    const std::string host_list = info.find("host").value_or("");
+    const std::string address_list = info.find("hostaddr").value_or("");
+    if (host_list.empty() && address_list.empty()) co_return;
+    const auto hosts = split_list(host_list.empty() ? address_list : host_list);
+    const auto addresses =
+        split_list(address_list.empty() ? std::string(hosts.size() - 1, ',') : address_list);
+    const auto ports = split_list(info.find("port").value_or(""));
+    // libpq says best what is wrong with lists of unequal length.
+    if (addresses.size() != hosts.size() || (ports.size() != 1 && ports.size() != hosts.size()))
+        co_return;
+
+    std::string failures;
+    for (std::size_t i = 0; i < hosts.size(); ++i) {
+        const std::string& host = hosts[i];
+        std::string port = ports[ports.size() == 1 ? 0 : i];
+        if (port.empty()) port = "5432";
+        const bool local = host.empty() || host.front() == '/' || host.front() == '@';
+        if (local || !addresses[i].empty()) {
+            info.servers.push_back(ServerAddress{host, normalized_address(addresses[i]), port});
+            continue;
+        }
+        const auto lookup = co_await look_up(executor, host, deadline);
+        for (const auto& entry : lookup->found) {
+            ServerAddress server{host, entry.endpoint().address().to_string(), port};
+            info.servers.push_back(std::move(server));
+        }
+        if (lookup->found.empty())
+            failures += "could not look up host \"" + host + "\": " + lookup->failure + "; ";
+    }
+    if (info.servers.empty()) throw ConnectionFailed{failures.substr(0, failures.size() - 2)};
+}
+
+}  // namespace txscope::detail
