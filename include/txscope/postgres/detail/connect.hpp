@@ -15,7 +15,7 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     auto parameters = info.parameters;
     parameters.try_emplace("fallback_application_name", "txscope");
     if (!info.servers.empty()) {
-        const auto joined = [&](std::string ServerAddress::* member) {
+        const auto joined = [&](std::string ServerAddress::*member) {
             std::string list;
             for (const ServerAddress& server : info.servers) list += server.*member + ',';
             list.pop_back();
@@ -36,7 +36,8 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     Native<PGconn> connection{PQconnectStartParams(keys.data(), values.data(), 0)};
     if (!connection) throw std::bad_alloc{};
     // Notices would go to the standard error stream.
-    PQsetNoticeReceiver(connection.get(), [](void*, const PGresult*) {}, nullptr);
+    PQsetNoticeReceiver(
+        connection.get(), [](void*, const PGresult*) {}, nullptr);
     return connection;
 }
 
@@ -60,25 +61,41 @@ inline std::optional<std::chrono::seconds> connect_timeout(const ConnInfo& info)
     return std::chrono::seconds{seconds};
 }
 
+/// Takes the server that libpq calls `current` out of `info`.
+inline void pass_over(ConnInfo& info, const ServerAddress& current) {
+    const auto is_current = [&](const ServerAddress& server) {
+        return server.port == current.port &&
+               (server.host.empty() || server.host == current.host) &&
+               (server.address.empty() || server.address == current.address);
+    };
+    const auto found = std::erase_if(info.servers, is_current);
+    // Two may write the same address in two ways; the first is the likeliest to be meant.
+    if (found == 0 && !info.servers.empty()) info.servers.erase(info.servers.begin());
+}
+
 /// A connection to the first of the servers that takes us, before `deadline`.
 ///
 /// @throws ConnectionFailed with libpq's reason.
 inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, std::string conninfo,
                                                Clock::time_point deadline) {
     ConnInfo info = parse_conninfo(conninfo);
-    co_await resolve_hosts(executor, info);
     const auto patience = connect_timeout(info);
+    const auto give_up_at = [&] {
+        return patience ? std::min(deadline, Clock::now() + *patience) : deadline;
+    };
+    const auto resolved_by = give_up_at();
+    co_await resolve_hosts(executor, info, resolved_by);
     for (;;) {
         Native<PGconn> connection = start_connecting(info);
         auto phase = PGRES_POLLING_WRITING;
         ServerAddress server;
-        auto give_up = deadline;
+        auto give_up = give_up_at();
         while (phase != PGRES_POLLING_OK) {
             if (PQstatus(connection.get()) == CONNECTION_BAD || phase == PGRES_POLLING_FAILED)
                 throw ConnectionFailed{connect_error(connection.get())};
             if (const auto current = current_server(connection.get()); current != server) {
                 server = current;
-                if (patience) give_up = std::min(deadline, Clock::now() + *patience);
+                give_up = give_up_at();
             }
             bool ready = false;
             {
@@ -97,8 +114,8 @@ inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, s
         if (phase == PGRES_POLLING_OK) co_return connection;
 
         // That server does not answer: on to the others.
-        const auto silent = std::erase(info.servers, server);
-        if (silent == 0 || info.servers.empty() || Clock::now() >= deadline)
+        pass_over(info, server);
+        if (info.servers.empty() || Clock::now() >= deadline)
             throw ConnectionFailed{"no answer from \"" + server.host + "\", port " + server.port +
                                    ", within the time allowed"};
     }

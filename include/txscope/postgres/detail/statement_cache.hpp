@@ -41,13 +41,16 @@ public:
         return entries_.front();
     }
 
+    /// The server has prepared the statement `name`.
     void confirm(std::string_view name) {
         if (const auto found = find_name(name); found != entries_.end()) found->batch = 0;
+        for (Retired& retired : retired_) retired.confirmed |= retired.name == name;
     }
 
     /// The server does not know `name` (any more).
     void forget(std::string_view name) {
         if (const auto found = find_name(name); found != entries_.end()) erase(found);
+        std::erase_if(retired_, [&](const Retired& retired) { return retired.name == name; });
     }
 
     void forget_sql(std::string_view sql) {
@@ -70,11 +73,22 @@ public:
     std::size_t size() const noexcept { return entries_.size(); }
 
     /// Names the server may drop; the caller takes them, and gives back those it could not drop.
-    std::vector<std::string> take_retired() { return std::exchange(retired_, {}); }
-    void give_back_retired(std::string name) { retired_.push_back(std::move(name)); }
+    std::vector<std::string> take_retired() {
+        std::vector<std::string> names;
+        std::erase_if(retired_, [&](Retired& retired) {
+            if (retired.confirmed) names.push_back(std::move(retired.name));
+            return retired.confirmed;
+        });
+        return names;
+    }
+    void give_back_retired(std::string name) { retired_.push_back({std::move(name), true}); }
 
 private:
     using Iterator = std::list<Entry>::iterator;
+    struct Retired {
+        std::string name;
+        bool confirmed;  // dropping what the server may never have known would be an error
+    };
 
     Iterator find_name(std::string_view name) {
         auto entry = entries_.begin();
@@ -86,14 +100,14 @@ private:
         entries_.erase(entry);
     }
     void retire(Iterator entry) {
-        retired_.push_back(std::move(entry->name));
+        retired_.push_back({std::move(entry->name), entry->batch == 0});
         erase(entry);
     }
 
     std::size_t capacity_;
     std::list<Entry> entries_;
     std::unordered_map<std::string_view, Iterator> by_sql_;  // keys view into entries_
-    std::vector<std::string> retired_;
+    std::vector<Retired> retired_;
     std::uint64_t last_name_ = 0;
 };
 

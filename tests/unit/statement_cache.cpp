@@ -1,0 +1,154 @@
+#include "support/catch.hpp"
+#include <txscope/postgres/detail/statement_cache.hpp>
+
+#include <set>
+#include <string>
+#include <vector>
+
+using txscope::detail::StatementCache;
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+// As after a batch whose preparation the server has confirmed.
+std::string prepare(StatementCache& cache, const std::string& sql) {
+    const std::string name = cache.insert(sql, 1).name;
+    cache.confirm(name);
+    return name;
+}
+
+bool holds(StatementCache& cache, const std::string& sql) { return cache.find(sql) != nullptr; }
+
+}  // namespace
+
+TEST_CASE("a statement cache of capacity 0 is disabled, any other is not", "[statement_cache]") {
+    CHECK_FALSE(StatementCache{0}.enabled());
+    CHECK(StatementCache{1}.enabled());
+}
+
+TEST_CASE("a statement is found by its whole text and no other", "[statement_cache]") {
+    StatementCache cache{4};
+    const std::string name = prepare(cache, "SELECT 1");
+
+    REQUIRE(cache.find("SELECT 1") != nullptr);
+    CHECK(cache.find("SELECT 1")->name == name);
+    CHECK(cache.find("SELECT 1 ") == nullptr);
+    CHECK(cache.find("select 1") == nullptr);
+    CHECK(cache.find("") == nullptr);
+}
+
+TEST_CASE("a statement belongs to its batch until the server has confirmed it",
+          "[statement_cache]") {
+    StatementCache cache{4};
+    const std::string name = cache.insert("SELECT 1", 7).name;
+    CHECK(cache.find("SELECT 1")->batch == 7);
+    cache.confirm(name);
+    CHECK(cache.find("SELECT 1")->batch == 0);
+}
+
+TEST_CASE("the least recently used statement goes first", "[statement_cache]") {
+    StatementCache cache{3};
+    prepare(cache, "a");
+    const std::string b = prepare(cache, "b");
+    prepare(cache, "c");
+    CHECK(holds(cache, "a"));  // used again: now b is the oldest
+
+    prepare(cache, "d");
+    CHECK(cache.size() == 3);
+    CHECK_FALSE(holds(cache, "b"));
+    CHECK(holds(cache, "a"));
+    CHECK(holds(cache, "c"));
+    CHECK(holds(cache, "d"));
+    CHECK(cache.take_retired() == Names{b});
+}
+
+TEST_CASE("a cache never holds more than its capacity and never uses a name twice",
+          "[statement_cache]") {
+    StatementCache cache{5};
+    std::set<std::string> names;
+    for (int i = 0; i < 100; ++i) {
+        names.insert(prepare(cache, "SELECT " + std::to_string(i)));
+        CHECK(cache.size() <= 5);
+    }
+    CHECK(names.size() == 100);
+    CHECK(cache.take_retired().size() == 95);
+}
+
+TEST_CASE("retired names are handed out once, and those given back once more",
+          "[statement_cache]") {
+    StatementCache cache{1};
+    const std::string a = prepare(cache, "a");
+    prepare(cache, "b");
+    CHECK(cache.take_retired() == Names{a});
+    CHECK(cache.take_retired().empty());
+    cache.give_back_retired(a);
+    CHECK(cache.take_retired() == Names{a});
+    CHECK(cache.take_retired().empty());
+}
+
+TEST_CASE("a statement that is retired before the server confirmed it is not dropped until then",
+          "[statement_cache]") {
+    StatementCache cache{1};
+    const std::string a = cache.insert("a", 1).name;
+    cache.insert("b", 1);
+
+    SECTION("confirmed later, it is there to be dropped") {
+        CHECK(cache.take_retired().empty());
+        cache.confirm(a);
+        CHECK(cache.take_retired() == Names{a});
+    }
+    SECTION("when its preparation fails there is nothing to drop") {
+        cache.forget(a);
+        CHECK(cache.take_retired().empty());
+        cache.confirm(a);
+        CHECK(cache.take_retired().empty());
+    }
+}
+
+TEST_CASE("a statement that is forgotten is prepared anew and not dropped", "[statement_cache]") {
+    StatementCache cache{4};
+    const std::string first = prepare(cache, "a");
+
+    SECTION("by name") { cache.forget(first); }
+    SECTION("by text") { cache.forget_sql("a"); }
+
+    CHECK_FALSE(holds(cache, "a"));
+    CHECK(cache.size() == 0);
+    CHECK(cache.take_retired().empty());
+    CHECK(prepare(cache, "a") != first);
+    CHECK(holds(cache, "a"));
+}
+
+TEST_CASE("a statement that is retired is prepared anew and dropped", "[statement_cache]") {
+    StatementCache cache{4};
+    const std::string first = prepare(cache, "a");
+    cache.retire("a");
+    CHECK_FALSE(holds(cache, "a"));
+    CHECK(cache.take_retired() == Names{first});
+    CHECK(prepare(cache, "a") != first);
+}
+
+TEST_CASE("names and texts that a cache does not know change nothing", "[statement_cache]") {
+    StatementCache cache{2};
+    prepare(cache, "a");
+    cache.forget("no such name");
+    cache.confirm("no such name");
+    cache.forget_sql("no such text");
+    cache.retire("no such text");
+    CHECK(cache.size() == 1);
+    CHECK(holds(cache, "a"));
+    CHECK(cache.take_retired().empty());
+}
+
+TEST_CASE("a cleared cache has nothing left to use or to drop", "[statement_cache]") {
+    StatementCache cache{2};
+    for (const char* sql : {"a", "b", "c"}) prepare(cache, sql);
+    cache.insert("d", 9);
+    cache.clear();
+    CHECK(cache.size() == 0);
+    CHECK_FALSE(holds(cache, "c"));
+    CHECK(cache.take_retired().empty());
+    const std::string again = prepare(cache, "c");
+    CHECK(cache.find("c")->name == again);
+}
