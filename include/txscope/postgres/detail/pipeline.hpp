@@ -288,11 +288,12 @@ inline void Pipeline::take_error(Command& command, const PGresult* error) {
 }
 
 inline void Pipeline::note_tag(std::string_view tag) {
-    for (const std::string_view changing : {"SET", "RESET", "LISTEN", "PREPARE", "LOAD",
-                                            "CREATE TABLE", "SELECT INTO", "DECLARE CURSOR"})
-        session_changed_ = session_changed_ || tag == changing;
-    if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
-    if (tag == "DISCARD ALL") session_changed_ = false;
+    const auto is = [&](std::string_view other) { return tag == other; };
+    session_changed_ = session_changed_ || is("SET") || is("RESET") || is("LISTEN") ||
+                       is("PREPARE") || is("LOAD") || is("CREATE TABLE") || is("SELECT INTO") ||
+                       is("DECLARE CURSOR");
+    if (is("DISCARD ALL")) session_changed_ = false;
+    if (is("DISCARD ALL") || is("DEALLOCATE ALL")) cache_.clear();
 }
 
 inline void Pipeline::fail(std::exception_ptr reason) {

@@ -108,7 +108,7 @@ inline const Ambient* find_ambient(const Ambient* ambient, const Pool* pool) noe
 inline Strand strand_on(const asio::any_io_executor& executor) {
     if (const auto* carrier = executor.target<AmbientExecutor>()) return carrier->strand();
     if (const auto* strand = executor.target<Strand>()) return *strand;
-    return Strand{executor};
+    return Strand{BaseExecutor{executor}};
 }
 
 }  // namespace txscope::detail
