@@ -1,6 +1,35 @@
 #pragma once
 
-/// Everything of txscope, by layer, from what a program's data layer derives from down to what
-/// knows no I/O. `txscope/testing/` stays outside: it starts servers, and belongs into test suites.
+/// Everything of txscope, layer by layer: each stands on those below it alone.
+///
+/// `txscope/testing/` stays outside. It starts servers, and belongs into test suites.
 
 #include <txscope/version.hpp>
+
+// What a program's data layer derives from.
+#include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/entity.hpp>
+#include <txscope/repository/not_found.hpp>
+#include <txscope/repository/service_coordinator.hpp>
+
+// What begins, ends, nests and retries.
+#include <txscope/transaction/ambient.hpp>
+#include <txscope/transaction/transaction_options.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+// Who lends connections.
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/pool_options.hpp>
+#include <txscope/session/session.hpp>
+
+// The wire: libpq's pipeline on Asio.
+#include <txscope/postgres/connection.hpp>
+#include <txscope/postgres/result.hpp>
+#include <txscope/postgres/row_mapping.hpp>
+#include <txscope/postgres/statement.hpp>
+
+// What knows no I/O.
+#include <txscope/core/error.hpp>
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/core/value.hpp>
