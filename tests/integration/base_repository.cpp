@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
@@ -298,6 +299,30 @@ TEST_CASE("a repository without a scope is in a transaction of its own", "[repos
     CHECK_THROWS_AS(f.run(f.projects.create(project("txscope"))), pqxx::unique_violation);
     CHECK(f.run(f.projects.create(project("other"))).name == "other");
     CHECK(f.database.count("projects") == 2);
+}
+
+TEST_CASE("a repository call without a scope takes one round trip, whichever it is",
+          "[repository]") {
+    const support::Database database{schema};
+    support::FaultProxy proxy{support::server()};
+    asio::io_context io;
+    const Projects projects{txscope::AsyncSessionFactory{io, proxy.dsn(database.name())}};
+    const auto takes_one = [&](auto call) {
+        proxy.reset_counts();
+        support::run(io, std::move(call));
+        CHECK(proxy.round_trips() == 1);
+        CHECK(proxy.statements().size() == 1);
+    };
+    for (const char* name : {"first", "again, when it is prepared"}) {
+        CAPTURE(name);
+        takes_one(projects.create(project(name)));
+        takes_one(projects.find(1));
+        takes_one(projects.find_all(field<&Project::name> == name));
+        takes_one(projects.update(1, field<& Project::stars> = 1));
+        takes_one(projects.count());
+        takes_one(projects.exists(1));
+        takes_one(projects.remove(7));
+    }
 }
 
 TEST_CASE("a repository within a scope shares its fate", "[repository]") {

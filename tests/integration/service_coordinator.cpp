@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
@@ -138,6 +139,25 @@ TEST_CASE("a project and its workflows are committed together", "[service_coordi
               .query("SELECT count(*) FROM workflows WHERE project_id = " +
                      std::to_string(created.id))
               .number() == 10);
+}
+
+TEST_CASE("a project with ten workflows takes two round trips: its own, and the commit's",
+          "[service_coordinator]") {
+    const support::Database database{schema};
+    support::FaultProxy proxy{support::server()};
+    asio::io_context io;
+    ProjectService service{txscope::AsyncSessionFactory{io, proxy.dsn(database.name())}};
+    for (const char* name : {"first", "again, when all is prepared"}) {
+        CAPTURE(name);
+        proxy.reset_counts();
+        support::run(io, service.create_project_with_workflows(project(name), workflows(10)));
+        CHECK(proxy.round_trips() == 2);
+        const std::vector<std::string> statements = proxy.statements();
+        REQUIRE(statements.size() == 13);
+        CHECK(statements.front().starts_with("BEGIN"));
+        CHECK(statements.back() == "COMMIT");
+    }
+    CHECK(database.count("workflows") == 20);
 }
 
 TEST_CASE("a workflow that violates NOT NULL leaves nothing of its project behind",
