@@ -6,6 +6,7 @@
 #include <txscope/session/pool_options.hpp>
 #include <txscope/session/session.hpp>
 
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/execution_context.hpp>
 
 #include <concepts>
@@ -116,7 +117,7 @@ template <typename Function>
 asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
     const auto executor = co_await asio::this_coro::executor;
     const auto strand = detail::strand_on(executor);
-    co_await asio::co_spawn(strand, function(*pool), asio::use_awaitable);
+    co_await asio::co_spawn(strand, function(*pool), asio::deferred);
 }
 
 }  // namespace txscope

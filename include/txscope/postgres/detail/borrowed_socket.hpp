@@ -7,7 +7,6 @@
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <chrono>
 
@@ -51,7 +50,7 @@ public:
         const auto [order, socket_error, timer_error] =
             co_await asio::experimental::make_parallel_group(
                 descriptor_.async_wait(what, asio::deferred), timer.async_wait(asio::deferred))
-                .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+                .async_wait(asio::experimental::wait_for_one(), asio::deferred);
         co_return order[0] == 0 && !socket_error;
     }
 
@@ -62,7 +61,7 @@ public:
             descriptor_.async_wait(Base::wait_read, asio::deferred),
             descriptor_.async_wait(Base::wait_write, asio::deferred),
             timer.async_wait(asio::deferred))
-            .async_wait(asio::experimental::wait_for_one(), asio::use_awaitable);
+            .async_wait(asio::experimental::wait_for_one(), asio::deferred);
     }
 
 private:

@@ -4,8 +4,8 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <chrono>
 #include <memory>
@@ -59,7 +59,7 @@ public:
 
     /// Until it is sent, `deadline` passes, or the waiting coroutine is cancelled: look which.
     asio::awaitable<void> wait(TimePoint deadline = TimePoint::max()) {
-        const auto token = asio::as_tuple(asio::use_awaitable);
+        const auto token = asio::as_tuple(asio::deferred);
         // Begun under the lock: a sender comes before the wait, or finds it; none falls between.
         co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(
             [this, deadline](auto handler) {

@@ -4,6 +4,7 @@
 #include <txscope/session/session.hpp>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
 
 #include <concepts>
 #include <exception>
@@ -96,7 +97,7 @@ asio::awaitable<BodyResult<Body>> run_session(std::shared_ptr<SessionState> stat
     AmbientExecutor executor{std::move(ambient), conversation.strand};
     ResultSlot<BodyResult<Body>> result;
     co_await asio::co_spawn(std::move(executor), run_on_strand(state, body, std::move(end), result),
-                            asio::use_awaitable);
+                            asio::deferred);
     if constexpr (!std::is_void_v<BodyResult<Body>>) co_return std::move(*result);
 }
 

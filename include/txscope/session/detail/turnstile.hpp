@@ -3,9 +3,9 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
 
 #include <algorithm>
@@ -82,7 +82,7 @@ private:
     asio::awaitable<void> queue() {
         Place place{*this, co_await asio::this_coro::executor};
         while (!place.admitted) {
-            co_await place.timer.async_wait(asio::as_tuple(asio::use_awaitable));
+            co_await place.timer.async_wait(asio::as_tuple(asio::deferred));
             const auto state = co_await asio::this_coro::cancellation_state;
             if (!place.admitted && state.cancelled() != asio::cancellation_type::none)
                 throw boost::system::system_error{asio::error::operation_aborted};
