@@ -5,6 +5,7 @@
 #include <pqxx/strconv>
 #include <pqxx/version>
 
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -18,7 +19,6 @@
 #include <utility>
 #include <vector>
 
-using Catch::Matchers::ContainsSubstring;
 using txscope::SqlValue;
 using txscope::ValueError;
 
@@ -92,40 +92,39 @@ struct pqxx::string_traits<Reading> {
     static std::string to_string(const Reading& value) { return pqxx::to_string(value.value); }
 };
 #else
-template <>
-struct pqxx::nullness<Celsius> : pqxx::no_null<Celsius> {};
-template <>
-struct pqxx::string_traits<Celsius> {
+/// The conversions of libpqxx 7, which libpqxx 8 takes too.
+template <typename T, int T::*number>
+struct NumberTraits {
     static constexpr bool converts_to_string = true;
     static constexpr bool converts_from_string = true;
-    static std::size_t size_buffer(const Celsius&) noexcept { return 16; }
-    static char* into_buf(char* begin, char* end, const Celsius& value) {
-        return pqxx::string_traits<int>::into_buf(begin, end, value.degrees);
+    static std::size_t size_buffer(const T&) noexcept { return 16; }
+    static char* into_buf(char* begin, char* end, const T& value) {
+        char* const stop = std::to_chars(begin, end - 1, value.*number).ptr;
+        *stop = '\0';
+        return stop + 1;
     }
-    static pqxx::zview to_buf(char* begin, char* end, const Celsius& value) {
-        return pqxx::string_traits<int>::to_buf(begin, end, value.degrees);
+    static pqxx::zview to_buf(char* begin, char* end, const T& value) {
+        return {begin, into_buf(begin, end, value) - begin - 1};
     }
-    static Celsius from_string(std::string_view text) {
-        return Celsius{pqxx::from_string<int>(text)};
+    static T from_string(std::string_view text) {
+        T value;
+        value.*number = pqxx::from_string<int>(text);
+        return value;
     }
 };
 template <>
+struct pqxx::nullness<Celsius> : pqxx::no_null<Celsius> {};
+template <>
+struct pqxx::string_traits<Celsius> : NumberTraits<Celsius, &Celsius::degrees> {};
+template <>
 struct pqxx::nullness<Reading> {
-    static constexpr bool has_null = true;
-    static constexpr bool always_null = false;
+    [[maybe_unused]] static constexpr bool has_null = true;
+    [[maybe_unused]] static constexpr bool always_null = false;
     static bool is_null(const Reading& value) noexcept { return value.value < 0; }
     static Reading null() { return {}; }
 };
 template <>
-struct pqxx::string_traits<Reading> : pqxx::string_traits<int> {
-    static std::size_t size_buffer(const Reading&) noexcept { return 16; }
-    static char* into_buf(char* begin, char* end, const Reading& value) {
-        return pqxx::string_traits<int>::into_buf(begin, end, value.value);
-    }
-    static pqxx::zview to_buf(char* begin, char* end, const Reading& value) {
-        return pqxx::string_traits<int>::to_buf(begin, end, value.value);
-    }
-};
+struct pqxx::string_traits<Reading> : NumberTraits<Reading, &Reading::value> {};
 #endif
 
 TEMPLATE_TEST_CASE("every integer type keeps its whole range", "[value]", std::int8_t, std::uint8_t,
@@ -153,10 +152,8 @@ TEST_CASE("a refused text says what was wanted and never what it was", "[value]"
     CHECK_THROWS_WITH(SqlValue<std::uint8_t>::from_text("300"),
                       "the number is out of the range of an unsigned 8-bit integer");
     CHECK_THROWS_WITH(SqlValue<bool>::from_text("secret"), "the text is not a bool");
-    CHECK_THROWS_WITH(SqlValue<Mood>::from_text("secret"),
-                      ContainsSubstring("Mood") && !ContainsSubstring("secret"));
-    CHECK_THROWS_WITH(SqlValue<Celsius>::from_text("secret"),
-                      ContainsSubstring("Celsius") && !ContainsSubstring("secret"));
+    CHECK_THROWS_WITH(SqlValue<Mood>::from_text("secret"), "the text is no enumerator of Mood");
+    CHECK_THROWS_WITH(SqlValue<Celsius>::from_text("secret"), "the text is not Celsius");
 }
 
 TEST_CASE("a bool is written out in full and read as PostgreSQL abbreviates it", "[value]") {

@@ -39,11 +39,16 @@ template <typename T>
         return "a text";
     } else {
 #if defined(__GNUC__)
-        // "... [with T = Colour; ...]" says g++, "... [T = Colour]" says clang++.
+        // "... [with T = Colour; ...]" says g++, "... [T = Colour]" says clang++, and both put the
+        // name of an unnamed namespace before it.
         constexpr std::string_view function = __PRETTY_FUNCTION__;
         constexpr std::size_t start = function.find("T = ") + 4;
         constexpr std::size_t end = function.find_first_of(";]", start);
-        return std::string(function.substr(start, end - start));
+        std::string name(function.substr(start, end - start));
+        for (std::string_view unnamed : {"{anonymous}::", "(anonymous namespace)::"}) {
+            if (name.starts_with(unnamed)) name.erase(0, unnamed.size());
+        }
+        return name;
 #else
         return "the wanted type";
 #endif

@@ -30,13 +30,22 @@ namespace txscope::detail {
     return line;
 }
 
+/// A field of a failed result; empty when it has none.
+[[nodiscard]] inline std::string_view error_field(const PGresult* result, int code) {
+    const char* text = PQresultErrorField(result, code);
+    return text == nullptr ? std::string_view() : std::string_view(text);
+}
+
+/// Whether it is the server's last word before it closes the connection.
+[[nodiscard]] inline bool ends_session(const PGresult* error) {
+    const auto severity = error_field(error, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity == "FATAL" || severity == "PANIC";
+}
+
 /// Everything a failed result says. `statement` is the SQL text that was sent.
 [[nodiscard]] inline SqlDiagnostics read_diagnostics(const PGresult* result,
                                                      std::string statement) {
-    const auto field = [&](int code) {
-        const char* text = PQresultErrorField(result, code);
-        return text == nullptr ? std::string() : std::string(text);
-    };
+    const auto field = [&](int code) { return std::string(error_field(result, code)); };
     SqlDiagnostics diagnostics;
     diagnostics.severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
     diagnostics.sqlstate = field(PG_DIAG_SQLSTATE);
