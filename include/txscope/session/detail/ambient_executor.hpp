@@ -74,6 +74,13 @@ public:
     /// that are not awaited; a coroutine asks its executor.
     static const Ambient* running() noexcept { return Running::current; }
 
+    /// A coroutine on `executor` goes on in the middle of what another one runs: Asio resumes it
+    /// right there where it may. If its executor is not one of these, nothing else says so.
+    static void goes_on(const asio::any_io_executor& executor) noexcept {
+        const auto* carrier = executor.target<AmbientExecutor>();
+        Running::current = carrier != nullptr ? carrier->ambient().get() : nullptr;
+    }
+
 private:
     class Running {
     public:

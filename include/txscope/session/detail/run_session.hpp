@@ -3,6 +3,7 @@
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 
@@ -91,13 +92,16 @@ template <typename Body, typename End>
 asio::awaitable<BodyResult<Body>> run_session(std::shared_ptr<SessionState> state, Body body,
                                               End end) {
     Conversation& conversation = state->conversation();
-    auto outer = ambient_of(co_await asio::this_coro::executor);
+    const asio::any_io_executor callers = co_await asio::this_coro::executor;
     auto ambient =
-        std::make_shared<const Ambient>(conversation.pool.get(), state, std::move(outer));
+        std::make_shared<const Ambient>(conversation.pool.get(), state, ambient_of(callers));
     AmbientExecutor executor{std::move(ambient), conversation.strand};
     ResultSlot<BodyResult<Body>> result;
-    co_await asio::co_spawn(std::move(executor), run_on_strand(state, body, std::move(end), result),
-                            asio::deferred);
+    const auto [error] = co_await asio::co_spawn(
+        std::move(executor), run_on_strand(state, body, std::move(end), result),
+        asio::as_tuple(asio::deferred));
+    AmbientExecutor::goes_on(callers);
+    if (error) std::rethrow_exception(error);
     if constexpr (!std::is_void_v<BodyResult<Body>>) co_return std::move(*result);
 }
 
