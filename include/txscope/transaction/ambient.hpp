@@ -17,7 +17,7 @@ inline std::optional<Session> session_in(const Ambient* ambient,
                                          const AsyncSessionFactory& sessions) {
     const Ambient* found = find_ambient(ambient, sessions.pool().get());
     if (found == nullptr || !found->session) return std::nullopt;
-    return Session{found->session, false};
+    return Session{found->session, found->session->joined()};
 }
 
 /// The ambient session of the code that this thread runs right now: for calls that are not awaited.

@@ -99,10 +99,11 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
 
 template <typename Body>
 auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
+    outer->check_open();
+    const auto joining = outer->joining();
     Session session{outer, true};
     std::exception_ptr error;
     try {
-        outer->check_open();
         co_return co_await detail::invoke_body(body, session);
     } catch (...) {
         error = std::current_exception();

@@ -3,6 +3,7 @@
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
+#include <txscope/session/detail/counted.hpp>
 #include <txscope/session/detail/pool.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
@@ -87,8 +88,12 @@ public:
     /// Whether something was sent that is to be ended.
     bool begun() const noexcept { return begun_; }
     bool has_queued() const noexcept { return !queue_.empty(); }
-    /// Whether statements or nested sessions are still under way.
-    bool busy() const noexcept { return outstanding_ > 0 || nesting_.occupied(); }
+    /// Whether statements or scopes within are still under way.
+    bool busy() const noexcept { return outstanding_ > 0 || joined_ > 0 || nesting_.occupied(); }
+    /// Whether a scope that has joined this session's is open.
+    bool joined() const noexcept { return joined_ > 0; }
+    /// For as long as such a scope is open.
+    Counted joining() noexcept { return Counted{joined_}; }
     /// Where nested sessions take turns.
     Turnstile& nesting() noexcept { return nesting_; }
     /// Puts it ahead of all that is queued.
@@ -100,7 +105,6 @@ public:
     unsigned depth() const noexcept { return parent_ ? parent_->depth() + 1 : 0; }
 
 private:
-    struct Outstanding;
     static asio::awaitable<Result> converse(Shared self, std::optional<Statement> statement);
     static const Shared& innermost(const Shared& self, const Ambient* ambient);
     bool is_within(const SessionState& outer) const noexcept {
@@ -122,18 +126,10 @@ private:
     std::exception_ptr doom_;
     Turnstile nesting_;
     std::size_t outstanding_ = 0;
+    std::size_t joined_ = 0;
     bool rollback_only_ = false;
     bool begun_ = false;
     bool ended_ = false;
-};
-
-/// A statement under way: the session's scope must not end meanwhile.
-struct SessionState::Outstanding {
-    explicit Outstanding(SessionState& in) : session{in} { ++session.outstanding_; }
-    Outstanding(const Outstanding&) = delete;
-    Outstanding& operator=(const Outstanding&) = delete;
-    ~Outstanding() { --session.outstanding_; }
-    SessionState& session;
 };
 
 /// A session handed down into a scope nested in it means that scope's session there.
@@ -152,7 +148,7 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
             self->conversation_->strand, converse(self, std::move(statement)), asio::use_awaitable);
     self = innermost(self, ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
-    const Outstanding work{*self};
+    const Counted work{self->outstanding_};  // the scope must not end meanwhile
     if (!self->nesting_.free()) co_await self->nesting_.pass();
     self->check_open();
     if (!statement && self->queue_.empty()) co_return Result{};
@@ -303,6 +299,9 @@ inline void SessionState::doom(std::exception_ptr cause) {
 inline void SessionState::discard_unsent() {
     opening_.clear();
     queue_.clear();
+    // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
+    // session's part of it is sent, and undone with the rest.
+    if (parent_) return send_outbox();
     for (const Outgoing& unsent : std::exchange(conversation_->outbox, {})) {
         unsent.exchange->error = std::make_exception_ptr(
             ScopeEnded{"the scope of this session ended before the statement was sent", where_});

@@ -72,8 +72,12 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
     const auto name = savepoint_name(session.depth());
     const auto rollback = "ROLLBACK TO SAVEPOINT " + name;
     const auto back = co_await session.end_with(rollback.c_str());
-    if (back.last->error) co_return;
-    session.conversation().failure = nullptr;
+    auto& failure = session.conversation().failure;
+    if (back.last->error) {
+        if (!failure) failure = back.last->error;
+        co_return;
+    }
+    failure = nullptr;
     session.parent()->queue_first(Statement{"RELEASE SAVEPOINT " + name});
 }
 
