@@ -1,0 +1,299 @@
+#include "support/catch.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <stdexcept>
+#include <string>
+
+namespace asio = boost::asio;
+using Catch::Matchers::ContainsSubstring;
+using support::cause_of;
+using support::failure_of;
+using support::is;
+using support::text_of;
+using txscope::Propagation;
+using txscope::Session;
+using txscope::TransactionScope;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct Fixture : support::ScopeFixture {
+    using ScopeFixture::ScopeFixture;
+
+    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
+
+    asio::awaitable<void> insert_and_throw(std::string name) {
+        co_await insert(name);
+        throw Refusal{name};
+    }
+    asio::awaitable<void> insert_nested(std::string name) {
+        co_await nested([&]() -> asio::awaitable<void> { co_await insert(name); });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a scope within another joins its transaction", "[nested_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                const auto seen = co_await session.execute("SELECT name FROM entries");
+                CHECK(seen.one().get<std::string>(0) == "outer");
+                co_await fixture.insert("inner");
+            });
+            CHECK(fixture.names().empty());
+            throw Refusal{"all of it"};
+        }));
+    });
+    CHECK(is<Refusal>(failure));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.sessions.statistics().acquired == 1);
+}
+
+TEST_CASE("a joined scope that fails dooms its owner, who gets UnexpectedRollback around its error",
+          "[nested_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            const auto swallowed = co_await failure_of(
+                fixture.scope([&] { return fixture.insert_and_throw("inner"); }));
+            CHECK(text_of(swallowed) == "inner");
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<Refusal>(cause_of(failure)));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.in_transaction() == 0);
+}
+
+TEST_CASE("after a swallowed failure of a joined scope statements are refused, naming it",
+          "[nested_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await failure_of(fixture.scope([&] { return fixture.insert_and_throw("inner"); }));
+            const auto executed = co_await failure_of(session.execute("SELECT 1"));
+            CHECK(is<txscope::TransactionAborted>(executed));
+            CHECK(text_of(cause_of(executed)) == "inner");
+            const auto queued = failure_of([&] { session.enqueue("SELECT 1"); });
+            CHECK(is<txscope::TransactionAborted>(queued));
+            const auto joined =
+                co_await failure_of(fixture.scope([&]() -> asio::awaitable<void> { co_return; }));
+            CHECK(is<txscope::TransactionAborted>(joined));
+            const auto nested = co_await failure_of(fixture.insert_nested("nested"));
+            CHECK(is<txscope::TransactionAborted>(nested));
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(text_of(cause_of(failure)) == "inner");
+    CHECK(fixture.names().empty());
+}
+
+TEST_CASE("a joined scope that asks for a rollback dooms its owner", "[nested_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                session.set_rollback_only();
+                co_return;
+            });
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK_THAT(text_of(cause_of(failure)), ContainsSubstring("joined"));
+    CHECK(fixture.names().empty());
+}
+
+TEST_CASE("a joined scope may ask for the rollback through the ambient session too",
+          "[nested_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            co_await fixture.scope([&]() -> asio::awaitable<void> {
+                auto session = co_await txscope::current_session(fixture.sessions);
+                session.set_rollback_only();
+            });
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(fixture.names().empty());
+}
+
+TEST_CASE("a savepoint around a joined scope that fails is all that is lost", "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            const auto failure = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("nested");
+                co_await fixture.scope([&] { return fixture.insert_and_throw("joined"); });
+            }));
+            CHECK(text_of(failure) == "joined");
+            co_await fixture.insert("after");
+        });
+    });
+    CHECK(fixture.names() == Names{"outer", "after"});
+}
+
+TEST_CASE("a joined scope's failure that is swallowed inside a savepoint loses that savepoint only",
+          "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            const auto failure = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("nested");
+                co_await failure_of(
+                    fixture.scope([&] { return fixture.insert_and_throw("joined"); }));
+            }));
+            CHECK(is<txscope::UnexpectedRollback>(failure));
+            CHECK(text_of(cause_of(failure)) == "joined");
+            co_await fixture.insert("after");
+        });
+    });
+    CHECK(fixture.names() == Names{"outer", "after"});
+}
+
+TEST_CASE("a nested scope without a transaction around it begins one", "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.insert_nested("one");
+        CHECK(fixture.names() == Names{"one"});
+        const auto failure =
+            co_await failure_of(fixture.nested([&] { return fixture.insert_and_throw("two"); }));
+        CHECK(is<Refusal>(failure));
+    });
+    CHECK(fixture.names() == Names{"one"});
+}
+
+TEST_CASE("what a nested scope kept goes when the transaction around it is rolled back",
+          "[nested_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            co_await fixture.insert_nested("nested");
+            throw Refusal{"all of it"};
+        }));
+    });
+    CHECK(is<Refusal>(failure));
+    CHECK(fixture.names().empty());
+}
+
+TEST_CASE("a nested scope is the way to recover from a failed statement", "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto failure = co_await failure_of(fixture.insert_nested("one"));
+            CHECK(is<pqxx::unique_violation>(failure));
+            co_await fixture.insert("two");
+        });
+    });
+    CHECK(fixture.names() == Names{"one", "two"});
+}
+
+TEST_CASE("the very first statement of a transaction may fail in a nested scope",
+          "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            const auto failure =
+                co_await failure_of(fixture.nested([&](Session& session) -> asio::awaitable<void> {
+                    co_await session.execute("SELECT 1/0");
+                }));
+            CHECK(is<txscope::SqlError>(failure));
+            co_await fixture.insert("one");
+        });
+    });
+    CHECK(fixture.names() == Names{"one"});
+    CHECK(fixture.in_transaction() == 0);
+}
+
+TEST_CASE("a nested scope that swallows a statement's error is undone, with UnexpectedRollback",
+          "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto failure = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("two");
+                co_await failure_of(fixture.insert("one"));
+            }));
+            CHECK(is<txscope::UnexpectedRollback>(failure));
+            CHECK(is<pqxx::unique_violation>(cause_of(failure)));
+            co_await fixture.insert("three");
+        });
+    });
+    CHECK(fixture.names() == Names{"one", "three"});
+}
+
+TEST_CASE("rollback-only set in a nested scope undoes that scope alone, without an error",
+          "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const int value =
+                co_await fixture.nested([&](Session& session) -> asio::awaitable<int> {
+                    co_await fixture.insert("two");
+                    session.set_rollback_only();
+                    co_return 7;
+                });
+            CHECK(value == 7);
+            co_await fixture.insert("three");
+        });
+    });
+    CHECK(fixture.names() == Names{"one", "three"});
+}
+
+TEST_CASE("of three levels only the middle one's is lost when that fails, what it kept included",
+          "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            const auto failure = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("middle");
+                co_await fixture.insert_nested("innermost, kept");
+                const auto inner = co_await failure_of(
+                    fixture.nested([&] { return fixture.insert_and_throw("innermost"); }));
+                CHECK(is<Refusal>(inner));
+                throw Refusal{"middle"};
+            }));
+            CHECK(text_of(failure) == "middle");
+            co_await fixture.insert_nested("after");
+        });
+    });
+    CHECK(fixture.names() == Names{"outer", "after"});
+}
+
+TEST_CASE("a hundred nested scopes one after another all do what they say", "[nested_scope]") {
+    Fixture fixture;
+    Names expected;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            for (int i = 0; i < 100; ++i) {
+                const auto name = std::to_string(i);
+                if (i % 3 == 0) {
+                    const auto failure = co_await failure_of(
+                        fixture.nested([&] { return fixture.insert_and_throw(name); }));
+                    CHECK(text_of(failure) == name);
+                } else {
+                    co_await fixture.insert_nested(name);
+                    expected.push_back(name);
+                }
+            }
+        });
+    });
+    CHECK(fixture.names() == expected);
+}
