@@ -4,7 +4,6 @@
 #include <string_view>
 
 using txscope::detail::is_transaction_control;
-using txscope::detail::skip_to_word;
 
 TEST_CASE("every word that begins, ends or divides a transaction is recognised",
           "[transaction_control]") {
@@ -84,12 +83,4 @@ TEST_CASE("text that ends in the middle of a remark has no word", "[transaction_
         CAPTURE(sql);
         CHECK_FALSE(is_transaction_control(sql));
     }
-}
-
-TEST_CASE("remarks, blanks, brackets and semicolons are skipped up to the first word",
-          "[transaction_control]") {
-    CHECK(skip_to_word(" \f(;/* a */-- b\n word rest") == "word rest");
-    CHECK(skip_to_word("word") == "word");
-    CHECK(skip_to_word("/* open").empty());
-    CHECK(skip_to_word("").empty());
 }

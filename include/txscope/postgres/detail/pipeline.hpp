@@ -3,10 +3,10 @@
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/diagnostics.hpp>
+#include <txscope/postgres/detail/exchange.hpp>
 #include <txscope/postgres/detail/native.hpp>
+#include <txscope/postgres/detail/session_effect.hpp>
 #include <txscope/postgres/detail/statement_cache.hpp>
-#include <txscope/postgres/result.hpp>
-#include <txscope/postgres/statement.hpp>
 
 #include <pqxx/except>
 
@@ -19,21 +19,6 @@
 #include <vector>
 
 namespace txscope::detail {
-
-/// What one caller sent and awaits the answer to: one statement, or several of which the last
-/// counts.
-struct Exchange {
-    Result result;             ///< Of the last statement.
-    std::exception_ptr error;  ///< Of the first statement that failed.
-    bool skipped = false;  ///< `error` is another exchange's: the server skipped this one for it.
-    bool done = false;     ///< The server has answered all of it, and the Sync behind it.
-};
-
-/// A statement on its way out, and whom its answer is for.
-struct Outgoing {
-    Statement statement;
-    std::shared_ptr<Exchange> exchange;
-};
 
 /// libpq's pipeline mode: sends batches, each closed by one Sync, and hands out the answers.
 ///
@@ -65,10 +50,9 @@ public:
     bool idle() const noexcept { return oldest_ == commands_.size(); }
     bool broken() const noexcept { return failure_ != nullptr; }
     std::exception_ptr failure() const noexcept { return failure_; }
-    /// Whether a statement may have changed what outlives its transaction (`SET`, `LISTEN`, …).
+    /// Whether a statement may have left in the session what outlives its transaction.
     bool session_changed() const noexcept { return session_changed_; }
-    /// The server's session is as new (`DISCARD ALL` was executed).
-    void session_discarded();
+    /// How many were submitted.
     std::uint64_t batches() const noexcept { return next_batch_ - 1; }
     PGTransactionStatusType transaction_status() const noexcept {
         return PQtransactionStatus(connection_.get());
@@ -77,19 +61,6 @@ public:
 
 private:
     using Exchanges = std::vector<std::shared_ptr<Exchange>>;
-
-    struct Command {
-        enum Kind {
-            statement,
-            prepare,
-            close,
-            sync
-        } kind;
-        Outgoing outgoing{Statement{{}}, nullptr};  // of `prepare`: the statement that needs it
-        std::string name{};                         // of `prepare` and `close`
-        Exchanges batch{};                          // of `sync`: what it completes
-        bool answered = false;
-    };
 
     // False when libpq could not take it.
     bool send(Outgoing outgoing);
@@ -124,9 +95,10 @@ inline void Pipeline::submit(std::vector<Outgoing> batch) {
     for (const Outgoing& outgoing : batch)
         if (exchanges.empty() || exchanges.back() != outgoing.exchange)
             exchanges.push_back(outgoing.exchange);
-    bool sent = !broken();
+    bool sent = !broken() && close_retired();
     for (Outgoing& outgoing : batch) sent = sent && send(std::move(outgoing));
-    sent = sent && close_retired() && send_sync(exchanges);
+    sent = sent && send_sync(exchanges);
+    ++next_batch_;
     if (!sent) {
         fail(lost());
         fail_exchanges(exchanges);
@@ -136,12 +108,17 @@ inline void Pipeline::submit(std::vector<Outgoing> batch) {
 inline bool Pipeline::send(Outgoing outgoing) {
     const Statement& statement = outgoing.statement;
     const StatementCache::Entry* prepared = nullptr;
-    if (cache_.enabled()) {
+    bool affects_session = false;
+    if (!cache_.enabled()) {
+        affects_session = has_session_effect(statement.sql());
+    } else {
         prepared = cache_.find(statement.sql());
         if (prepared == nullptr) {
             if (!prepare(outgoing)) return false;
             prepared = cache_.find(statement.sql());
-        } else if (prepared->batch != 0 && prepared->batch != next_batch_) {
+        }
+        affects_session = prepared->affects_session;
+        if (prepared->batch != 0 && prepared->batch != next_batch_) {
             prepared = nullptr;  // an earlier batch prepares it, and may still fail to
         }
     }
@@ -152,7 +129,9 @@ inline bool Pipeline::send(Outgoing outgoing) {
                                                values.data(), nullptr, nullptr, 0)
                          : PQsendQueryParams(native(), statement.sql().c_str(), count, nullptr,
                                              values.data(), nullptr, nullptr, 0);
-    commands_.push_back({.kind = Command::statement, .outgoing = std::move(outgoing)});
+    commands_.push_back({.kind = Command::statement,
+                         .outgoing = std::move(outgoing),
+                         .affects_session = affects_session});
     return sent != 0;
 }
 
@@ -162,8 +141,11 @@ inline bool Pipeline::prepare(const Outgoing& outgoing) {
     return PQsendPrepare(native(), entry.name.c_str(), entry.sql.c_str(), 0, nullptr) != 0;
 }
 
+/// Under a Sync of its own, so that an error, when somebody else has dropped it, is nobody's.
 inline bool Pipeline::close_retired() {
-    for (std::string& name : cache_.take_retired()) {
+    if (transaction_status() == PQTRANS_INERROR) return true;  // it would be refused
+    auto names = cache_.take_retired();
+    for (std::string& name : names) {
 #ifdef LIBPQ_HAS_CLOSE_PREPARED
         const int sent = PQsendClosePrepared(native(), name.c_str());
 #else
@@ -173,12 +155,11 @@ inline bool Pipeline::close_retired() {
         commands_.push_back({.kind = Command::close, .name = std::move(name)});
         if (sent == 0) return false;
     }
-    return true;
+    return names.empty() || send_sync({});
 }
 
 inline bool Pipeline::send_sync(Exchanges batch) {
     commands_.push_back({.kind = Command::sync, .batch = std::move(batch)});
-    ++next_batch_;
     return PQpipelineSync(native()) != 0;
 }
 
@@ -238,6 +219,7 @@ inline bool Pipeline::take(Native<PGresult> answer) {
         case PGRES_EMPTY_QUERY:
             if (command.kind == Command::prepare) cache_.confirm(command.name);
             if (command.kind == Command::statement) {
+                session_changed_ = session_changed_ || command.affects_session;
                 note_tag(PQcmdStatus(answer.get()));
                 command.outgoing.exchange->result = Result{answer.release()};
             }
@@ -263,18 +245,15 @@ inline bool Pipeline::take(Native<PGresult> answer) {
 inline void Pipeline::take_error(Command& command, const PGresult* error) {
     const Statement& statement = command.outgoing.statement;
     const auto failure = make_statement_error(error, statement);
-    const auto field = [&](int code) {
-        const char* text = PQresultErrorField(error, code);
-        return std::string_view{text != nullptr ? text : ""};
-    };
-    const auto severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
-    if (severity == "FATAL" || severity == "PANIC" || PQstatus(native()) == CONNECTION_BAD)
+    if (ends_session(error) || PQstatus(native()) == CONNECTION_BAD)
         return fail(failure);  // the server's last word before it closes the connection
 
     if (!batch_error_) batch_error_ = failure;
+    const auto code = error_field(error, PG_DIAG_SQLSTATE);
     if (command.kind == Command::prepare) cache_.forget(command.name);
+    if (command.kind == Command::close && code != sqlstate::invalid_sql_statement_name)
+        cache_.give_back_retired(command.name);
     if (command.kind == Command::statement) {
-        const auto code = field(PG_DIAG_SQLSTATE);
         if (code == sqlstate::feature_not_supported)
             cache_.retire(statement.sql());  // "cached plan must not change result type"
         if (code == sqlstate::invalid_sql_statement_name)
@@ -288,12 +267,8 @@ inline void Pipeline::take_error(Command& command, const PGresult* error) {
 }
 
 inline void Pipeline::note_tag(std::string_view tag) {
-    const auto is = [&](std::string_view other) { return tag == other; };
-    session_changed_ = session_changed_ || is("SET") || is("RESET") || is("LISTEN") ||
-                       is("PREPARE") || is("LOAD") || is("CREATE TABLE") || is("SELECT INTO") ||
-                       is("DECLARE CURSOR");
-    if (is("DISCARD ALL")) session_changed_ = false;
-    if (is("DISCARD ALL") || is("DEALLOCATE ALL")) cache_.clear();
+    if (tag == "DISCARD ALL") session_changed_ = false;
+    if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
 }
 
 inline void Pipeline::fail(std::exception_ptr reason) {
@@ -311,8 +286,7 @@ inline void Pipeline::fail_exchanges(const Exchanges& exchanges) {
 }
 
 inline std::exception_ptr Pipeline::lost() const {
-    std::string reason = PQerrorMessage(native());
-    while (!reason.empty() && reason.back() == '\n') reason.pop_back();
+    const std::string reason = one_line(PQerrorMessage(native()));
     return std::make_exception_ptr(
         ConnectionLost{reason.empty() ? "the connection to the server was lost" : reason});
 }

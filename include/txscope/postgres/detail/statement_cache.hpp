@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/postgres/detail/session_effect.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -22,7 +24,8 @@ public:
     struct Entry {
         std::string sql;
         std::string name;
-        std::uint64_t batch;  ///< The batch that prepares it; 0 once the server confirmed it.
+        std::uint64_t batch;   ///< The batch that prepares it; 0 once the server confirmed it.
+        bool affects_session;  ///< See `has_session_effect`.
     };
 
     /// The statement of that text, now the most recently used; null when there is none.
@@ -36,7 +39,9 @@ public:
     /// A new name for `sql`, to be prepared in `batch`.
     Entry& insert(std::string sql, std::uint64_t batch) {
         if (entries_.size() >= capacity_) retire(std::prev(entries_.end()));
-        entries_.push_front({std::move(sql), "txscope_" + std::to_string(++last_name_), batch});
+        const bool affects_session = has_session_effect(sql);
+        entries_.push_front(
+            {std::move(sql), "txscope_" + std::to_string(++last_name_), batch, affects_session});
         by_sql_.emplace(entries_.front().sql, entries_.begin());
         return entries_.front();
     }

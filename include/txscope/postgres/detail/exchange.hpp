@@ -1,0 +1,43 @@
+#pragma once
+
+#include <txscope/postgres/result.hpp>
+#include <txscope/postgres/statement.hpp>
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace txscope::detail {
+
+/// What one caller sent and awaits the answer to: one statement, or several of which the last
+/// counts.
+struct Exchange {
+    Result result;             ///< Of the last statement.
+    std::exception_ptr error;  ///< Of the first statement that failed.
+    bool skipped = false;  ///< `error` is another exchange's: the server skipped this one for it.
+    bool done = false;     ///< The server has answered all of it, and the Sync behind it.
+};
+
+/// A statement on its way out, and whom its answer is for.
+struct Outgoing {
+    Statement statement;
+    std::shared_ptr<Exchange> exchange;
+};
+
+/// What was sent to the server and gets an answer of its own.
+struct Command {
+    enum Kind {
+        statement,
+        prepare,
+        close,
+        sync
+    } kind;
+    Outgoing outgoing{Statement{{}}, nullptr};       ///< Of `prepare`: the statement that needs it.
+    std::string name{};                              ///< Of `prepare` and `close`.
+    std::vector<std::shared_ptr<Exchange>> batch{};  ///< Of `sync`: what it completes.
+    bool affects_session = false;
+    bool answered = false;
+};
+
+}  // namespace txscope::detail

@@ -1,0 +1,113 @@
+#include "support/catch.hpp"
+#include <txscope/postgres/detail/session_effect.hpp>
+#include <txscope/postgres/detail/sql_words.hpp>
+
+#include <string_view>
+#include <vector>
+
+using txscope::detail::has_session_effect;
+using txscope::detail::SqlWords;
+
+namespace {
+
+using Words = std::vector<std::string_view>;
+
+Words words_of(std::string_view sql) {
+    SqlWords words{sql};
+    Words found;
+    for (auto word = words.next(); !word.empty(); word = words.next()) found.push_back(word);
+    return found;
+}
+
+}  // namespace
+
+TEST_CASE("the words of an SQL text are those outside of quotes and comments", "[sql_words]") {
+    CHECK(words_of("").empty());
+    CHECK(words_of("SELECT a1, b_2 FROM t") == Words{"SELECT", "a1", "b_2", "FROM", "t"});
+    CHECK(words_of(" \t\n(;,*select(1)") == Words{"select", "1"});
+    CHECK(words_of("a 'it''s b' c") == Words{"a", "c"});
+    CHECK(words_of("a \"b\"\"c\" d") == Words{"a", "d"});
+    CHECK(words_of("a -- b ' c\nd") == Words{"a", "d"});
+    CHECK(words_of("a /* b /* c */ d ' */ e") == Words{"a", "e"});
+    CHECK(words_of("a 'open b") == Words{"a"});
+    CHECK(words_of("a /* open b") == Words{"a"});
+    CHECK(words_of("a -- open b") == Words{"a"});
+    CHECK(words_of("größe + 1-2") == Words{"größe", "1", "2"});
+    CHECK(words_of("DO $$ BEGIN x; END $$") == Words{"DO", "BEGIN", "x", "END"});
+}
+
+TEST_CASE("keywords are compared whatever their case", "[sql_words]") {
+    CHECK(SqlWords::is("select", "SELECT"));
+    CHECK(SqlWords::is("SeLeCt", "SELECT"));
+    CHECK_FALSE(SqlWords::is("selec", "SELECT"));
+    CHECK_FALSE(SqlWords::is("selects", "SELECT"));
+    CHECK_FALSE(SqlWords::is("", "SELECT"));
+}
+
+TEST_CASE("what outlives its transaction in the server's session is recognised",
+          "[session_effect]") {
+    for (const std::string_view sql :
+         {"SET work_mem = '1MB'",
+          "set session work_mem to '1MB'",
+          "SET ROLE x",
+          "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+          "RESET ALL",
+          "RESET ROLE",
+          "LISTEN news",
+          "/* x */ listen news",
+          "LOAD 'auto_explain'",
+          "PREPARE x AS SELECT 1",
+          "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+          "CREATE TEMP TABLE t (id int)",
+          "CREATE TEMPORARY TABLE t (id int)",
+          "CREATE LOCAL TEMPORARY TABLE t (id int)",
+          "CREATE TEMP TABLE t AS SELECT 1",
+          "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
+          "CREATE TEMP SEQUENCE s",
+          "CREATE TABLE pg_temp.t (id int)",
+          "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+          "SELECT 1 INTO TEMP t",
+          "select 1 into temporary table t",
+          "WITH x AS (SELECT 1) SELECT * INTO TEMP t FROM x",
+          "SELECT set_config('work_mem', '1MB', false)",
+          "SELECT set_config($1, $2, $3)",
+          "SELECT true, set_config($1, $2, false)",
+          "SELECT pg_advisory_lock(1)",
+          "SELECT pg_advisory_lock_shared(1, 2)",
+          "SELECT pg_try_advisory_lock($1)",
+          "SELECT pg_catalog.pg_try_advisory_lock_shared(1)",
+          "DO $$ BEGIN PERFORM set_config('work_mem', '1MB', false); END $$"}) {
+        CAPTURE(sql);
+        CHECK(has_session_effect(sql));
+    }
+}
+
+TEST_CASE("what ends with its transaction, or only sounds like a change, is let be",
+          "[session_effect]") {
+    for (const std::string_view sql : {"",
+                                       "SELECT 1",
+                                       "SET LOCAL work_mem = '1MB'",
+                                       "SET TRANSACTION READ ONLY",
+                                       "SET CONSTRAINTS ALL DEFERRED",
+                                       "PREPARE TRANSACTION 'x'",
+                                       "UPDATE t SET x = 1",
+                                       "SELECT set_config($1, $2, true)",
+                                       "SELECT pg_catalog.set_config('a', 'b', TRUE)",
+                                       "SELECT pg_advisory_xact_lock(1)",
+                                       "SELECT pg_try_advisory_xact_lock(1)",
+                                       "CREATE TABLE t (temp int, temporary int)",
+                                       "SELECT temp FROM sensors",
+                                       "INSERT INTO temp VALUES (1)",
+                                       "SELECT 'CREATE TEMP TABLE'",
+                                       "DECLARE c CURSOR FOR SELECT 1",
+                                       "SELECT hold FROM t",
+                                       "BEGIN",
+                                       "COMMIT",
+                                       "NOTIFY news",
+                                       "UNLISTEN *",
+                                       "EXPLAIN SELECT 1",
+                                       "-- SET x = 1\nSELECT 1"}) {
+        CAPTURE(sql);
+        CHECK_FALSE(has_session_effect(sql));
+    }
+}
