@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,8 +43,21 @@ public:
         co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name);
     }
 
+    /// Adds an entry in a scope of its own.
+    asio::awaitable<void> insert_alone(std::string name) {
+        co_await scope([&]() -> asio::awaitable<void> { co_await insert(name); });
+    }
+
     /// The names that are committed, in the order they were added.
     Names names() const { return database.query("SELECT name FROM entries ORDER BY id").column(); }
+
+    /// A connection in a transaction that has inserted this name: until that ends, whoever inserts
+    /// the name too waits for a lock.
+    std::unique_ptr<Client> hold(const std::string& name) const {
+        auto holder = std::make_unique<Client>(database.dsn());
+        holder->query("BEGIN; INSERT INTO entries (name) VALUES ('" + name + "')");
+        return holder;
+    }
 
     /// How many of the library's connections are in a transaction, or wait for a lock.
     std::int64_t in_transaction() const { return backends("xact_start IS NOT NULL"); }
