@@ -66,7 +66,7 @@ public:
     template <detail::ScopeBody Body>
     asio::awaitable<detail::BodyResult<Body>> session_scope(
         Body body, std::source_location where = std::source_location::current()) const {
-        return run_scope(pool_, std::move(body), where);
+        return detail::run_plain_session(pool_, std::move(body), where);
     }
 
     /// Opens connections until there are `count`, at most `max_size`.
@@ -89,9 +89,6 @@ private:
     using SharedPool = std::shared_ptr<detail::Pool>;
 
     static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement);
-    template <typename Body>
-    static asio::awaitable<detail::BodyResult<Body>> run_scope(SharedPool pool, Body body,
-                                                               std::source_location where);
     template <typename Function>
     static asio::awaitable<void> on_strand(SharedPool pool, Function function);
 
@@ -103,14 +100,6 @@ inline asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool poo
     const auto executor = co_await asio::this_coro::executor;
     const auto session = detail::open_session(std::move(pool), executor);
     co_return co_await detail::SessionState::execute(session, std::move(statement));
-}
-
-template <typename Body>
-asio::awaitable<detail::BodyResult<Body>> AsyncSessionFactory::run_scope(
-    SharedPool pool, Body body, std::source_location where) {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto session = detail::open_session(std::move(pool), executor, where);
-    co_return co_await detail::run_session(session, std::move(body), detail::end_plain_session);
 }
 
 template <typename Function>

@@ -80,11 +80,49 @@ public:
             state_->set_rollback_only();
     }
 
+    /// Calls `hook()` when the body has returned, within the transaction, before `COMMIT` is sent;
+    /// it may be a coroutine (`asio::awaitable<void>`) or not. An exception rolls back.
+    ///
+    /// Hooks run in the order they were registered; one that a hook registers comes after those.
+    /// What a nested scope registered is its parent's when it is released, and dropped when it is
+    /// rolled back. What a failed attempt registered is dropped when the scope tries again.
+    template <typename Function>
+    void before_commit(Function hook) {
+        add_hook(&detail::Hooks::before_commit, std::move(hook));
+    }
+
+    /// Calls `hook()` once the outermost scope has been committed, outside of it: what it does in
+    /// the database is a transaction of its own. An exception changes nothing any more, and is
+    /// dropped.
+    template <typename Function>
+    void after_commit(Function hook) {
+        add_hook(&detail::Hooks::after_commit, std::move(hook));
+    }
+
+    /// Calls `hook()` once the outermost scope has been rolled back, like `after_commit`. Not
+    /// called when the outcome is in doubt.
+    template <typename Function>
+    void after_rollback(Function hook) {
+        add_hook(&detail::Hooks::after_rollback, std::move(hook));
+    }
+
+    /// Which attempt of the scope's `RetryPolicy` this is, from 1.
+    int attempt() const noexcept { return state_->conversation().attempt; }
+
     /// For the layers above.
     Session(std::shared_ptr<detail::SessionState> state, bool joined)
         : state_{std::move(state)}, joined_{joined} {}
 
 private:
+    template <typename Function>
+    void add_hook(std::vector<detail::Hook> detail::Hooks::* list, Function hook) {
+        if (!state_->conversation().transaction)
+            throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
+        if (state_->hooks().closed)
+            throw ScopeEnded{"the scope of this session has ended", state_->where()};
+        (state_->hooks().*list).push_back(detail::make_hook(std::move(hook)));
+    }
+
     std::shared_ptr<detail::SessionState> state_;
     bool joined_;
 };

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <txscope/transaction/retry_policy.hpp>
+
 #include <chrono>
+#include <string_view>
 
 namespace txscope {
 
@@ -53,6 +56,17 @@ struct TransactionOptions {
     /// Longest wait for one lock, in the server (SQLSTATE 55P03 after it). 0: the server's own
     /// setting.
     std::chrono::milliseconds lock_timeout{0};
+    /// Longest time for everything: waiting for a connection, opening it, all statements, retries
+    /// and the commit. After it: `TransactionTimeout`, rolled back. 0: no limit.
+    std::chrono::milliseconds timeout{0};
+    RetryPolicy retry{};
+    /// When the connection is lost while `COMMIT` is under way, ask the server on another
+    /// connection whether the transaction was committed, instead of throwing `CommitInDoubt`.
+    /// Makes every transaction of the scope take a transaction id, also one that only reads.
+    bool verify_commit = false;
+    /// Sent as a comment at the head of `BEGIN`: `pg_stat_activity` shows it as long as no other
+    /// statement follows. Must outlive the scope; a string literal does.
+    std::string_view label{};
 };
 
 }  // namespace txscope

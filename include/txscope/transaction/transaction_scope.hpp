@@ -4,8 +4,11 @@
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/session.hpp>
 #include <txscope/transaction/detail/ending.hpp>
-#include <txscope/transaction/detail/opening.hpp>
+#include <txscope/transaction/detail/transaction.hpp>
+#include <txscope/transaction/retry_policy.hpp>
 #include <txscope/transaction/transaction_options.hpp>
+
+#include <boost/asio/steady_timer.hpp>
 
 #include <memory>
 #include <source_location>
@@ -68,6 +71,9 @@ private:
     static Outcome<Body> run(AsyncSessionFactory sessions, TransactionOptions options,
                              std::source_location where, Body body);
     template <typename Body>
+    static Outcome<Body> begin(std::shared_ptr<detail::Pool> pool, TransactionOptions options,
+                               std::source_location where, Body body);
+    template <typename Body>
     static Outcome<Body> join(Shared outer, Body body);
     template <typename Body>
     static Outcome<Body> nest(Shared outer, std::source_location where, Body body);
@@ -80,21 +86,74 @@ private:
 template <typename Body>
 auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions options,
                            std::source_location where, Body body) -> Outcome<Body> {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto ambient = detail::ambient_of(executor);
+    const auto ambient = detail::ambient_of(co_await asio::this_coro::executor);
     const auto* found = detail::find_ambient(ambient.get(), sessions.pool().get());
     const Shared outer = found != nullptr ? found->session : nullptr;
-    if (!outer || !outer->conversation().transaction) {
-        auto conversation = std::make_shared<detail::Conversation>(
-            sessions.pool(), detail::strand_on(executor), true);
-        auto session = std::make_shared<detail::SessionState>(
-            std::move(conversation), detail::begin_transaction(options), where);
-        co_return co_await detail::run_session(std::move(session), std::move(body),
-                                               detail::end_transaction);
+    const bool inside = outer && outer->conversation().transaction;
+    if (inside) options.retry.max_attempts = 1;  // the outermost scope is the one that tries again
+
+    switch (options.propagation) {
+        case Propagation::required:
+        case Propagation::nested:
+        case Propagation::requires_new:
+            if (!inside || options.propagation == Propagation::requires_new)
+                co_return co_await begin(sessions.pool(), options, where, std::move(body));
+            break;
+        case Propagation::mandatory:
+            if (!inside)
+                throw PropagationError{"a mandatory scope was opened outside a transaction", where};
+            break;
+        case Propagation::never:
+            if (inside)
+                throw PropagationError{"a never scope was opened inside a transaction", where};
+            [[fallthrough]];
+        case Propagation::supports:
+            if (inside) break;
+            [[fallthrough]];
+        case Propagation::not_supported:
+            if (!outer || inside)
+                co_return co_await detail::run_plain_session(sessions.pool(), std::move(body),
+                                                             where);
+            break;
     }
+    if (inside) detail::check_fits(options, *outer, where);
     if (options.propagation == Propagation::nested)
         co_return co_await nest(outer, where, std::move(body));
     co_return co_await join(outer, std::move(body));
+}
+
+template <typename Body>
+auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOptions options,
+                             std::source_location where, Body body) -> Outcome<Body> {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto strand = detail::strand_on(executor);
+    const auto deadline = options.timeout.count() > 0 ? detail::deadline_in(options.timeout)
+                                                      : detail::Clock::time_point::max();
+    const auto end = [deadline](detail::SessionState& session, std::exception_ptr error) {
+        return detail::end_transaction(session, std::move(error), deadline);
+    };
+    for (int attempt = 1;; ++attempt) {
+        const auto session = detail::open_transaction(pool, strand, options, attempt, where);
+        detail::ResultSlot<detail::BodyResult<Body>> result;
+        std::exception_ptr error;
+        try {
+            co_await detail::run_session(session, body, end, result, deadline);
+        } catch (...) {
+            error = std::current_exception();
+        }
+        if (error && attempt < options.retry.max_attempts &&
+            detail::is_worth_another_attempt(*session, error)) {
+            const auto next = detail::Clock::now() + detail::backoff(options.retry, attempt);
+            if (next < deadline) {
+                asio::steady_timer pause{executor, next};
+                co_await pause.async_wait(asio::deferred);
+                continue;
+            }
+        }
+        co_await detail::run_outcome_hooks(*session);
+        if (error) std::rethrow_exception(error);
+        co_return detail::take_result<Body>(result);
+    }
 }
 
 template <typename Body>
@@ -108,7 +167,7 @@ auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
     } catch (...) {
         error = std::current_exception();
     }
-    outer->doom(error);
+    if (outer->conversation().transaction) outer->doom(error);
     std::rethrow_exception(error);
 }
 
@@ -117,11 +176,13 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     outer->check_open();
     const auto turn = co_await outer->nesting().enter();
     outer->check_open();
-    std::vector<Statement> opening;
-    opening.emplace_back("SAVEPOINT " + detail::savepoint_name(outer->depth() + 1));
-    auto session = std::make_shared<detail::SessionState>(outer, std::move(opening), where);
-    co_return co_await detail::run_session(std::move(session), std::move(body),
-                                           detail::end_savepoint);
+    Connection::Batch opening;
+    opening.push_back(
+        {Statement{"SAVEPOINT " + detail::savepoint_name(outer->depth() + 1)}, nullptr});
+    const auto session = std::make_shared<detail::SessionState>(outer, std::move(opening), where);
+    detail::ResultSlot<detail::BodyResult<Body>> result;
+    co_await detail::run_session(session, body, detail::end_savepoint, result);
+    co_return detail::take_result<Body>(result);
 }
 
 }  // namespace txscope

@@ -15,6 +15,12 @@ class Pool;
 struct PooledConnection {
     explicit PooledConnection(std::unique_ptr<Connection> opened) : connection{std::move(opened)} {}
 
+    /// Those since the last call.
+    std::uint64_t new_round_trips() noexcept {
+        const auto before = std::exchange(round_trips_counted, connection->round_trips());
+        return round_trips_counted - before;
+    }
+
     std::unique_ptr<Connection> connection;
     std::uint64_t round_trips_counted = 0;
     Clock::time_point idle_since{};

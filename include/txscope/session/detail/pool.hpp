@@ -1,12 +1,13 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
-#include <txscope/postgres/connection.hpp>
 #include <txscope/postgres/detail/notification.hpp>
+#include <txscope/session/detail/connector.hpp>
+#include <txscope/session/detail/deadline.hpp>
 #include <txscope/session/detail/lease.hpp>
+#include <txscope/session/detail/ticket.hpp>
 #include <txscope/session/pool_options.hpp>
 
-#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/strand.hpp>
@@ -15,7 +16,6 @@
 #include <list>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,7 +28,6 @@ namespace txscope::detail {
 class Pool : public std::enable_shared_from_this<Pool> {
 public:
     Pool(asio::any_io_executor executor, std::string conninfo, PoolOptions options);
-    ~Pool() = default;
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
@@ -49,37 +48,19 @@ public:
 
     PoolStatistics statistics() const;
     const PoolOptions& options() const noexcept { return options_; }
-    const asio::any_io_executor& executor() const noexcept { return executor_; }
-    Clock::time_point cleanup_deadline() const { return Clock::now() + options_.cleanup_timeout; }
+    Connector& connector() noexcept { return connector_; }
+    const asio::any_io_executor& executor() const noexcept { return connector_.executor(); }
+    Clock::time_point cleanup_deadline() const { return deadline_in(options_.cleanup_timeout); }
 
 private:
     using Member = std::shared_ptr<PooledConnection>;
     using Lock = std::lock_guard<std::mutex>;
 
-    // A place in the queue, and what was granted there: a connection, or the right to open one.
-    struct Ticket {
-        enum State {
-            waiting,
-            may_open,
-            refused
-        };
-
-        explicit Ticket(Pool& in) : pool{in} {}
-        Ticket(const Ticket&) = delete;
-        Ticket& operator=(const Ticket&) = delete;
-        ~Ticket() { pool.withdraw(*this); }
-        bool answered() const { return granted || state != waiting; }
-
-        Pool& pool;
-        State state = waiting;
-        Member granted;
-        std::optional<std::list<Ticket*>::iterator> place;
-        std::optional<Notification::Sender> notify;
-    };
+    friend Ticket;
 
     bool queue(Ticket& ticket);
     asio::awaitable<void> wait(Ticket& ticket, Clock::time_point deadline);
-    asio::awaitable<Member> open(Clock::time_point deadline);
+    asio::awaitable<void> open(Ticket& ticket, Clock::time_point deadline);
     void withdraw(Ticket& ticket) noexcept;
     static asio::awaitable<void> clean_up(std::shared_ptr<Pool> self, Member member);
     void keep(const Member& member) noexcept;
@@ -91,15 +72,13 @@ private:
     void watch(const Member& member);
     void shrink() noexcept;
 
-    const asio::any_io_executor executor_;
-    const std::string conninfo_;
     const PoolOptions options_;
+    Connector connector_;
 
     mutable std::mutex mutex_;
-    std::vector<std::shared_ptr<PooledConnection>> idle_;  // the last one back is the first lent
+    std::vector<Member> idle_;  // the last one back is the first lent
     std::list<Ticket*> waiting_;
     std::vector<Notification::Sender> closers_;
-    std::exception_ptr last_connect_error_;
     PoolStatistics statistics_;  // `idle` and `waiting` are filled in on demand
     bool closed_ = false;
 };
@@ -108,24 +87,15 @@ inline Lease::~Lease() {
     if (member_) pool_->give_back(std::move(member_));
 }
 
+inline Ticket::~Ticket() { pool_.withdraw(*this); }
+
 inline Pool::Pool(asio::any_io_executor executor, std::string conninfo, PoolOptions options)
-    : executor_{std::move(executor)}, conninfo_{std::move(conninfo)}, options_{options} {
+    : options_{options},
+      connector_{std::move(executor), std::move(conninfo), options.statement_cache_size} {
     if (options_.max_size == 0)
         throw pqxx::argument_error{"PoolOptions::max_size must be at least 1"};
     if (options_.acquire_timeout.count() < 0 || options_.cleanup_timeout.count() < 0)
         throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
-}
-
-inline asio::awaitable<Lease> Pool::acquire(Clock::time_point deadline) {
-    const auto self = shared_from_this();
-    deadline = std::min(deadline, Clock::now() + options_.acquire_timeout);
-    Ticket ticket{*this};
-    if (!queue(ticket)) co_await wait(ticket, deadline);
-    if (!ticket.granted) ticket.granted = co_await open(deadline);
-    ticket.state = Ticket::waiting;  // the right to open one is used up
-    const Lock lock{mutex_};
-    ++statistics_.acquired;
-    co_return Lease{self, std::move(ticket.granted)};
 }
 
 inline Lease Pool::acquire_idle() {
@@ -137,72 +107,57 @@ inline Lease Pool::acquire_idle() {
     return Lease{shared_from_this(), std::move(member)};
 }
 
-/// True when `ticket` is served at once.
+inline asio::awaitable<Lease> Pool::acquire(Clock::time_point deadline) {
+    const auto self = shared_from_this();
+    deadline = std::min(deadline, deadline_in(options_.acquire_timeout));
+    Ticket ticket{*this};
+    if (!queue(ticket)) co_await wait(ticket, deadline);
+    if (ticket.state() == Ticket::may_open) co_await open(ticket, deadline);
+    const Lock lock{mutex_};
+    if (closed_) throw PoolClosed{"the session factory is closed"};
+    ++statistics_.acquired;
+    co_return Lease{self, ticket.take()};
+}
+
+/// True when `ticket` is answered at once.
 inline bool Pool::queue(Ticket& ticket) {
     const Lock lock{mutex_};
     if (closed_) throw PoolClosed{"the session factory is closed"};
     ticket.place = waiting_.insert(waiting_.end(), &ticket);
     serve();
-    if (ticket.answered()) return true;
+    if (ticket.state() != Ticket::waiting) return true;
     if (waiting_.size() <= options_.max_waiters) return false;
     throw PoolExhausted{std::to_string(options_.max_waiters) +
                         " coroutines are waiting for a connection already"};
 }
 
 inline asio::awaitable<void> Pool::wait(Ticket& ticket, Clock::time_point deadline) {
-    Notification served{co_await asio::this_coro::executor};
-    {
-        const Lock lock{mutex_};
-        ticket.notify = served.sender();
-        if (ticket.answered()) served.sender()();
-    }
-    for (;;) {
-        co_await served.wait(deadline);
-        const auto cancelled = (co_await asio::this_coro::cancellation_state).cancelled();
-        const Lock lock{mutex_};
-        // A grant that races the end of the time, or a cancellation, counts.
-        if (ticket.state == Ticket::refused) throw PoolClosed{"the session factory is closed"};
-        if (ticket.answered()) co_return;
-        if (cancelled != asio::cancellation_type::none)
-            throw boost::system::system_error{asio::error::operation_aborted};
-        if (Clock::now() >= deadline)
-            std::rethrow_exception(
-                nest(last_connect_error_, AcquireTimeout{"no connection became free in time"}));
-    }
+    const bool cancelled = co_await ticket.cancelled_while_waiting(mutex_, deadline);
+    if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
+    const Lock lock{mutex_};
+    if (ticket.state() == Ticket::refused) throw PoolClosed{"the session factory is closed"};
+    if (ticket.state() == Ticket::waiting)
+        std::rethrow_exception(
+            nest(connector_.last_error(), AcquireTimeout{"no connection became free in time"}));
 }
 
-inline asio::awaitable<Pool::Member> Pool::open(Clock::time_point deadline) {
-    std::exception_ptr error;
-    try {
-        auto connection = co_await Connection::open(executor_, conninfo_,
-                                                    options_.statement_cache_size, deadline);
-        const Lock lock{mutex_};
-        ++statistics_.opened;
-        last_connect_error_ = nullptr;
-        co_return std::make_shared<PooledConnection>(std::move(connection));
-    } catch (const ConnectionFailed&) {
-        error = std::current_exception();
-    }
+inline asio::awaitable<void> Pool::open(Ticket& ticket, Clock::time_point deadline) {
+    auto member = co_await connector_.open(deadline);
     const Lock lock{mutex_};
-    last_connect_error_ = error;
-    if (Clock::now() >= deadline)
-        error = nest(error, AcquireTimeout{"no connection could be opened in time"});
-    std::rethrow_exception(error);
+    ++statistics_.opened;
+    ticket.answer(Ticket::granted, std::move(member));
 }
 
 /// Gives to those who wait, first come first served, what is there to give.
 inline void Pool::serve() noexcept {
     while (!waiting_.empty()) {
+        Member member = take_idle();
+        if (!member && statistics_.size >= options_.max_size) return;
         Ticket& first = *waiting_.front();
-        first.granted = take_idle();
-        if (!first.granted) {
-            if (statistics_.size >= options_.max_size) return;
-            ++statistics_.size;
-            first.state = Ticket::may_open;
-        }
         waiting_.pop_front();
-        first.place.reset();
-        if (first.notify) (*first.notify)();
+        if (!member) ++statistics_.size;
+        const auto state = member ? Ticket::granted : Ticket::may_open;
+        first.answer(state, std::move(member));
     }
 }
 
@@ -216,25 +171,27 @@ inline Pool::Member Pool::take_idle() {
         if (Clock::now() - member->idle_since > std::chrono::milliseconds{1})
             member->connection->poll();
         if (!member->connection->broken()) return member;
-        shrink();
+        ++statistics_.discarded;
+        --statistics_.size;
     }
     return nullptr;
 }
 
 /// The coroutine that held `ticket` is done with it, in whatever way.
 inline void Pool::withdraw(Ticket& ticket) noexcept {
-    if (ticket.granted) return give_back(std::move(ticket.granted));
-    const Lock lock{mutex_};
+    std::unique_lock lock{mutex_};
     if (ticket.place) waiting_.erase(*ticket.place);
-    if (ticket.state == Ticket::may_open) shrink();
+    if (ticket.state() == Ticket::may_open) shrink();
+    Member unused = ticket.take();
+    lock.unlock();
+    if (unused) give_back(std::move(unused));
 }
 
 inline void Pool::give_back(Member member) noexcept {
-    const Connection& connection = *member->connection;
-    if (!connection.broken() && !connection.clean()) {
+    if (member->connection->dirty()) {
         try {
             // On a strand: cleaning up waits for several things at once.
-            return asio::co_spawn(asio::make_strand(executor_),
+            return asio::co_spawn(asio::make_strand(executor()),
                                   clean_up(shared_from_this(), member), asio::detached);
         } catch (...) {  // no memory to clean up with
             member->connection->close(std::current_exception());
@@ -255,13 +212,10 @@ inline asio::awaitable<void> Pool::clean_up(std::shared_ptr<Pool> self, Member m
 /// Puts a connection that is clean, or broken, where it belongs.
 inline void Pool::keep(const Member& member) noexcept {
     const Lock lock{mutex_};
-    const auto round_trips = member->connection->round_trips();
-    statistics_.round_trips +=
-        round_trips - std::exchange(member->round_trips_counted, round_trips);
-    if (closed_ || member->connection->broken()) {
-        ++statistics_.discarded;
-        return shrink();
-    }
+    statistics_.round_trips += member->new_round_trips();
+    const bool broken = member->connection->broken();
+    if (broken) ++statistics_.discarded;
+    if (closed_ || broken) return shrink();
     member->idle = true;
     member->idle_since = Clock::now();
     idle_.push_back(member);
@@ -313,10 +267,9 @@ inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
             if (closed_) throw PoolClosed{"the session factory is closed"};
             if (statistics_.size >= std::min(count, options_.max_size)) co_return;
             ++statistics_.size;
-            ticket.state = Ticket::may_open;
+            ticket.answer(Ticket::may_open);
         }
-        ticket.granted = co_await open(Clock::now() + options_.acquire_timeout);
-        ticket.state = Ticket::waiting;
+        co_await open(ticket, deadline_in(options_.acquire_timeout));
     }
 }
 
@@ -327,17 +280,14 @@ inline asio::awaitable<void> Pool::close() {
     {
         const Lock lock{mutex_};
         closed_ = true;
-        for (Ticket* ticket : std::exchange(waiting_, {})) {
-            ticket->state = Ticket::refused;
-            ticket->place.reset();
-            if (ticket->notify) (*ticket->notify)();
-        }
+        for (Ticket* ticket : std::exchange(waiting_, {})) ticket->answer(Ticket::refused);
         unused.swap(idle_);
         for (const Member& member : unused) member->idle = false;
         statistics_.size -= unused.size();
         if (statistics_.size == 0) co_return;
         closers_.push_back(drained.sender());
     }
+    unused.clear();
     while (!drained.sent()) co_await drained.wait();
 }
 

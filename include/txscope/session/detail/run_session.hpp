@@ -6,12 +6,15 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <concepts>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -48,6 +51,14 @@ using BodyResult =
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
+/// Runs the hooks in their order, and those that they register after them.
+inline asio::awaitable<void> run_hooks(std::vector<Hook>& hooks) {
+    for (std::size_t next = 0; next < hooks.size(); ++next) {
+        const Hook hook = hooks[next];
+        co_await hook();
+    }
+}
+
 template <typename Body, typename End>
 asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& body, End end,
                                     ResultSlot<BodyResult<Body>>& result) {
@@ -62,6 +73,8 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
         } else {
             result.emplace(co_await invoke_body(body, session));
         }
+        if (!state->parent() && !state->rollback_only())
+            co_await run_hooks(state->hooks().before_commit);
     } catch (...) {
         error = std::current_exception();
     }
@@ -86,23 +99,56 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     if (error) std::rethrow_exception(error);
 }
 
+/// The same, cancelled at `deadline`. Runs on the strand: two things are awaited at once.
+template <typename Body, typename End>
+asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecutor executor,
+                                std::shared_ptr<SessionState> state, Body& body, End end,
+                                ResultSlot<BodyResult<Body>>& result) {
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    asio::steady_timer timer{executor.strand(), deadline};
+    const auto [order, error, timer_error] =
+        co_await asio::experimental::make_parallel_group(
+            asio::co_spawn(executor, run_on_strand(state, body, std::move(end), result),
+                           asio::deferred),
+            timer.async_wait(asio::deferred))
+            .async_wait(asio::experimental::wait_for_one(), asio::deferred);
+    if (!error) co_return;
+    const bool expired = order[0] == 1 && !timer_error;
+    if (!expired || state->conversation().in_doubt) std::rethrow_exception(error);
+    std::rethrow_exception(nest(
+        error,
+        TransactionTimeout{"the scope's time was over; nothing was committed", state->where()}));
+}
+
 /// Runs `body` with `state` as its ambient session, then `end(state, error)`, which gets the body's
 /// error or null, and says how it all went likewise. Nothing interrupts `end`.
 template <typename Body, typename End>
-asio::awaitable<BodyResult<Body>> run_session(std::shared_ptr<SessionState> state, Body body,
-                                              End end) {
+asio::awaitable<void> run_session(std::shared_ptr<SessionState> state, Body& body, End end,
+                                  ResultSlot<BodyResult<Body>>& result,
+                                  Clock::time_point deadline = Clock::time_point::max()) {
     Conversation& conversation = state->conversation();
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     auto ambient =
         std::make_shared<const Ambient>(conversation.pool.get(), state, ambient_of(callers));
     AmbientExecutor executor{std::move(ambient), conversation.strand};
-    ResultSlot<BodyResult<Body>> result;
-    const auto [error] = co_await asio::co_spawn(
-        std::move(executor), run_on_strand(state, body, std::move(end), result),
-        asio::as_tuple(asio::deferred));
+    std::exception_ptr error;
+    if (deadline == Clock::time_point::max())
+        std::tie(error) = co_await asio::co_spawn(
+            std::move(executor), run_on_strand(state, body, std::move(end), result),
+            asio::as_tuple(asio::deferred));
+    else
+        std::tie(error) = co_await asio::co_spawn(
+            conversation.strand,
+            run_until(deadline, std::move(executor), state, body, std::move(end), result),
+            asio::as_tuple(asio::deferred));
     AmbientExecutor::goes_on(callers);
     if (error) std::rethrow_exception(error);
-    if constexpr (!std::is_void_v<BodyResult<Body>>) co_return std::move(*result);
+}
+
+/// The value that a body left in its slot.
+template <typename Body>
+BodyResult<Body> take_result([[maybe_unused]] ResultSlot<BodyResult<Body>>& slot) {
+    if constexpr (!std::is_void_v<BodyResult<Body>>) return *std::move(slot);
 }
 
 /// A session without a transaction, for a coroutine that runs on `executor`.
@@ -110,7 +156,7 @@ inline std::shared_ptr<SessionState> open_session(
     std::shared_ptr<Pool> pool, const asio::any_io_executor& executor,
     std::source_location where = std::source_location::current()) {
     auto conversation = std::make_shared<Conversation>(std::move(pool), strand_on(executor), false);
-    return std::make_shared<SessionState>(std::move(conversation), std::vector<Statement>{}, where);
+    return std::make_shared<SessionState>(std::move(conversation), Connection::Batch{}, where);
 }
 
 /// Sends what was enqueued, unless the body failed.
@@ -122,6 +168,17 @@ inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& sessi
     }
     session.discard_unsent();
     co_return error;
+}
+
+/// Runs `body` with a connection to itself and no transaction.
+template <typename Body>
+asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<Pool> pool, Body body,
+                                                    std::source_location where) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto session = open_session(std::move(pool), executor, where);
+    ResultSlot<BodyResult<Body>> result;
+    co_await run_session(session, body, end_plain_session, result);
+    co_return take_result<Body>(result);
 }
 
 }  // namespace txscope::detail

@@ -3,8 +3,9 @@
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
+#include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
-#include <txscope/session/detail/pool.hpp>
+#include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 
@@ -21,18 +22,6 @@
 
 namespace txscope::detail {
 
-/// What is said over one connection, by a session and the sessions nested in it.
-struct Conversation {
-    const std::shared_ptr<Pool> pool;
-    const Strand strand;
-    const bool transaction;
-
-    Lease lease{};                 // taken with the first statement
-    Turnstile leasing{};           // parallel first statements take it once
-    Connection::Batch outbox{};    // goes out together, at the end of this turn of the strand
-    std::exception_ptr failure{};  // why the server refuses statements until a rollback
-};
-
 /// One session: the statements of one scope, in their order.
 ///
 /// A nested session speaks over its parent's connection, and keeps the parent's other branches
@@ -41,11 +30,12 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
 public:
     using Shared = std::shared_ptr<SessionState>;
 
-    /// `opening` goes ahead of the first statement, in the same round trip.
-    SessionState(std::shared_ptr<Conversation> conversation, std::vector<Statement> opening,
+    /// `opening` goes ahead of the first statement, in the same round trip; what has no exchange
+    /// of its own shares that statement's.
+    SessionState(std::shared_ptr<Conversation> conversation, Connection::Batch opening,
                  std::source_location where)
         : conversation_{std::move(conversation)}, opening_{std::move(opening)}, where_{where} {}
-    SessionState(Shared parent, std::vector<Statement> opening, std::source_location where)
+    SessionState(Shared parent, Connection::Batch opening, std::source_location where)
         : conversation_{parent->conversation_},
           parent_{std::move(parent)},
           opening_{std::move(opening)},
@@ -99,6 +89,9 @@ public:
     /// Puts it ahead of all that is queued.
     void queue_first(Statement statement) { queue_.insert(queue_.begin(), std::move(statement)); }
 
+    /// What to do around the end of the scope.
+    Hooks& hooks() noexcept { return hooks_; }
+
     Conversation& conversation() const noexcept { return *conversation_; }
     const Shared& parent() const noexcept { return parent_; }
     const std::source_location& where() const noexcept { return where_; }
@@ -114,16 +107,16 @@ private:
     bool has_connection();
     asio::awaitable<void> take_connection();
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
-    void send_outbox();
     asio::awaitable<void> await_answer(Connection::Exchange exchange);
     [[noreturn]] void throw_failure(const Exchange& exchange);
 
     const std::shared_ptr<Conversation> conversation_;
     const Shared parent_;
-    std::vector<Statement> opening_;
+    Connection::Batch opening_;
     std::vector<Statement> queue_;
     const std::source_location where_;
     std::exception_ptr doom_;
+    Hooks hooks_;
     Turnstile nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
@@ -153,6 +146,10 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     self->check_open();
     if (!statement && self->queue_.empty()) co_return Result{};
     if (!self->has_connection()) co_await self->take_connection();
+    // What is in the outbox will be sent: nothing of a caller who was cancelled meanwhile.
+    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+    if (caller.cancelled() != asio::cancellation_type::none)
+        throw boost::system::system_error{asio::error::operation_aborted};
 
     const auto exchange = std::make_shared<Exchange>();
     auto& outbox = self->conversation_->outbox;
@@ -217,44 +214,31 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
     // Once this session's savepoint is set, what its parent queues belongs behind it.
     if (parent_ && !begun_) parent_->move_unsent(batch, exchange);
     begun_ = true;
-    for (auto* statements : {&opening_, &queue_}) {
-        for (Statement& statement : *statements) batch.push_back({std::move(statement), exchange});
-        statements->clear();
+    for (Outgoing& outgoing : std::exchange(opening_, {})) {
+        if (!outgoing.exchange) outgoing.exchange = exchange;
+        batch.push_back(std::move(outgoing));
     }
-}
-
-inline void SessionState::send_outbox() {
-    auto batch = std::exchange(conversation_->outbox, {});
-    if (batch.empty()) return;
-    if (conversation_->transaction) return conversation_->lease->submit(std::move(batch));
-    // Statements under one Sync are one implicit transaction: without a scope, branches share none.
-    auto next = batch.begin();
-    while (next != batch.end()) {
-        const auto exchange = next->exchange;
-        const auto last = std::find_if(next, batch.end(), [&](const Outgoing& outgoing) {
-            return outgoing.exchange != exchange;
-        });
-        conversation_->lease->submit({std::move_iterator{next}, std::move_iterator{last}});
-        next = last;
-    }
+    for (Statement& statement : std::exchange(queue_, {}))
+        batch.push_back({std::move(statement), exchange});
 }
 
 inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exchange) {
     // The other branches that are ready to run add theirs before all goes out at once.
     co_await asio::post(asio::deferred);
     if (!exchange->done) {
-        send_outbox();
+        conversation_->send_outbox();
         const auto member = conversation_->lease.member();  // outlives a loan that ends meanwhile
+        // What was sent is seen to its end, also for a caller who was cancelled before it went out.
+        const bool throws = co_await asio::this_coro::throw_if_cancelled();
+        co_await asio::this_coro::throw_if_cancelled(false);
         co_await member->connection->wait(exchange);
-        if (!exchange->done) {  // the caller was cancelled
-            const bool throws = co_await asio::this_coro::throw_if_cancelled();
-            co_await asio::this_coro::throw_if_cancelled(false);
+        const bool cancelled = !exchange->done;
+        if (cancelled)
             co_await member->connection->cancel(exchange, conversation_->pool->cleanup_deadline());
-            co_await asio::this_coro::throw_if_cancelled(throws);
-            if (exchange->error) {
-                if (!conversation_->failure) conversation_->failure = exchange->error;
-                throw boost::system::system_error{asio::error::operation_aborted};
-            }
+        co_await asio::this_coro::throw_if_cancelled(throws);
+        if (cancelled && exchange->error) {
+            if (!conversation_->failure) conversation_->failure = exchange->error;
+            throw boost::system::system_error{asio::error::operation_aborted};
         }
     }
     if (exchange->error) throw_failure(*exchange);
@@ -284,7 +268,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     const auto member = conversation_->lease.member();
     Connection& connection = *member->connection;
     ending.unsent = connection.broken();
-    send_outbox();
+    conversation_->send_outbox();
     co_await connection.wait(ending.last);
     if (!ending.last->done)
         co_await connection.settle(ending.last, conversation_->pool->cleanup_deadline());
@@ -301,7 +285,7 @@ inline void SessionState::discard_unsent() {
     queue_.clear();
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.
-    if (parent_) return send_outbox();
+    if (parent_) return conversation_->send_outbox();
     for (const Outgoing& unsent : std::exchange(conversation_->outbox, {})) {
         unsent.exchange->error = std::make_exception_ptr(
             ScopeEnded{"the scope of this session ended before the statement was sent", where_});

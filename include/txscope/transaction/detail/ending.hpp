@@ -2,6 +2,8 @@
 
 #include <txscope/core/error.hpp>
 #include <txscope/session/detail/session_state.hpp>
+#include <txscope/transaction/detail/commit_verification.hpp>
+#include <txscope/transaction/detail/transaction.hpp>
 
 #include <exception>
 #include <memory>
@@ -23,28 +25,53 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
 inline std::exception_ptr read_commit(const SessionState& session,
                                       const SessionState::Ending& ending) {
     const Exchange& commit = *ending.last;
-    const Connection& connection = *session.conversation().lease.member()->connection;
+    Conversation& conversation = session.conversation();
     if (ending.queued_error) return ending.queued_error;
     if (ending.unsent) return commit.error;
-    if (commit.error && connection.broken())
+    if (commit.error && conversation.lease->broken()) {
+        conversation.in_doubt = true;
         return nest(commit.error,
                     CommitInDoubt{"the connection was lost while COMMIT was under way: the "
                                   "transaction may or may not have been committed",
                                   session.where()});
+    }
     if (commit.error) return commit.error;
     // PostgreSQL answers COMMIT with ROLLBACK in a transaction that has failed.
     if (commit.result.command_tag() != "COMMIT")
-        return nest(session.conversation().failure,
+        return nest(conversation.failure,
                     UnexpectedRollback{"the server rolled back at COMMIT", session.where()});
     return nullptr;
+}
+
+/// Sends COMMIT with all that is queued. Returns the error, null when it is committed.
+inline asio::awaitable<std::exception_ptr> commit(SessionState& session,
+                                                  Clock::time_point deadline) {
+    Transaction& transaction = transaction_of(session);
+    if (transaction.id && !session.begun()) {
+        // Which transaction it is must be known before COMMIT is on its way.
+        const auto begun = co_await session.end_with(nullptr);
+        if (begun.last->error) co_return begun.last->error;
+    }
+    const auto ending = co_await session.end_with("COMMIT");
+    auto error = read_commit(session, ending);
+    if (transaction.in_doubt && transaction.id && !transaction.id->error) {
+        deadline = std::min(deadline, deadline_in(transaction.pool->options().acquire_timeout));
+        const auto number = transaction.id->result.one().get<std::string>(0);
+        const auto outcome = co_await find_outcome(transaction.pool, number, deadline);
+        transaction.in_doubt = outcome == CommitOutcome::unknown;
+        if (outcome == CommitOutcome::committed) error = nullptr;
+        if (outcome == CommitOutcome::aborted) error = ending.last->error;
+    }
+    co_return error;
 }
 
 /// Ends a transaction after its body, which failed with `error` if that is not null: commits it or
 /// rolls it back. Returns the error that the scope ends with, or null.
 inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session,
-                                                           std::exception_ptr error) {
-    const auto& failure = session.conversation().failure;
-    const auto doomed_by = session.doomed_by() ? session.doomed_by() : failure;
+                                                           std::exception_ptr error,
+                                                           Clock::time_point deadline) {
+    Transaction& transaction = transaction_of(session);
+    const auto doomed_by = session.doomed_by() ? session.doomed_by() : transaction.failure;
     const bool roll_back_wanted = session.rollback_only();
     if (!error && !roll_back_wanted && doomed_by)
         error = nest(doomed_by,
@@ -52,14 +79,34 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
                                         "had been swallowed",
                                         session.where()});
     if (!error && !roll_back_wanted) {
-        if (!session.begun() && !session.has_queued()) co_return nullptr;
-        const auto ending = co_await session.end_with("COMMIT");
-        error = read_commit(session, ending);
+        if (session.begun() || session.has_queued()) error = co_await commit(session, deadline);
+        transaction.committed = !error;
         if (!error) co_return nullptr;
     }
     // After a failed COMMIT the server has no transaction left, and this sends nothing.
     co_await roll_back(session);
     co_return error;
+}
+
+/// Runs the hooks that waited for the transaction's outcome, outside of it and whatever happens to
+/// the caller. What they throw changes nothing any more.
+inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
+    const Transaction& transaction = transaction_of(session);
+    auto& hooks =
+        transaction.committed ? session.hooks().after_commit : session.hooks().after_rollback;
+    if (!hooks.empty() && !transaction.in_doubt) {
+        const bool throws = co_await asio::this_coro::throw_if_cancelled();
+        co_await asio::this_coro::throw_if_cancelled(false);
+        for (std::size_t next = 0; next < hooks.size(); ++next) {
+            const Hook hook = hooks[next];
+            try {
+                co_await hook();
+            } catch (...) {  // the transaction has ended as it has
+            }
+        }
+        co_await asio::this_coro::throw_if_cancelled(throws);
+    }
+    session.hooks().closed = true;
 }
 
 /// Scopes on the same depth take turns, so the depth is name enough.
@@ -102,6 +149,7 @@ inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
             if (session.begun())
                 session.parent()->queue_first(
                     Statement{"RELEASE SAVEPOINT " + savepoint_name(session.depth())});
+            session.parent()->hooks().append(std::move(session.hooks()));
             co_return nullptr;
         }
     }

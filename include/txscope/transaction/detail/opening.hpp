@@ -1,16 +1,29 @@
 #pragma once
 
-#include <txscope/postgres/statement.hpp>
+#include <txscope/postgres/connection.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
+#include <memory>
 #include <string>
-#include <vector>
+#include <string_view>
+#include <utility>
 
 namespace txscope::detail {
 
+/// The label as a comment, which it cannot end.
+inline std::string begin_comment(std::string_view label) {
+    if (label.empty()) return {};
+    std::string text;
+    for (const char c : label) text += c == '*' || c == '/' || c == '\0' ? ' ' : c;
+    return "/* " + text + " */ ";
+}
+
 /// The statements that begin a transaction with these options.
-inline std::vector<Statement> begin_transaction(const TransactionOptions& options) {
-    std::string begin = "BEGIN";
+///
+/// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes.
+inline Connection::Batch begin_transaction(const TransactionOptions& options,
+                                           std::shared_ptr<Exchange> transaction_id) {
+    std::string begin = begin_comment(options.label) + "BEGIN";
     switch (options.isolation) {
         case IsolationLevel::server_default:
             break;
@@ -36,16 +49,19 @@ inline std::vector<Statement> begin_transaction(const TransactionOptions& option
     }
     if (options.deferrable) begin += " DEFERRABLE";
 
-    std::vector<Statement> opening;
-    opening.emplace_back(std::move(begin));
+    Connection::Batch opening;
+    opening.push_back({Statement{std::move(begin)}, nullptr});
     // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
     const auto set_local = [&](const char* setting, std::chrono::milliseconds value) {
         if (value.count() > 0)
-            opening.emplace_back("SELECT set_config($1, $2, true)", setting,
-                                 std::to_string(value.count()));
+            opening.push_back({Statement{"SELECT set_config($1, $2, true)", setting,
+                                         std::to_string(value.count())},
+                               nullptr});
     };
     set_local("statement_timeout", options.statement_timeout);
     set_local("lock_timeout", options.lock_timeout);
+    if (transaction_id)
+        opening.push_back({Statement{"SELECT pg_current_xact_id()"}, std::move(transaction_id)});
     return opening;
 }
 

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <txscope/session/detail/lease.hpp>
+
+#include <chrono>
+
+namespace txscope::detail {
+
+/// The end of a time that begins now, however long it is: "for ever" is a time, too.
+inline Clock::time_point deadline_in(std::chrono::milliseconds time) {
+    const auto now = Clock::now();
+    const auto longest =
+        std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - now);
+    return time < longest ? now + time : Clock::time_point::max();
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include <functional>
+#include <iterator>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+namespace asio = boost::asio;
+
+using Hook = std::function<asio::awaitable<void>()>;
+
+/// Calls `function`, which may be a coroutine or not.
+template <typename Function>
+Hook make_hook(Function function) {
+    if constexpr (std::is_void_v<std::invoke_result_t<Function&>>)
+        return [function = std::move(function)]() mutable -> asio::awaitable<void> {
+            function();
+            co_return;
+        };
+    else
+        return function;
+}
+
+/// What a scope is to do around its end, each list in order of registration.
+struct Hooks {
+    std::vector<Hook> before_commit;
+    std::vector<Hook> after_commit;
+    std::vector<Hook> after_rollback;
+    bool closed = false;  // it is too late to register any
+
+    /// Takes over those of a nested scope that was released.
+    void append(Hooks&& nested) {
+        const auto move_all = [](std::vector<Hook>& to, std::vector<Hook>& from) {
+            to.insert(to.end(), std::move_iterator{from.begin()}, std::move_iterator{from.end()});
+            from.clear();
+        };
+        move_all(before_commit, nested.before_commit);
+        move_all(after_commit, nested.after_commit);
+        move_all(after_rollback, nested.after_rollback);
+    }
+};
+
+}  // namespace txscope::detail

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <txscope/postgres/connection.hpp>
+#include <txscope/session/detail/pool.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace txscope::detail {
+
+enum class CommitOutcome {
+    committed,
+    aborted,
+    unknown
+};
+
+/// Asks one server, over a connection of its own, what became of a transaction.
+///
+/// Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions". A standby may
+/// not have heard of it yet, so only a primary is believed.
+inline asio::awaitable<std::string> ask_status(std::shared_ptr<Pool> pool,
+                                               std::string transaction_id,
+                                               Clock::time_point deadline) {
+    const auto opened = co_await pool->connector().open(deadline);
+    Connection& connection = *opened->connection;
+    const auto exchange = std::make_shared<Exchange>();
+    Connection::Batch question;
+    question.push_back({Statement{"SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE "
+                                  "coalesce(pg_xact_status($1::xid8), 'unknown') END",
+                                  transaction_id},
+                        exchange});
+    connection.submit(std::move(question));
+    co_await connection.settle(exchange, deadline);
+    if (exchange->error) std::rethrow_exception(exchange->error);
+    co_return exchange->result.one().get<std::string>(0);
+}
+
+/// What became of a transaction whose COMMIT was not answered: asked again while the server does
+/// not answer or has not noticed the lost connection yet, until `deadline`.
+inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<Pool> pool,
+                                                   std::string transaction_id,
+                                                   Clock::time_point deadline) {
+    auto pause = std::chrono::milliseconds{5};
+    while (Clock::now() < deadline) {
+        std::string status;
+        try {
+            status = co_await ask_status(pool, transaction_id, deadline);
+        } catch (const std::exception&) {
+            status = "in progress";  // the server is not back yet
+        }
+        if (status == "committed") co_return CommitOutcome::committed;
+        if (status == "aborted") co_return CommitOutcome::aborted;
+        if (status != "in progress") co_return CommitOutcome::unknown;
+        asio::steady_timer timer{pool->executor(), std::min(deadline, Clock::now() + pause)};
+        co_await timer.async_wait(asio::as_tuple(asio::deferred));
+        pause = std::min(pause * 2, std::chrono::milliseconds{200});
+    }
+    co_return CommitOutcome::unknown;
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/session/detail/session_state.hpp>
+#include <txscope/transaction/detail/opening.hpp>
+#include <txscope/transaction/transaction_options.hpp>
+
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <utility>
+
+namespace txscope::detail {
+
+/// A conversation that is a transaction, with what it was begun with.
+struct Transaction : Conversation {
+    Transaction(std::shared_ptr<Pool> from, Strand on, const TransactionOptions& with, int number)
+        : Conversation{std::move(from), std::move(on), true, number}, options{with} {}
+
+    const TransactionOptions options;
+    std::shared_ptr<Exchange> id{};  // the answer to "which transaction is this?", where wanted
+    bool committed = false;
+};
+
+inline Transaction& transaction_of(const SessionState& session) {
+    return static_cast<Transaction&>(session.conversation());
+}
+
+/// A session whose first statement begins a transaction.
+inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<Pool> pool, Strand strand,
+                                                      const TransactionOptions& options,
+                                                      int attempt, std::source_location where) {
+    auto transaction =
+        std::make_shared<Transaction>(std::move(pool), std::move(strand), options, attempt);
+    if (options.verify_commit) transaction->id = std::make_shared<Exchange>();
+    auto opening = begin_transaction(options, transaction->id);
+    return std::make_shared<SessionState>(std::move(transaction), std::move(opening), where);
+}
+
+/// @throws PropagationError when a scope with `options` cannot be part of the transaction of
+/// `outer`
+inline void check_fits(const TransactionOptions& options, const SessionState& outer,
+                       std::source_location where) {
+    const TransactionOptions& begun = transaction_of(outer).options;
+    if (options.isolation != IsolationLevel::server_default && options.isolation != begun.isolation)
+        throw PropagationError{
+            "a scope inside a transaction cannot have another isolation level than it", where};
+    if (options.access == AccessMode::read_write && begun.access == AccessMode::read_only)
+        throw PropagationError{"a read-write scope cannot be part of a read-only transaction",
+                               where};
+}
+
+/// Whether the transaction failed in a way that another attempt may not meet.
+inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
+    const Conversation& conversation = session.conversation();
+    if (conversation.in_doubt) return false;
+    try {
+        // The statement that failed says it, whatever the body made of its error.
+        std::rethrow_exception(conversation.failure ? conversation.failure : error);
+    } catch (const ConnectionLost&) {
+        return true;
+    } catch (const std::exception& failure) {
+        const SqlDiagnostics* said = find_diagnostics(failure);
+        return said != nullptr && (sqlstate::is_retryable(said->sqlstate) ||
+                                   (said->sqlstate == sqlstate::feature_not_supported &&
+                                    said->message == "cached plan must not change result type"));
+    } catch (...) {
+        return false;
+    }
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <random>
+
+namespace txscope {
+
+/// Whether and how a scope runs its body again after a failure that a second try may not meet.
+///
+/// Tried again are: a serialization failure (40001), a deadlock (40P01), a plan that a change of
+/// the schema has made stale (0A000, "cached plan must not change result type"), and a connection
+/// that was lost before `COMMIT` was sent. The whole body runs again, in a new transaction; only
+/// the outermost scope does that. What the body changed outside the database it changes again.
+///
+/// Before the n-th retry the scope waits a random time between 0 and
+/// min(`max_backoff`, `initial_backoff` · 2ⁿ⁻¹) ("full jitter"), so that those who collided do not
+/// collide again.
+struct RetryPolicy {
+    /// Most times the body runs, at least 1.
+    int max_attempts = 1;
+    std::chrono::milliseconds initial_backoff{10};
+    std::chrono::milliseconds max_backoff{1000};
+};
+
+namespace detail {
+
+/// The wait after the `attempt`th attempt (counted from 1) has failed.
+inline std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt) {
+    thread_local std::minstd_rand random{std::random_device{}()};
+    const std::int64_t most = std::chrono::microseconds{policy.max_backoff}.count();
+    std::int64_t bound = std::chrono::microseconds{policy.initial_backoff}.count();
+    for (int doubled = 1; doubled < attempt && bound < most; ++doubled) bound *= 2;
+    bound = std::clamp<std::int64_t>(bound, 0, std::max<std::int64_t>(most, 0));
+    return std::chrono::microseconds{std::uniform_int_distribution<std::int64_t>{0, bound}(random)};
+}
+
+}  // namespace detail
+
+}  // namespace txscope

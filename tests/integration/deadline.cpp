@@ -1,0 +1,104 @@
+#include "support/catch.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <chrono>
+#include <string>
+
+namespace asio = boost::asio;
+using support::failure_of;
+using support::is;
+using txscope::Session;
+using txscope::TransactionScope;
+using txscope::TransactionTimeout;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+constexpr std::chrono::milliseconds soon{50};
+
+struct Fixture : support::ScopeFixture {
+    using ScopeFixture::ScopeFixture;
+    const TransactionScope hurried{sessions, {.timeout = soon}};
+
+    void check_that_the_one_connection_works_on() {
+        run([&]() -> asio::awaitable<void> {
+            co_await scope([&]() -> asio::awaitable<void> { co_await insert("afterwards"); });
+        });
+        CHECK(names().back() == "afterwards");
+        CHECK(sessions.statistics().opened == 1);
+        CHECK(in_transaction() == 0);
+    }
+};
+
+asio::awaitable<void> forever() {
+    asio::steady_timer timer{co_await asio::this_coro::executor,
+                             asio::steady_timer::time_point::max()};
+    co_await timer.async_wait(asio::use_awaitable);
+}
+
+}  // namespace
+
+TEST_CASE("a body that takes longer than the timeout is rolled back", "[deadline]") {
+    Fixture fixture{{.max_size = 1}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto late = co_await failure_of(fixture.hurried([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("late");
+            co_await forever();
+        }));
+        CHECK(is<TransactionTimeout>(late));
+    });
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_one_connection_works_on();
+}
+
+TEST_CASE("a statement that waits beyond the timeout is cancelled on the server", "[deadline]") {
+    Fixture fixture{{.max_size = 1}};
+    support::Client blocker{fixture.database.dsn()};
+    blocker.query("BEGIN; LOCK TABLE entries");
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto late = co_await failure_of(
+            fixture.hurried([&]() -> asio::awaitable<void> { co_await fixture.insert("late"); }));
+        CHECK(is<TransactionTimeout>(late));
+    });
+    CHECK(fixture.waiting_for_locks() == 0);
+    blocker.query("ROLLBACK");
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_one_connection_works_on();
+}
+
+TEST_CASE("the timeout covers the wait for a connection", "[deadline]") {
+    Fixture fixture{{.max_size = 1}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            const auto executor = fixture.io.get_executor();
+            const auto late = co_await failure_of(
+                asio::co_spawn(executor, fixture.hurried([&]() -> asio::awaitable<void> {
+                    co_await fixture.insert("late");
+                }),
+                               asio::use_awaitable));
+            CHECK(is<TransactionTimeout>(late));
+            CHECK(fixture.sessions.statistics().waiting == 0);
+        });
+    });
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_one_connection_works_on();
+}
+
+TEST_CASE("a scope that ends in time is not disturbed by its timeout", "[deadline]") {
+    Fixture fixture;
+    const TransactionScope patient{fixture.sessions, {.timeout = std::chrono::minutes{1}}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto value = co_await patient([&]() -> asio::awaitable<int> {
+            co_await fixture.insert("one");
+            co_return 42;
+        });
+        CHECK(value == 42);
+    });
+    CHECK(fixture.names() == Names{"one"});
+}

@@ -1,0 +1,160 @@
+#include "support/catch.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace asio = boost::asio;
+using support::failure_of;
+using support::is;
+using txscope::Propagation;
+using txscope::Session;
+using txscope::TransactionScope;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct Fixture : support::ScopeFixture {
+    explicit Fixture(const std::string& schema = {}) : ScopeFixture{{}, schema} {}
+
+    /// A hook that leaves its name in `ran`.
+    auto note(std::string name) {
+        return [this, name] { ran.push_back(name); };
+    }
+    Names ran;
+    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
+};
+
+}  // namespace
+
+TEST_CASE("after-commit hooks run in order once the outermost scope is committed", "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit(fixture.note("first"));
+            co_await fixture.nested([&](Session& inner) -> asio::awaitable<void> {
+                inner.after_commit(fixture.note("released"));
+                co_await fixture.insert("one");
+            });
+            const auto failed =
+                co_await failure_of(fixture.nested([&](Session& inner) -> asio::awaitable<void> {
+                    inner.after_commit(fixture.note("rolled back"));
+                    co_await fixture.insert("two");
+                    throw Refusal{"inner"};
+                }));
+            CHECK(is<Refusal>(failed));
+            session.after_commit([&]() -> asio::awaitable<void> {
+                fixture.ran.push_back("sees " + fixture.names().at(0));
+                co_return;
+            });
+            session.after_rollback(fixture.note("after rollback"));
+            CHECK(fixture.ran.empty());
+        });
+    });
+    CHECK(fixture.ran == Names{"first", "released", "sees one"});
+}
+
+TEST_CASE("a middle scope that fails takes the hooks of its inner ones with it", "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit(fixture.note("outer"));
+            co_await fixture.insert("outer");
+            const auto failed = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.nested([&](Session& inner) -> asio::awaitable<void> {
+                    inner.after_commit(fixture.note("inner"));
+                    co_await fixture.insert("inner");
+                });
+                throw Refusal{"middle"};
+            }));
+            CHECK(is<Refusal>(failed));
+        });
+    });
+    CHECK(fixture.ran == Names{"outer"});
+    CHECK(fixture.names() == Names{"outer"});
+}
+
+TEST_CASE("a hook that throws leaves the transaction committed, and the later hooks run",
+          "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([] { throw Refusal{"hook"}; });
+            session.after_commit(fixture.note("later"));
+            co_await fixture.insert("one");
+        });
+    });
+    CHECK(fixture.names() == Names{"one"});
+    CHECK(fixture.ran == Names{"later"});
+}
+
+TEST_CASE("a hook that opens a scope gets a transaction of its own", "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([&]() -> asio::awaitable<void> {
+                co_await fixture.scope(
+                    [&]() -> asio::awaitable<void> { co_await fixture.insert("by the hook"); });
+            });
+            co_await fixture.insert("by the body");
+        });
+    });
+    CHECK(fixture.names() == Names{"by the body", "by the hook"});
+}
+
+TEST_CASE("a hook that a hook registers runs after the current list", "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([&fixture, session]() mutable {
+                fixture.ran.push_back("first");
+                session.after_commit(fixture.note("registered by the first"));
+            });
+            session.after_commit(fixture.note("second"));
+            co_return;
+        });
+    });
+    CHECK(fixture.ran == Names{"first", "second", "registered by the first"});
+}
+
+TEST_CASE("a before-commit hook is part of the transaction, and can refuse it", "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.before_commit(
+                [&]() -> asio::awaitable<void> { co_await fixture.insert("by the hook"); });
+            co_await fixture.insert("by the body");
+            CHECK(fixture.names().empty());
+        });
+        const auto refused =
+            co_await failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                session.before_commit([] { throw Refusal{"hook"}; });
+                session.after_commit(fixture.note("after commit"));
+                session.after_rollback(fixture.note("after rollback"));
+                co_await fixture.insert("refused");
+            }));
+        CHECK(is<Refusal>(refused));
+    });
+    CHECK(fixture.names() == Names{"by the body", "by the hook"});
+    CHECK(fixture.ran == Names{"after rollback"});
+}
+
+TEST_CASE("a COMMIT that fails runs no after-commit hook", "[hooks]") {
+    Fixture fixture{
+        "CREATE TABLE parts (entry bigint REFERENCES entries DEFERRABLE INITIALLY DEFERRED)"};
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto failed =
+            co_await failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                session.after_commit(fixture.note("after commit"));
+                session.after_rollback(fixture.note("after rollback"));
+                co_await session.execute("INSERT INTO parts VALUES (1)");
+            }));
+        CHECK(is<pqxx::foreign_key_violation>(failed));
+    });
+    CHECK(fixture.ran == Names{"after rollback"});
+}

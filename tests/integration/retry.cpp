@@ -1,0 +1,185 @@
+#include "support/catch.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
+using support::failure_of;
+using support::is;
+using txscope::IsolationLevel;
+using txscope::Propagation;
+using txscope::Session;
+using txscope::TransactionScope;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+/// Fails the way a lost serialization conflict does.
+constexpr const char* conflict =
+    "DO $$ BEGIN RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001'; END $$";
+
+struct Fixture : support::ScopeFixture {
+    using ScopeFixture::ScopeFixture;
+    const TransactionScope retrying{sessions,
+                                    {.isolation = IsolationLevel::serializable,
+                                     .retry = {.max_attempts = 5,
+                                               .initial_backoff = std::chrono::milliseconds{1},
+                                               .max_backoff = std::chrono::milliseconds{4}}}};
+};
+
+}  // namespace
+
+TEST_CASE("of two scopes with a write skew one tries again, and the invariant holds", "[retry]") {
+    Fixture fixture{{},
+                    "CREATE TABLE doctors (name text PRIMARY KEY, on_call boolean);"
+                    "INSERT INTO doctors VALUES ('ann', true), ('bob', true)"};
+    int attempts = 0;
+    int reading = 0;
+    const auto go_off_call = [&](const std::string& name) {
+        return fixture.retrying([&, name](Session& session) -> asio::awaitable<void> {
+            ++attempts;
+            const auto others =
+                co_await session.execute("SELECT count(*) FROM doctors WHERE on_call");
+            ++reading;
+            // Both have read before either writes.
+            co_await support::eventually([&] { return reading >= 2; });
+            if (others.one().get<int>(0) < 2) co_return;
+            co_await session.execute("UPDATE doctors SET on_call = false WHERE name = $1", name);
+        });
+    };
+    fixture.run([&]() -> asio::awaitable<void> {
+        auto ann = go_off_call("ann");
+        auto bob = go_off_call("bob");
+        co_await (std::move(ann) && std::move(bob));
+    });
+    CHECK(fixture.database.query("SELECT count(*) FROM doctors WHERE on_call").number() == 1);
+    CHECK(attempts == 3);
+}
+
+TEST_CASE("of two scopes in a deadlock one tries again, and both commit", "[retry]") {
+    Fixture fixture{{},
+                    "CREATE TABLE accounts (id int PRIMARY KEY, balance int);"
+                    "INSERT INTO accounts VALUES (1, 0), (2, 0)"};
+    const TransactionScope scope{
+        fixture.sessions,
+        {.retry = {.max_attempts = 5, .initial_backoff = std::chrono::milliseconds{1}}}};
+    int attempts = 0;
+    int holding = 0;
+    const auto add_to = [&](int first, int second) {
+        return scope([&, first, second](Session& session) -> asio::awaitable<void> {
+            ++attempts;
+            co_await session.execute("SET LOCAL deadlock_timeout = '10ms'");
+            co_await session.execute("UPDATE accounts SET balance = balance + 1 WHERE id = $1",
+                                     first);
+            ++holding;
+            co_await support::eventually([&] { return holding >= 2; });
+            co_await session.execute("UPDATE accounts SET balance = balance + 1 WHERE id = $1",
+                                     second);
+        });
+    };
+    fixture.run([&]() -> asio::awaitable<void> {
+        auto forth = add_to(1, 2);
+        auto back = add_to(2, 1);
+        co_await (std::move(forth) && std::move(back));
+    });
+    CHECK(fixture.database.query("SELECT sum(balance) FROM accounts").number() == 4);
+    CHECK(attempts == 3);
+}
+
+TEST_CASE("when the attempts are used up the last error comes out", "[retry]") {
+    Fixture fixture;
+    std::vector<int> attempts;
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto failed =
+            co_await failure_of(fixture.retrying([&](Session& session) -> asio::awaitable<void> {
+                attempts.push_back(session.attempt());
+                co_await fixture.insert("attempt " + std::to_string(session.attempt()));
+                co_await session.execute(conflict);
+            }));
+        CHECK(is<pqxx::transaction_rollback>(failed));
+    });
+    CHECK(attempts == std::vector{1, 2, 3, 4, 5});
+    CHECK(fixture.names().empty());
+}
+
+TEST_CASE("inside an open scope only the outermost one tries again", "[retry]") {
+    Fixture fixture;
+    int outer_runs = 0;
+    int inner_runs = 0;
+    const TransactionScope nested{
+        fixture.sessions, {.propagation = Propagation::nested, .retry = {.max_attempts = 9}}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.retrying([&]() -> asio::awaitable<void> {
+            ++outer_runs;
+            co_await nested([&](Session& session) -> asio::awaitable<void> {
+                ++inner_runs;
+                co_await fixture.insert("one");
+                if (outer_runs < 3) co_await session.execute(conflict);
+            });
+        });
+    });
+    CHECK(outer_runs == 3);
+    CHECK(inner_runs == 3);
+    CHECK(fixture.names() == Names{"one"});
+}
+
+TEST_CASE("a failed attempt leaves neither rows nor hooks behind", "[retry]") {
+    Fixture fixture;
+    Names ran;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.retrying([&](Session& session) -> asio::awaitable<void> {
+            const auto attempt = "attempt " + std::to_string(session.attempt());
+            session.after_commit([&ran, attempt] { ran.push_back(attempt); });
+            session.after_rollback([&ran, attempt] { ran.push_back("rolled back: " + attempt); });
+            co_await fixture.insert(attempt);
+            if (session.attempt() < 3) co_await session.execute(conflict);
+        });
+    });
+    CHECK(fixture.names() == Names{"attempt 3"});
+    CHECK(ran == Names{"attempt 3"});
+}
+
+TEST_CASE("a body that hides the conflict behind an error of its own is tried again", "[retry]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.retrying([&](Session& session) -> asio::awaitable<void> {
+            const int attempt = session.attempt();
+            if (attempt > 1) co_return co_await fixture.insert("second");
+            const auto hidden = co_await failure_of(session.execute(conflict));
+            CHECK(is<txscope::SqlError>(hidden));
+            throw std::runtime_error{"something went wrong"};
+        });
+    });
+    CHECK(fixture.names() == Names{"second"});
+}
+
+TEST_CASE("a connection that is lost before COMMIT is worth another attempt", "[retry]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.retrying([&](Session& session) -> asio::awaitable<void> {
+            co_await fixture.insert("attempt " + std::to_string(session.attempt()));
+            if (session.attempt() == 1)
+                co_await session.execute("SELECT pg_terminate_backend(pg_backend_pid())");
+        });
+    });
+    CHECK(fixture.names() == Names{"attempt 2"});
+}
+
+TEST_CASE("other errors are not tried again", "[retry]") {
+    Fixture fixture;
+    int runs = 0;
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto failed = co_await failure_of(fixture.retrying([&]() -> asio::awaitable<void> {
+            ++runs;
+            co_await fixture.insert("one");
+            co_await fixture.insert("one");
+        }));
+        CHECK(is<pqxx::unique_violation>(failed));
+    });
+    CHECK(runs == 1);
+}
