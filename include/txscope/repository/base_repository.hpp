@@ -174,7 +174,7 @@ protected:
         return query(Statement{std::move(sql), values...});
     }
     asio::awaitable<Result> query(Statement statement) const {
-        return detail::execute_ambient(sessions_, std::move(statement));
+        return answer(std::move(statement), &read_result);
     }
 
     const AsyncSessionFactory& sessions() const { return sessions_; }
@@ -194,17 +194,10 @@ private:
 
     template <typename Answer>
     asio::awaitable<Answer> answer(Statement statement, Answer (*read)(const Result&)) const {
-        return execute(sessions_, std::move(statement), read);
+        return detail::execute_ambient(sessions_, std::move(statement), read);
     }
 
-    template <typename Answer>
-    static asio::awaitable<Answer> execute(AsyncSessionFactory sessions, Statement statement,
-                                           Answer (*read)(const Result&)) {
-        const Result result =
-            co_await detail::execute_ambient(std::move(sessions), std::move(statement));
-        co_return read(result);
-    }
-
+    static Result read_result(const Result& result) { return result; }
     static Model read_stored(const Result& result) { return result.one().as<Model>(); }
     static Model read_one(const Result& result) {
         if (result.empty()) throw NotFound{detail::table_text<Mapping>()};

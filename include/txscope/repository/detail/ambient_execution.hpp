@@ -14,13 +14,18 @@
 
 namespace txscope::detail {
 
-/// Executes a statement in the ambient transaction of the awaiting coroutine; on a connection of
-/// its own, in one round trip, when there is none.
-inline boost::asio::awaitable<Result> execute_ambient(AsyncSessionFactory sessions,
-                                                      Statement statement) {
+/// Executes a statement in the ambient transaction of the awaiting coroutine, or on a connection of
+/// its own, in one round trip, when there is none; and reads the answer out of the result.
+template <typename Answer>
+boost::asio::awaitable<Answer> execute_ambient(AsyncSessionFactory sessions, Statement statement,
+                                               Answer (*read)(const Result&)) {
     std::optional<Session> session = co_await ambient_session(sessions);
-    if (session) co_return co_await session->execute(std::move(statement));
-    co_return co_await sessions.execute(std::move(statement));
+    Result result;
+    if (session)
+        result = co_await session->execute(std::move(statement));
+    else
+        result = co_await sessions.execute(std::move(statement));
+    co_return read(result);
 }
 
 /// Leaves a statement for the ambient transaction to send with whatever it sends next.
