@@ -1,7 +1,6 @@
 #pragma once
 
-#include <txscope/postgres/connection.hpp>
-#include <txscope/session/detail/pool.hpp>
+#include <txscope/session/detail/session_state.hpp>
 
 #include <algorithm>
 #include <memory>

@@ -1,0 +1,103 @@
+#include "support/catch.hpp"
+#include "support/fault_proxy.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <string>
+
+namespace asio = boost::asio;
+using support::before_answer;
+using support::before_statement;
+using support::failure_of;
+using support::FaultProxy;
+using support::is;
+using txscope::Session;
+using txscope::TransactionScope;
+
+namespace {
+
+/// A service behind a network that breaks while COMMIT is under way.
+struct Fixture {
+    support::Database database{"CREATE TABLE entries (name text PRIMARY KEY)"};
+    FaultProxy proxy{support::server()};
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    std::string ran{};
+
+    /// What the scope ends by, which inserts one entry.
+    std::exception_ptr insert(txscope::TransactionOptions options) {
+        return support::run(io, failure_of(insert_in(options)));
+    }
+    std::int64_t entries() const { return database.count("entries"); }
+
+private:
+    asio::awaitable<void> insert_in(txscope::TransactionOptions options) {
+        const TransactionScope scope{sessions, options};
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([&] { ran += "after commit"; });
+            session.after_rollback([&] { ran += "after rollback"; });
+            co_await session.execute("INSERT INTO entries VALUES ($1)", session.attempt());
+        });
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a connection lost while COMMIT is under way leaves the outcome in doubt",
+          "[commit_in_doubt]") {
+    Fixture fixture;
+    SECTION("whether the server never saw the COMMIT") {
+        fixture.proxy.cut(before_statement("COMMIT"));
+        CHECK(is<txscope::CommitInDoubt>(fixture.insert({.retry = {.max_attempts = 3}})));
+        support::block_until([&] {
+            return support::query(fixture.database.dsn(),
+                                  "SELECT count(*) FROM pg_stat_activity WHERE datname = "
+                                  "current_database() AND xact_start IS NOT NULL")
+                       .number() == 1;  // the question itself
+        });
+        CHECK(fixture.entries() == 0);
+    }
+    SECTION("or executed it, and its answer was lost") {
+        fixture.proxy.cut(before_answer("COMMIT"));
+        CHECK(is<pqxx::in_doubt_error>(fixture.insert({.retry = {.max_attempts = 3}})));
+        CHECK(fixture.entries() == 1);
+    }
+    fixture.proxy.await_fault();
+    CHECK(fixture.ran.empty());
+}
+
+TEST_CASE("a verified commit whose answer was lost is found committed", "[commit_in_doubt]") {
+    Fixture fixture;
+    fixture.proxy.cut(before_answer("COMMIT"));
+    CHECK(fixture.insert({.verify_commit = true}) == nullptr);
+    fixture.proxy.await_fault();
+    CHECK(fixture.entries() == 1);
+    CHECK(fixture.ran == "after commit");
+}
+
+TEST_CASE("a verified commit that never reached the server is a lost connection, and retryable",
+          "[commit_in_doubt]") {
+    Fixture fixture;
+    fixture.proxy.cut(before_statement("COMMIT"));
+    SECTION("an ordinary error without a retry policy") {
+        const auto failure = fixture.insert({.verify_commit = true});
+        CHECK(is<txscope::ConnectionLost>(failure));
+        CHECK_FALSE(is<txscope::CommitInDoubt>(failure));
+        CHECK(fixture.entries() == 0);
+        CHECK(fixture.ran == "after rollback");
+    }
+    SECTION("tried again with one") {
+        CHECK(fixture.insert({.retry = {.max_attempts = 2}, .verify_commit = true}) == nullptr);
+        CHECK(fixture.database.query("SELECT name FROM entries").column() ==
+              std::vector<std::string>{"2"});
+        CHECK(fixture.ran == "after commit");
+    }
+    fixture.proxy.await_fault();
+}
+
+TEST_CASE("verifying costs no round trip as long as nothing goes wrong", "[commit_in_doubt]") {
+    Fixture fixture;
+    support::run(fixture.io, fixture.sessions.warm_up(1));
+    fixture.proxy.reset_counts();
+    CHECK(fixture.insert({.verify_commit = true}) == nullptr);
+    CHECK(fixture.proxy.round_trips() == 2);
+}
