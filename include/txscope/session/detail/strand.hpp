@@ -20,7 +20,10 @@ class BaseExecutor {
     using Blocking = asio::execution::blocking_t;
 
 public:
-    explicit BaseExecutor(asio::any_io_executor inner, bool never_blocks = false)
+    // A template, since a conversion here would make copying ask whether this is an executor, which
+    // asks whether it can be copied.
+    template <std::same_as<asio::any_io_executor> Inner>
+    explicit BaseExecutor(Inner inner, bool never_blocks = false)
         : inner_{std::move(inner)}, never_blocks_{never_blocks} {}
 
     template <typename Function>
