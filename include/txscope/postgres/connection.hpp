@@ -97,6 +97,8 @@ public:
         return !broken() && pipeline_.idle() && pipeline_.transaction_status() == PQTRANS_IDLE &&
                !pipeline_.session_changed();
     }
+    /// It may become clean again: see `recover`.
+    bool dirty() const noexcept { return !broken() && !clean(); }
     bool in_transaction() const noexcept {
         return pipeline_.transaction_status() == PQTRANS_INTRANS ||
                pipeline_.transaction_status() == PQTRANS_INERROR;
@@ -135,14 +137,13 @@ inline asio::awaitable<void> Connection::wait(Exchange exchange) {
     while (!exchange->done) {
         const bool all_sent = pipeline_.flush();
         collect();  // writing may have read, too
-        if (exchange->done) break;
+        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+        if (exchange->done || caller.cancelled() != asio::cancellation_type::none) break;
         if (all_sent)
             co_await socket_.readable();
         else
             co_await socket_.ready_for_any(Clock::time_point::max());
         if (exchange->done) break;  // another wait has read the answer; *this may be gone
-        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-        if (caller.cancelled() != asio::cancellation_type::none) break;
         pipeline_.receive();
     }
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
@@ -27,8 +26,9 @@ namespace txscope::detail {
 class Pipeline {
 public:
     Pipeline(Native<PGconn> connection, std::size_t statement_cache_size);
+    Pipeline(const Pipeline&) = delete;
 
-    /// Sends `batch` and a Sync. A failure at any statement makes the server skip the rest of it.
+    /// Sends `batch` and a Sync. A failure at any statement makes the server skip what follows.
     void submit(std::vector<Outgoing> batch);
 
     /// Writes what is left to write; false when the socket takes no more for now.
@@ -52,7 +52,6 @@ public:
     std::exception_ptr failure() const noexcept { return failure_; }
     /// Whether a statement may have left in the session what outlives its transaction.
     bool session_changed() const noexcept { return session_changed_; }
-    /// How many were submitted.
     std::uint64_t batches() const noexcept { return next_batch_ - 1; }
     PGTransactionStatusType transaction_status() const noexcept {
         return PQtransactionStatus(connection_.get());
@@ -88,6 +87,12 @@ inline Pipeline::Pipeline(Native<PGconn> connection, std::size_t statement_cache
     : connection_{std::move(connection)}, cache_{statement_cache_size} {
     if (PQsetnonblocking(connection_.get(), 1) != 0 || PQenterPipelineMode(connection_.get()) != 1)
         throw ConnectionFailed{PQerrorMessage(connection_.get())};
+    // While nothing is asked, libpq takes the server's last word for a notice.
+    const auto take_notice = [](void* self, const PGresult* notice) {
+        if (ends_session(notice))
+            static_cast<Pipeline*>(self)->fail(make_statement_error(notice, std::string{}));
+    };
+    PQsetNoticeReceiver(connection_.get(), take_notice, this);
 }
 
 inline void Pipeline::submit(std::vector<Outgoing> batch) {
@@ -172,6 +177,7 @@ inline bool Pipeline::flush() {
 inline bool Pipeline::receive() {
     if (broken()) return false;
     const bool read = PQconsumeInput(native()) != 0;
+    if (idle()) PQisBusy(native());   // looks at what came unasked
     const bool progress = collect();  // what came before the end, say the reason for it
     if (read || broken()) return progress;
     fail(lost());
