@@ -102,6 +102,7 @@ Statement& Statement::bind(const T& value) {
     if (size_ == max_parameters) {
         throw ValueError("a statement takes at most 65535 parameters");
     }
+    if (values_.empty()) values_.reserve(64);  // enough for most statements, in one allocation
     const std::size_t start = values_.size();
     try {
         values_.append(sizeof(Length), '\0');

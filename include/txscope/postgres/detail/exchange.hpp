@@ -37,6 +37,7 @@ struct Command {
     std::string name{};                              ///< Of `prepare` and `close`.
     std::vector<std::shared_ptr<Exchange>> batch{};  ///< Of `sync`: what it completes.
     bool affects_session = false;
+    bool last = true;  ///< Of its exchange: its result is the one that is wanted.
     bool answered = false;
 };
 

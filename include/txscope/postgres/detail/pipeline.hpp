@@ -62,7 +62,7 @@ private:
     using Exchanges = std::vector<std::shared_ptr<Exchange>>;
 
     // False when libpq could not take it.
-    bool send(Outgoing outgoing);
+    bool send(Outgoing&& outgoing, bool last);
     bool prepare(const Outgoing& outgoing);
     bool close_retired();
     bool send_sync(Exchanges batch);
@@ -101,7 +101,10 @@ inline void Pipeline::submit(std::vector<Outgoing> batch) {
         if (exchanges.empty() || exchanges.back() != outgoing.exchange)
             exchanges.push_back(outgoing.exchange);
     bool sent = !broken() && close_retired();
-    for (Outgoing& outgoing : batch) sent = sent && send(std::move(outgoing));
+    for (auto next = batch.begin(); sent && next != batch.end(); ++next) {
+        const bool last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
+        sent = send(std::move(*next), last);
+    }
     sent = sent && send_sync(exchanges);
     ++next_batch_;
     if (!sent) {
@@ -110,7 +113,7 @@ inline void Pipeline::submit(std::vector<Outgoing> batch) {
     }
 }
 
-inline bool Pipeline::send(Outgoing outgoing) {
+inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
     const Statement& statement = outgoing.statement;
     const StatementCache::Entry* prepared = nullptr;
     bool affects_session = false;
@@ -136,7 +139,8 @@ inline bool Pipeline::send(Outgoing outgoing) {
                                              values.data(), nullptr, nullptr, 0);
     commands_.push_back({.kind = Command::statement,
                          .outgoing = std::move(outgoing),
-                         .affects_session = affects_session});
+                         .affects_session = affects_session,
+                         .last = last});
     return sent != 0;
 }
 
@@ -227,7 +231,7 @@ inline bool Pipeline::take(Native<PGresult> answer) {
             if (command.kind == Command::statement) {
                 session_changed_ = session_changed_ || command.affects_session;
                 note_tag(PQcmdStatus(answer.get()));
-                command.outgoing.exchange->result = Result{answer.release()};
+                if (command.last) command.outgoing.exchange->result = Result{answer.release()};
             }
             return false;
         case PGRES_PIPELINE_ABORTED:

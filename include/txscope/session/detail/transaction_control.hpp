@@ -10,6 +10,8 @@ namespace txscope::detail {
 constexpr bool is_transaction_control(std::string_view sql) {
     SqlWords words{sql};
     const auto first = words.next();
+    constexpr std::string_view initials = "ABCEPRSabceprs";  // most statements are told by theirs
+    if (first.empty() || initials.find(first.front()) == initials.npos) return false;
     for (const std::string_view keyword :
          {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
         if (SqlWords::is(first, keyword)) return true;
