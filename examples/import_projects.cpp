@@ -93,6 +93,7 @@ public:
     ~ImportSchema() {
         try {
             pqxx::work transaction{connection_};
+            transaction.exec("SET LOCAL lock_timeout = '10s'");  // waits for the last rollbacks
             transaction.exec("DROP SCHEMA txscope_import_projects CASCADE");
             transaction.commit();
         } catch (const std::exception& error) {
@@ -151,6 +152,7 @@ void print_report(const Outcome& outcome, const txscope::PoolStatistics& statist
     fmt::print("  {:6}  committed, with {} workflows\n", outcome.committed.size(), workflows);
     print_refused("database", outcome.refused_by_database);
     print_refused("reader", outcome.refused_unread);
+    if (statistics.acquired == 0) return;
     const auto transactions = static_cast<double>(statistics.acquired);
     fmt::print("\n  {:6.2f}  round trips a transaction\n  {:6.0f}  transactions a second\n",
                static_cast<double>(statistics.round_trips) / transactions,
