@@ -46,11 +46,11 @@ inline asio::awaitable<std::shared_ptr<const Lookup>> look_up(
     co_return std::make_shared<const Lookup>(executor);
 }
 
-/// An address as libpq writes it.
-inline std::string normalized_address(const std::string& address) {
+/// `text` as libpq writes addresses; empty when it is none.
+inline std::string as_address(const std::string& text) {
     boost::system::error_code error;
-    const auto parsed = asio::ip::make_address(address, error);
-    return error ? address : parsed.to_string();
+    const auto address = asio::ip::make_address(text, error);
+    return error ? "" : address.to_string();
 }
 
 /// Fills `info.servers`: an entry for every address of every host, in the order given.
@@ -75,8 +75,11 @@ inline asio::awaitable<void> resolve_hosts(asio::any_io_executor executor, ConnI
         std::string port = ports[ports.size() == 1 ? 0 : i];
         if (port.empty()) port = "5432";
         const bool local = host.empty() || host.front() == '/' || host.front() == '@';
-        if (local || !addresses[i].empty()) {
-            info.servers.push_back(ServerAddress{host, normalized_address(addresses[i]), port});
+        const std::string& given = addresses[i].empty() ? host : addresses[i];
+        const std::string address = as_address(given);
+        if (local || !addresses[i].empty() || !address.empty()) {
+            const bool odd = address.empty() && !addresses[i].empty();  // libpq will complain of it
+            info.servers.push_back(ServerAddress{host, odd ? given : address, port});
             continue;
         }
         const auto lookup = co_await look_up(executor, host, deadline);

@@ -10,7 +10,6 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/strand.hpp>
 #include <pqxx/except>
 
 #include <list>
@@ -190,9 +189,8 @@ inline void Pool::withdraw(Ticket& ticket) noexcept {
 inline void Pool::give_back(Member member) noexcept {
     if (member->connection->dirty()) {
         try {
-            // On a strand: cleaning up waits for several things at once.
-            return asio::co_spawn(asio::make_strand(executor()),
-                                  clean_up(shared_from_this(), member), asio::detached);
+            // Not on a strand of its own: one that is made while the context is destroyed leaks.
+            return asio::co_spawn(executor(), clean_up(shared_from_this(), member), asio::detached);
         } catch (...) {  // no memory to clean up with
             member->connection->close(std::current_exception());
         }
