@@ -33,16 +33,16 @@ asio::awaitable<void> run(txscope::AsyncSessionFactory sessions) {
 
     // The body returns: both projects are committed, in two round trips.
     co_await scope([&]() -> asio::awaitable<void> {
-        co_await projects.create(field<& Project::name> = "Apollo");
-        projects.add(field<& Project::name> = "Gemini");  // sent along with the COMMIT
+        co_await projects.create(field<&Project::name> = "Apollo");
+        projects.add(field<&Project::name> = "Gemini");  // sent along with the COMMIT
     });
 
     // The body throws, or here PostgreSQL refuses: nothing that the body did remains.
     try {
         co_await scope([&]() -> asio::awaitable<void> {
             co_await projects.update(field<&Project::name> == "Apollo",
-                                     field<& Project::status> = "active");
-            projects.add(field<& Project::name> = "Gemini");
+                                     field<&Project::status> = "active");
+            projects.add(field<&Project::name> = "Gemini");
         });
     } catch (const pqxx::unique_violation& error) {
         std::cout << error.what() << '\n';

@@ -66,14 +66,14 @@ double median(std::vector<double> values) {
     return *middle;
 }
 
-double median(const std::vector<Round>& rounds, double Round::*figure) {
+double median(const std::vector<Round>& rounds, double Round::* figure) {
     std::vector<double> values;
     for (const Round& round : rounds) values.push_back(round.*figure);
     return median(std::move(values));
 }
 
 double median_ratio(const Cell& cell, std::size_t contender, std::size_t reference,
-                    double Round::*figure) {
+                    double Round::* figure) {
     std::vector<double> ratios;
     for (std::size_t i = 0; i < cell.rounds[contender].size(); ++i)
         ratios.push_back(cell.rounds[contender][i].*figure / cell.rounds[reference][i].*figure);

@@ -131,21 +131,20 @@ public:
             using txscope::field;
             switch (workload) {
                 case Workload::insert:
-                    co_await projects.create(field<& Project::name> = given.name,
-                                             field<& Project::status> = given.status);
+                    co_await projects.create(field<&Project::name> = given.name,
+                                             field<&Project::status> = given.status);
                     break;
                 case Workload::project: {
-                    const Project project =
-                        co_await projects.create(field<& Project::name> = given.name,
-                                                 field<& Project::status> = given.status);
+                    const Project project = co_await projects.create(
+                        field<&Project::name> = given.name, field<&Project::status> = given.status);
                     for (const std::string& name : workflow_names)
-                        workflows.add(field<& Workflow::project_id> = project.id,
-                                      field<& Workflow::name> = name);
+                        workflows.add(field<&Workflow::project_id> = project.id,
+                                      field<&Workflow::name> = name);
                     break;
                 }
                 case Workload::update: {
                     const Project project = co_await projects.get(given.id);
-                    co_await projects.update(project.id, field<& Project::status> = given.status);
+                    co_await projects.update(project.id, field<&Project::status> = given.status);
                     break;
                 }
             }

@@ -101,8 +101,8 @@ struct Stocked : Fixture {
         run(projects.create(project("asio", "active", 5)));
         run(projects.create(project("beast", "draft", 3)));
         run(projects.create(project("cobalt", "active", 1)));
-        run(projects.create(field<& Project::name> = "describe", field<& Project::note> = "small",
-                            field<& Project::status> = "archived"));
+        run(projects.create(field<&Project::name> = "describe", field<&Project::note> = "small",
+                            field<&Project::status> = "archived"));
     }
 };
 
@@ -123,7 +123,7 @@ TEST_CASE("a created model comes back as it was stored, generated columns filled
 
 TEST_CASE("a row created by fields gets the table's defaults for the rest", "[repository]") {
     Fixture f;
-    const Project created = f.run(f.projects.create(field<& Project::name> = "txscope"));
+    const Project created = f.run(f.projects.create(field<&Project::name> = "txscope"));
     CHECK(created == f.run(f.projects.get(1)));
     CHECK(created.status == "draft");
     CHECK(created.note == std::nullopt);
@@ -132,7 +132,7 @@ TEST_CASE("a row created by fields gets the table's defaults for the rest", "[re
 TEST_CASE("a generated column can still be given by field", "[repository]") {
     Fixture f;
     const Project created =
-        f.run(f.projects.create(field<& Project::id> = 42, field<& Project::name> = "txscope"));
+        f.run(f.projects.create(field<&Project::id> = 42, field<&Project::name> = "txscope"));
     CHECK(created.id == 42);
 }
 
@@ -240,13 +240,13 @@ TEST_CASE("a query of the repository's own, by its name", "[repository]") {
 TEST_CASE("an update by fields gives the row as it is now, or nothing for a missing one",
           "[repository]") {
     Stocked f;
-    const auto updated = f.run(f.projects.update(1, field<& Project::status> = "archived",
-                                                 field<& Project::note> = std::nullopt));
+    const auto updated = f.run(f.projects.update(1, field<&Project::status> = "archived",
+                                                 field<&Project::note> = std::nullopt));
     REQUIRE(updated);
     CHECK(updated->status == "archived");
     CHECK(updated->name == "asio");
     CHECK(updated == f.run(f.projects.find(1)));
-    CHECK_FALSE(f.run(f.projects.update(99, field<& Project::status> = "archived")));
+    CHECK_FALSE(f.run(f.projects.update(99, field<&Project::status> = "archived")));
     CHECK(f.run(f.projects.count(field<&Project::status> == "archived")) == 2);
 }
 
@@ -264,10 +264,10 @@ TEST_CASE("an update by a model writes all that the database does not generate",
 TEST_CASE("an update by conditions says how many rows it changed", "[repository]") {
     Stocked f;
     CHECK(f.run(f.projects.update(field<&Project::status> == "active",
-                                  field<& Project::stars> = 9)) == 2);
+                                  field<&Project::stars> = 9)) == 2);
     CHECK(f.run(f.projects.count(field<&Project::stars> == 9)) == 2);
-    CHECK(f.run(f.projects.update(field<&Project::status> == "gone",
-                                  field<& Project::stars> = 0)) == 0);
+    CHECK(f.run(f.projects.update(field<&Project::status> == "gone", field<&Project::stars> = 0)) ==
+          0);
 }
 
 TEST_CASE("remove takes a row by its key, or all that fit conditions", "[repository]") {
@@ -318,7 +318,7 @@ TEST_CASE("a repository call without a scope takes one round trip, whichever it 
         takes_one(projects.create(project(name)));
         takes_one(projects.find(1));
         takes_one(projects.find_all(field<&Project::name> == name));
-        takes_one(projects.update(1, field<& Project::stars> = 1));
+        takes_one(projects.update(1, field<&Project::stars> = 1));
         takes_one(projects.count());
         takes_one(projects.exists(1));
         takes_one(projects.remove(7));
@@ -348,7 +348,7 @@ TEST_CASE("a row added in a scope is there at the next awaited call, and after t
     f.run([&] {
         return scope([&]() -> asio::awaitable<void> {
             f.projects.add(project("first"));
-            f.projects.add(field<& Project::name> = "second", field<& Project::stars> = 2);
+            f.projects.add(field<&Project::name> = "second", field<&Project::stars> = 2);
             const auto seen = co_await f.projects.count();
             CHECK(seen == 2);
             f.projects.add(project("third"));
@@ -390,7 +390,7 @@ TEST_CASE("adding without a scope is refused, since nothing would ever send it",
     CHECK_THROWS_AS(f.projects.add(project("txscope")), txscope::PropagationError);
     f.run([&]() -> asio::awaitable<void> {
         CHECK_THROWS_AS(f.projects.add(project("txscope")), txscope::PropagationError);
-        CHECK_THROWS_AS(f.projects.add(field<& Project::name> = "x"), txscope::PropagationError);
+        CHECK_THROWS_AS(f.projects.add(field<&Project::name> = "x"), txscope::PropagationError);
         co_return;
     });
     CHECK(f.run(f.projects.count()) == 0);
@@ -464,12 +464,12 @@ TEST_CASE("a failed statement throws libpqxx's class for it, with the server's w
           "[repository]") {
     Stocked f;
     CHECK_THROWS_AS(f.run(f.projects.create(project("asio"))), pqxx::unique_violation);
-    CHECK_THROWS_AS(f.run(f.projects.update(1, field<& Project::stars> = -1)),
+    CHECK_THROWS_AS(f.run(f.projects.update(1, field<&Project::stars> = -1)),
                     pqxx::check_violation);
-    CHECK_THROWS_AS(f.run(f.projects.update(1, field<& Project::stars> = 100'000)),
+    CHECK_THROWS_AS(f.run(f.projects.update(1, field<&Project::stars> = 100'000)),
                     pqxx::data_exception);
     try {
-        f.run(f.projects.update(1, field<& Project::stars> = -1));
+        f.run(f.projects.update(1, field<&Project::stars> = -1));
         FAIL("a negative number of stars was stored");
     } catch (const txscope::SqlError& error) {
         CHECK(error.constraint() == "no_negative_stars");
@@ -536,7 +536,7 @@ TEST_CASE("a key of several columns selects by all of them, in any schema", "[re
     f.run(memberships.create(Membership{2, "ann", "guest"}));
     CHECK(f.run(memberships.get(2, "ann")).role == "guest");
     CHECK_FALSE(f.run(memberships.find(2, "bob")));
-    const auto moved = f.run(memberships.update(2, "ann", field<& Membership::team> = 3));
+    const auto moved = f.run(memberships.update(2, "ann", field<&Membership::team> = 3));
     CHECK(moved == Membership{3, "ann", "guest"});
     CHECK(f.run(memberships.update(Membership{1, "ann", "guest"}))->role == "guest");
     CHECK(f.run(memberships.remove(3, "ann")));
@@ -617,7 +617,7 @@ TEST_CASE("whatever a table or a column is called, it stays a name", "[repositor
     const HostileNames rows{f.sessions};
     CHECK(f.run(rows.create(Victim{"1", "kept"})).text == "kept");
     CHECK(f.run(rows.get(field<&Victim::text> == "kept")).id == "1");
-    CHECK(f.run(rows.update("1", field<& Victim::text> = "changed"))->text == "changed");
+    CHECK(f.run(rows.update("1", field<&Victim::text> = "changed"))->text == "changed");
     CHECK(f.run(rows.find_all(ascending(field<&Victim::text>))).size() == 1);
     CHECK(f.run(rows.count()) == 1);
     CHECK(f.run(rows.remove("1")));
@@ -664,7 +664,7 @@ public:
 };
 
 template <typename T>
-void set_extremes(Everything& row, T Everything::*member, bool largest) {
+void set_extremes(Everything& row, T Everything::* member, bool largest) {
     row.*member = largest ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest();
 }
 
@@ -715,6 +715,6 @@ TEST_CASE("NULL in a column whose member has no place for it is an error with th
     support::query(f.database.dsn(), "INSERT INTO projects VALUES (1, 'x', NULL, NULL, 0)");
     CHECK_THROWS_AS(f.run(f.projects.get(1)), txscope::ColumnError);
     CHECK_THROWS_WITH(f.run(f.projects.find_all()), ContainsSubstring("status"));
-    f.run(f.projects.update(1, field<& Project::status> = "draft"));
+    f.run(f.projects.update(1, field<&Project::status> = "draft"));
     CHECK(f.run(f.projects.get(1)).note == std::nullopt);
 }

@@ -275,7 +275,7 @@ TEST_CASE("a stored transaction keeps its body", "[service_coordinator]") {
             std::make_shared<const std::string>("a name that is too long to be kept inside");
         auto body = [name](ProjectRepository& projects,
                            WorkflowRepository&) -> asio::awaitable<Project> {
-            co_return co_await projects.create(field<& Project::name> = *name);
+            co_return co_await projects.create(field<&Project::name> = *name);
         };
         return f.service.transact(std::move(body));
     };
@@ -312,13 +312,9 @@ TEST_CASE("a coordinator's repository also works outside its transactions",
 // What must not compile.
 
 template <typename Coordinator, typename Body>
-concept Transacts = requires(Coordinator coordinator, Body body) {
-    coordinator.transact(body);
-};
+concept Transacts = requires(Coordinator coordinator, Body body) { coordinator.transact(body); };
 template <typename Coordinator, typename Repository>
-concept Has = requires(Coordinator coordinator) {
-    coordinator.template repository<Repository>();
-};
+concept Has = requires(Coordinator coordinator) { coordinator.template repository<Repository>(); };
 
 using Void = asio::awaitable<void>;
 static_assert(Transacts<ProjectService, Void (*)(ProjectRepository&, WorkflowRepository&)>);

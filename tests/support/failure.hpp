@@ -28,8 +28,8 @@ asio::awaitable<std::exception_ptr> failure_of(asio::awaitable<T> work) {
 }
 
 template <typename Function>
-requires std::is_void_v<std::invoke_result_t<Function>> std::exception_ptr failure_of(
-    Function function) {
+    requires std::is_void_v<std::invoke_result_t<Function>>
+std::exception_ptr failure_of(Function function) {
     try {
         function();
     } catch (...) {

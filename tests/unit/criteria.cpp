@@ -115,7 +115,7 @@ TEST_CASE("text is given as any string type, and copied") {
 TEST_CASE("a null pointer is refused as a text") {
     const char* const nothing = nullptr;
     CHECK_THROWS_AS(field<&Ticket::title> == nothing, txscope::ValueError);
-    CHECK_THROWS_AS((field<& Ticket::note> = nothing), txscope::ValueError);
+    CHECK_THROWS_AS((field<&Ticket::note> = nothing), txscope::ValueError);
 }
 
 TEST_CASE("a text with a NUL character is refused, not cut short") {
@@ -258,37 +258,29 @@ TEST_CASE("an assignment keeps its value, NULL where it has none") {
         assignment.bind(statement);
         return parameters_of(statement).at(0);
     };
-    CHECK(value_of(field<& Ticket::title> = "x"sv) == "x");
-    CHECK(value_of(field<& Ticket::note> = "x") == "x");
-    CHECK(value_of(field<& Ticket::note> = std::nullopt) == std::nullopt);
-    CHECK(value_of(field<& Ticket::parent> = std::optional<int>{}) == std::nullopt);
-    CHECK(value_of(field<& Ticket::parent> = std::optional<int>{3}) == "3");
-    CHECK(value_of(field<& Ticket::cost> = 2) == "2");
+    CHECK(value_of(field<&Ticket::title> = "x"sv) == "x");
+    CHECK(value_of(field<&Ticket::note> = "x") == "x");
+    CHECK(value_of(field<&Ticket::note> = std::nullopt) == std::nullopt);
+    CHECK(value_of(field<&Ticket::parent> = std::optional<int>{}) == std::nullopt);
+    CHECK(value_of(field<&Ticket::parent> = std::optional<int>{3}) == "3");
+    CHECK(value_of(field<&Ticket::cost> = 2) == "2");
 }
 
 // What must not compile, asked through the same concepts that the calls are constrained by.
 
 template <auto Member, typename Value>
-concept Assignable = requires(Value value) {
-    field<Member> = value;
-};
+concept Assignable = requires(Value value) { field<Member> = value; };
 template <auto Member, typename Value>
 concept EqualityComparable = requires(Value value) {
     field<Member> == value;
     field<Member> != value;
 };
 template <auto Member, typename Value>
-concept OrderComparable = requires(Value value) {
-    field<Member> < value;
-};
+concept OrderComparable = requires(Value value) { field<Member> < value; };
 template <auto Member, typename Pattern>
-concept Likeable = requires(Pattern pattern) {
-    field<Member>.like(pattern);
-};
+concept Likeable = requires(Pattern pattern) { field<Member>.like(pattern); };
 template <auto Member, typename... Values>
-concept Listable = requires(Values... values) {
-    field<Member>.in(values...);
-};
+concept Listable = requires(Values... values) { field<Member>.in(values...); };
 
 static_assert(Assignable<&Ticket::title, std::string_view>);
 static_assert(!Assignable<&Ticket::title, int>, "a number is no text");
@@ -327,8 +319,8 @@ using namespace txscope::detail;
 static_assert(AssignmentsOf<Ticket, SetTitle, SetId>);
 static_assert(!AssignmentsOf<Ticket>, "nothing to write");
 static_assert(!AssignmentsOf<Ticket, SetTitle, Set<const char*>>, "a column twice");
-static_assert(!AssignmentsOf<Ticket, decltype(field<& Person::title> = "x")>, "another model's");
-static_assert(!AssignmentsOf<Ticket, decltype(field<& Ticket::undescribed> = 1)>, "no column");
+static_assert(!AssignmentsOf<Ticket, decltype(field<&Person::title> = "x")>, "another model's");
+static_assert(!AssignmentsOf<Ticket, decltype(field<&Ticket::undescribed> = 1)>, "no column");
 static_assert(!AssignmentsOf<Ticket, IdIs>, "a comparison writes nothing");
 static_assert(!ConditionsOf<Ticket, SetTitle>, "= is not ==");
 static_assert(!ConditionsOf<Ticket>);

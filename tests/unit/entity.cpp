@@ -80,7 +80,7 @@ TEST_CASE("rows are selected, counted and deleted by key or by conditions") {
 
 TEST_CASE("an update numbers its values before its key's") {
     const Statement statement = compose_keyed_update<ProjectEntity>(
-        7, field<& Project::status> = "active", field<& Project::name> = "x");
+        7, field<&Project::status> = "active", field<&Project::name> = "x");
     CHECK(statement.sql() == R"(UPDATE "projects" SET "status" = $1, "name" = $2 WHERE "id" = $3)"
                              R"( RETURNING "id", "name", "status")");
     REQUIRE(statement.size() == 3);
@@ -116,7 +116,7 @@ TEST_CASE("a key of several columns takes its values in the key's order") {
     CHECK(statement.parameter(0) == "3"sv);
     CHECK(statement.parameter(1) == "ann"sv);
     const Statement update =
-        compose_keyed_update<MembershipEntity>(3, "ann", field<& Membership::role> = "lead");
+        compose_keyed_update<MembershipEntity>(3, "ann", field<&Membership::role> = "lead");
     CHECK(update.sql().starts_with(R"(UPDATE "app"."memberships" SET "role" = $1)"
                                    R"( WHERE "team" = $2 AND "member" = $3)"));
     CHECK(compose_update<MembershipEntity>({3, "ann", "lead"}).parameter(0) == "lead"sv);
@@ -187,7 +187,7 @@ TEST_CASE("a column may be called otherwise than its member, and is read under t
         field<&Project::status> == "draft", txscope::ascending(field<&Project::status>));
     CHECK(select.sql() == R"(SELECT "id", "name", "the ""state""" AS "status" FROM "projects")"
                           R"( WHERE "the ""state""" = $1 ORDER BY "the ""state""")");
-    CHECK(compose_keyed_update<RenamedEntity>(1, field<& Project::status> = "x")
+    CHECK(compose_keyed_update<RenamedEntity>(1, field<&Project::status> = "x")
               .sql()
               .starts_with(R"(UPDATE "projects" SET "the ""state""" = $1 WHERE "id" = $2)"));
     const txscope::Criteria<Project> criteria = field<&Project::status> == "draft";

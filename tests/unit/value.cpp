@@ -93,7 +93,7 @@ struct pqxx::string_traits<Reading> {
 };
 #else
 /// The conversions of libpqxx 7, which libpqxx 8 takes too.
-template <typename T, int T::*number>
+template <typename T, int T::* number>
 struct NumberTraits {
     static constexpr bool converts_to_string = true;
     static constexpr bool converts_from_string = true;

@@ -169,8 +169,7 @@ public:
     [[nodiscard]] std::tuple<Ts...> operator[](std::size_t index) const {
         return [&]<std::size_t... column>(std::index_sequence<column...>) {
             return std::tuple<Ts...>{detail::read_field<Ts>(result_.handle(), index, column)...};
-        }
-        (std::index_sequence_for<Ts...>{});
+        }(std::index_sequence_for<Ts...>{});
     }
 
 private:

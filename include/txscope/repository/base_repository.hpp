@@ -73,8 +73,9 @@ public:
 
     /// Inserts just these columns, the others get the table's defaults; the row as it was stored.
     template <typename... Assignments>
-    asio::awaitable<Model> create(const Assignments&... assignments)
-        const requires detail::AssignmentsOf<Model, Assignments...> {
+    asio::awaitable<Model> create(const Assignments&... assignments) const
+        requires detail::AssignmentsOf<Model, Assignments...>
+    {
         return answer(compose<detail::Insert<Mapping, true>>(assignments...), &read_stored);
     }
 
@@ -85,32 +86,36 @@ public:
         detail::enqueue_ambient(sessions_, detail::compose_insert<Mapping, false>(model));
     }
     template <typename... Assignments>
-    void add(const Assignments&... assignments)
-        const requires detail::AssignmentsOf<Model, Assignments...> {
+    void add(const Assignments&... assignments) const
+        requires detail::AssignmentsOf<Model, Assignments...>
+    {
         detail::enqueue_ambient(sessions_, compose<detail::Insert<Mapping, false>>(assignments...));
     }
 
     /// The row.
     /// @throws NotFound when there is none, `pqxx::unexpected_rows` when there are several.
     template <typename... Selector>
-    asio::awaitable<Model> get(
-        const Selector&... selector) const requires detail::SelectorOf<Model, Selector...> {
+    asio::awaitable<Model> get(const Selector&... selector) const
+        requires detail::SelectorOf<Model, Selector...>
+    {
         return answer(detail::compose_select_one<Mapping>(selector...), &read_one);
     }
 
     /// The row, if there is one.
     /// @throws pqxx::unexpected_rows when there are several.
     template <typename... Selector>
-    asio::awaitable<std::optional<Model>> find(
-        const Selector&... selector) const requires detail::SelectorOf<Model, Selector...> {
+    asio::awaitable<std::optional<Model>> find(const Selector&... selector) const
+        requires detail::SelectorOf<Model, Selector...>
+    {
         return answer(detail::compose_select_one<Mapping>(selector...), &read_one_or_none);
     }
 
     /// The rows for which all conditions hold (without conditions, every row), in the order of the
     /// orderings, the first of which weighs most; and of these, a page.
     template <typename... Clauses>
-    asio::awaitable<std::vector<Model>> find_all(
-        const Clauses&... clauses) const requires detail::ClausesOf<Model, Clauses...> {
+    asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
+        requires detail::ClausesOf<Model, Clauses...>
+    {
         return answer(compose<detail::Select<Mapping>>(clauses...), &read_all);
     }
 
@@ -122,16 +127,18 @@ public:
 
     /// Whether there is such a row.
     template <typename... Selector>
-    asio::awaitable<bool> exists(
-        const Selector&... selector) const requires detail::SelectorOf<Model, Selector...> {
+    asio::awaitable<bool> exists(const Selector&... selector) const
+        requires detail::SelectorOf<Model, Selector...>
+    {
         return answer(about<detail::Exists<Mapping>>(selector...), &read_value<bool>);
     }
 
     /// Changes columns of the row with this key: `update(id, field<&Project::name> = "txscope")`.
     /// The row as it is now, or nothing when there is none.
     template <typename... Arguments>
-    asio::awaitable<std::optional<Model>> update(const Arguments&... arguments)
-        const requires detail::KeyAndAssignmentsOf<Model, Arguments...> {
+    asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const
+        requires detail::KeyAndAssignmentsOf<Model, Arguments...>
+    {
         return answer(detail::compose_keyed_update<Mapping>(arguments...), &read_one_or_none);
     }
 
@@ -143,21 +150,25 @@ public:
 
     /// Changes columns of all rows for which the conditions hold; how many they were.
     template <typename... Arguments>
-    asio::awaitable<std::int64_t> update(const Arguments&... arguments)
-        const requires detail::ConditionsAndAssignmentsOf<Model, Arguments...> {
+    asio::awaitable<std::int64_t> update(const Arguments&... arguments) const
+        requires detail::ConditionsAndAssignmentsOf<Model, Arguments...>
+    {
         return answer(compose<detail::Update<Mapping, false>>(arguments...), &read_affected);
     }
 
     /// Deletes the row with this key; whether there was one.
     template <typename... Key>
-    asio::awaitable<bool> remove(const Key&... key) const requires detail::KeyOf<Model, Key...> {
+    asio::awaitable<bool> remove(const Key&... key) const
+        requires detail::KeyOf<Model, Key...>
+    {
         return answer(about<detail::Delete<Mapping>>(key...), &read_whether_affected);
     }
 
     /// Deletes all rows for which the conditions hold; how many they were.
     template <typename... Conditions>
-    asio::awaitable<std::int64_t> remove(
-        const Conditions&... conditions) const requires detail::ConditionsOf<Model, Conditions...> {
+    asio::awaitable<std::int64_t> remove(const Conditions&... conditions) const
+        requires detail::ConditionsOf<Model, Conditions...>
+    {
         return answer(compose<detail::Delete<Mapping>>(conditions...), &read_affected);
     }
 

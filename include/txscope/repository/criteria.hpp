@@ -34,7 +34,7 @@ namespace txscope {
 /// `==` then means IS NULL where there is no value. All else is as in SQL: a comparison with a
 /// column that is NULL is not true, nor is its negation.
 template <auto Member>
-requires std::is_member_object_pointer_v<decltype(Member)>
+    requires std::is_member_object_pointer_v<decltype(Member)>
 class Field {
 public:
     /// What `create`, `add` and `update` write into the column.
@@ -147,7 +147,8 @@ public:
     Criteria() = default;
 
     template <typename C>
-    requires(!std::same_as<C, Criteria>) && detail::ConditionOn<C, Model> Criteria(C condition) {
+        requires(!std::same_as<C, Criteria>) && detail::ConditionOn<C, Model>
+    Criteria(C condition) {
         held_.push_back(std::make_shared<const Holding<C>>(std::move(condition)));
     }
 

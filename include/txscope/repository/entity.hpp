@@ -14,7 +14,8 @@ namespace txscope {
 
 /// A set of columns, named by the members that hold them: `columns<&Project::id, &Project::name>`.
 template <auto... Members>
-requires(std::is_member_object_pointer_v<decltype(Members)>&&...) struct Columns {
+    requires(std::is_member_object_pointer_v<decltype(Members)> && ...)
+struct Columns {
     static constexpr std::size_t size = sizeof...(Members);
 };
 

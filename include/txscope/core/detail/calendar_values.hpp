@@ -143,7 +143,7 @@ struct SqlValue<std::chrono::year_month_day> {
 /// zone the session shows it; a `timestamp` without a zone is taken for UTC. PostgreSQL keeps
 /// microseconds: what is finer is cut off. `infinity` is refused.
 template <typename Duration>
-requires std::signed_integral<typename Duration::rep>
+    requires std::signed_integral<typename Duration::rep>
 struct SqlValue<std::chrono::time_point<std::chrono::system_clock, Duration>> {
     using Time = std::chrono::time_point<std::chrono::system_clock, Duration>;
     using Micros = std::chrono::microseconds;

@@ -125,8 +125,8 @@ private:
 /// An enumeration described with `BOOST_DESCRIBE_ENUM`: its enumerators' names are the labels of
 /// the PostgreSQL enum type, or the texts.
 template <typename E>
-requires(
-    std::is_enum_v<E>&& boost::describe::has_describe_enumerators<E>::value) struct SqlValue<E> {
+    requires(std::is_enum_v<E> && boost::describe::has_describe_enumerators<E>::value)
+struct SqlValue<E> {
     static std::string to_text(E value) {
         std::string text;
         for_each_enumerator([&](auto enumerator) {

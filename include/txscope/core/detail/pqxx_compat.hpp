@@ -59,7 +59,7 @@ template <typename T>
 template <typename T>
 [[nodiscard]] consteval bool pqxx_reads() {
 #if PQXX_VERSION_MAJOR == 6
-    return requires(T & value) { pqxx::string_traits<T>::from_string("", value); };
+    return requires(T& value) { pqxx::string_traits<T>::from_string("", value); };
 #else
     if constexpr (requires { pqxx::string_traits<T>::converts_from_string; }) {
         return pqxx::string_traits<T>::converts_from_string;

@@ -81,13 +81,14 @@ class Typed : public PqxxError, public SqlError {
 public:
     using Said = std::shared_ptr<const ServerError>;
 
-    explicit Typed(const Said& said) requires PqxxTakesPosition<PqxxError>
+    explicit Typed(const Said& said)
+        requires PqxxTakesPosition<PqxxError>
         : PqxxError(said->what, said->diagnostics.statement, said->diagnostics.sqlstate.c_str(),
                     said->diagnostics.position),
           SqlError(said) {}
 
-    explicit Typed(const Said& said) requires(PqxxTakesStatement<PqxxError> &&
-                                              !PqxxTakesPosition<PqxxError>)
+    explicit Typed(const Said& said)
+        requires(PqxxTakesStatement<PqxxError> && !PqxxTakesPosition<PqxxError>)
         : PqxxError(said->what, said->diagnostics.statement, said->diagnostics.sqlstate.c_str()),
           SqlError(said) {}
 

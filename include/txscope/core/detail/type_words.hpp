@@ -17,8 +17,9 @@ struct IsOptional<std::optional<T>> : std::true_type {};
 /// Types that may be meant as a number or as a text. `signed char` and `unsigned char` are not
 /// among them: they are what `std::int8_t` and `std::uint8_t` are called.
 template <typename T>
-concept CharacterType = std::same_as<T, char> || std::same_as<T, wchar_t> ||
-    std::same_as<T, char8_t> || std::same_as<T, char16_t> || std::same_as<T, char32_t>;
+concept CharacterType =
+    std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
+    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
 
 template <typename T>
 concept Integer = std::integral<T> && !std::same_as<T, bool> && !CharacterType<T>;

@@ -55,16 +55,16 @@ concept SelectorOf = KeyOf<Model, Ts...> || ConditionsOf<Model, Ts...>;
 
 /// Conditions, orderings and at most one page.
 template <typename Model, typename... Ts>
-concept ClausesOf = ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model> ||
-                      std::same_as<Ts, Page>)&&...) &&
-                    (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
+concept ClausesOf =
+    ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model> || std::same_as<Ts, Page>) && ...) &&
+    (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
 
 template <typename Model, typename... Ts>
-concept KeyAndAssignmentsOf = AssignsColumnsOnce<Ts...> &&(KeyValueFor<Ts, Model> || ...) &&
-                              ((KeyValueFor<Ts, Model> || AssignmentOn<Ts, Model>)&&...);
+concept KeyAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (KeyValueFor<Ts, Model> || ...) &&
+                              ((KeyValueFor<Ts, Model> || AssignmentOn<Ts, Model>) && ...);
 
 template <typename Model, typename... Ts>
-concept ConditionsAndAssignmentsOf = AssignsColumnsOnce<Ts...> &&(ConditionOn<Ts, Model> || ...) &&
-                                     ((ConditionOn<Ts, Model> || AssignmentOn<Ts, Model>)&&...);
+concept ConditionsAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (ConditionOn<Ts, Model> || ...) &&
+                                     ((ConditionOn<Ts, Model> || AssignmentOn<Ts, Model>) && ...);
 
 }  // namespace txscope::detail

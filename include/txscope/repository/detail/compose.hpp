@@ -80,8 +80,8 @@ Statement compose_insert(const typename E::Model& model) {
 template <typename Columns, typename... Parts>
 inline constexpr bool is_key_of = false;
 template <auto... Members, typename... Parts>
-requires(sizeof...(Members) ==
-         sizeof...(Parts)) inline constexpr bool is_key_of<Columns<Members...>, Parts...> =
+    requires(sizeof...(Members) == sizeof...(Parts))
+inline constexpr bool is_key_of<Columns<Members...>, Parts...> =
     (OperandFor<Parts, Members> && ...);
 
 /// Calls `use(conditions...)` with one `column = part` for each part of a primary key.
@@ -142,9 +142,8 @@ Statement compose_keyed_update(const Arguments&... arguments) {
                 return compose<E, Update<E, true>>(std::get<key_size + a>(all)..., equal...);
             },
             std::get<k>(all)...);
-    }
-    (std::make_index_sequence<key_size>{},
-     std::make_index_sequence<sizeof...(Arguments) - key_size>{});
+    }(std::make_index_sequence<key_size>{},
+           std::make_index_sequence<sizeof...(Arguments) - key_size>{});
 }
 
 }  // namespace txscope::detail

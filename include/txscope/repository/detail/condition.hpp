@@ -123,7 +123,7 @@ public:
     static constexpr bool fixed = Left::fixed && Right::fixed;
     template <typename Model>
     static constexpr bool applies_to =
-        Left::template applies_to<Model>&& Right::template applies_to<Model>;
+        Left::template applies_to<Model> && Right::template applies_to<Model>;
 
     constexpr Joined(Left left, Right right) : left_{std::move(left)}, right_{std::move(right)} {}
 

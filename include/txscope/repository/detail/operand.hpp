@@ -54,7 +54,7 @@ concept Nullable = IsOptional<member_type<Member>>::value;
 /// `std::nullopt` or an optional, for a column that may be NULL.
 template <typename Value, auto Member>
 concept NullableOperandFor = Nullable<Member> && IsOptional<std::remove_cvref_t<Value>>::value &&
-    OperandFor<without_optional<std::remove_cvref_t<Value>>, Member>;
+                             OperandFor<without_optional<std::remove_cvref_t<Value>>, Member>;
 
 template <typename Value, auto Member>
 concept NullFor = Nullable<Member> && std::same_as<std::remove_cvref_t<Value>, std::nullopt_t>;

@@ -13,10 +13,9 @@ concept OneOf = (std::same_as<T, Ts> || ...);
 template <typename Body, typename... Repositories>
 struct TransactedResult : std::invoke_result<Body&, Repositories&...> {};
 template <typename Body, typename... Repositories>
-requires std::invocable<Body&, Session&, Repositories&...>
+    requires std::invocable<Body&, Session&, Repositories&...>
 struct TransactedResult<Body, Repositories...>
-    : std::invoke_result<Body&, Session&, Repositories&...> {
-};
+    : std::invoke_result<Body&, Session&, Repositories&...> {};
 
 /// The awaitable that a body for `ServiceCoordinator::transact` gives.
 template <typename Body, typename... Repositories>
@@ -25,8 +24,7 @@ using TransactedAwaitable = typename TransactedResult<Body, Repositories...>::ty
 /// What `ServiceCoordinator::transact` takes: a coroutine of the repositories, or of the session
 /// and the repositories.
 template <typename Body, typename... Repositories>
-concept TransactedBody = requires {
-    typename TransactedAwaitable<Body, Repositories...>::value_type;
-};
+concept TransactedBody =
+    requires { typename TransactedAwaitable<Body, Repositories...>::value_type; };
 
 }  // namespace txscope::detail

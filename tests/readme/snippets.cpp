@@ -1,0 +1,111 @@
+// The pieces of code that the README shows beside its one whole program. Compiled, never run.
+
+#include <txscope/txscope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/describe/class.hpp>
+
+#include <cstdint>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+
+namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
+using namespace std::chrono_literals;
+using txscope::field;
+
+namespace readme {
+
+struct Project {
+    std::int64_t id{};
+    std::string name{};
+    std::string status{};
+};
+BOOST_DESCRIBE_STRUCT(Project, (), (id, name, status))
+
+class ProjectRepository : public txscope::BaseRepository<ProjectRepository, Project> {
+public:
+    static constexpr std::string_view table = "projects";
+    static constexpr auto generated = txscope::columns<&Project::id>;
+    using BaseRepository::BaseRepository;
+};
+
+class ProjectCreationError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+asio::awaitable<void> one_statement_or_one_transaction(ProjectRepository& projects,
+                                                       txscope::AsyncSessionFactory sessions) {
+    co_await projects.create(field<&Project::name> = "Apollo");  // by itself: one round trip
+
+    txscope::TransactionScope scope{sessions};
+    co_await scope([&]() -> asio::awaitable<void> {
+        co_await projects.create(field<&Project::name> = "Gemini");   // the same call:
+        co_await projects.create(field<&Project::name> = "Mercury");  // both, or neither
+    });
+}
+
+asio::awaitable<void> parallel(ProjectRepository& projects, txscope::TransactionScope scope) {
+    co_await scope([&]() -> asio::awaitable<void> {
+        const auto [drafts, all] = co_await (projects.count(field<&Project::status> == "draft") &&
+                                             projects.count());  // one round trip
+        std::cout << drafts << " of " << all << '\n';
+    });
+}
+
+asio::awaitable<void> own_sql(txscope::TransactionScope scope, std::int64_t id) {
+    co_await scope([&](txscope::Session& session) -> asio::awaitable<void> {
+        const auto names = co_await session.execute(
+            "SELECT id, name FROM projects WHERE id > $1 ORDER BY name FOR UPDATE", id);
+        for (const auto& [key, name] : names.rows<std::int64_t, std::string>())
+            session.enqueue("INSERT INTO log (project_id, text) VALUES ($1, $2)", key, name);
+    });  // the log entries travel with the COMMIT
+}
+
+asio::awaitable<void> savepoint(ProjectRepository& projects,
+                                txscope::AsyncSessionFactory sessions) {
+    txscope::TransactionScope scope{sessions, {.isolation = txscope::IsolationLevel::serializable}};
+    txscope::TransactionScope attempt{sessions, {.propagation = txscope::Propagation::nested}};
+    co_await scope([&]() -> asio::awaitable<void> {
+        try {
+            co_await attempt([&]() -> asio::awaitable<void> {
+                co_await projects.create(field<&Project::name> = "Apollo");
+            });
+        } catch (const pqxx::unique_violation&) {
+            // There is one already. Only the savepoint is lost, the transaction goes on.
+        }
+        co_await projects.create(field<&Project::name> = "Gemini");
+    });
+}
+
+asio::awaitable<void> race(ProjectRepository& projects, txscope::TransactionScope scope) {
+    asio::steady_timer timer{co_await asio::this_coro::executor, 2s};
+    co_await (scope([&]() -> asio::awaitable<void> {
+                  co_await projects.remove(field<&Project::status> == "archived");
+              }) ||
+              timer.async_wait(asio::use_awaitable));  // the loser is cancelled, and rolled back
+}
+
+asio::awaitable<Project> create_safely(ProjectRepository& projects, Project project) {
+    try {
+        co_return co_await projects.create(project);
+    } catch (const pqxx::unique_violation& error) {
+        const txscope::SqlDiagnostics* said = txscope::find_diagnostics(error);
+        std::throw_with_nested(ProjectCreationError{said->constraint});
+    }
+}
+
+asio::awaitable<void> safe_on_gcc_12(ProjectRepository& projects, std::string name) {
+    const Project project{.name = name};  // give it a name first, then
+    co_await projects.create(project);    // not: create(Project{.name = name})
+
+    co_await projects.create(field<&Project::name> = name);  // this is safe as it stands
+}
+
+}  // namespace readme
