@@ -1,10 +1,23 @@
 #include <txscope/txscope.hpp>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
 #include <fmt/format.h>
-#include <libpq-fe.h>
-#include <pqxx/strconv>
 
-// Calls into every library that txscope brings along, so that linking proves they came.
+#include <exception>
+#include <string>
+
+namespace asio = boost::asio;
+
+// Needs no server: a scope without SQL touches no connection.
 int main() {
-    fmt::print("txscope {}, libpq {}\n", TXSCOPE_VERSION, pqxx::to_string(PQlibVersion()));
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions{io, "host=server.invalid"};
+    txscope::TransactionScope scope{sessions};
+    bool ended = false;
+    asio::co_spawn(io, scope([&]() -> asio::awaitable<void> { co_return; }),
+                   [&](const std::exception_ptr& error) { ended = error == nullptr; });
+    io.run();
+    fmt::print("txscope {}: {}\n", TXSCOPE_VERSION, ended ? "a scope has ended" : "no scope ended");
+    return ended ? 0 : 1;
 }
