@@ -1,0 +1,118 @@
+#include "support/catch.hpp"
+#include "support/fault_proxy.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include <cstdint>
+
+namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
+using txscope::Propagation;
+using txscope::Session;
+using txscope::TransactionScope;
+
+namespace {
+
+/// One connection, open already, whose traffic passes a proxy that counts.
+struct Fixture {
+    Fixture() {
+        support::run(io, sessions.warm_up(1));
+        proxy.reset_counts();
+    }
+
+    /// How many round trips `work` takes.
+    template <typename Work>
+    std::int64_t trips(Work work) {
+        proxy.reset_counts();
+        support::run(io, std::move(work));
+        return proxy.round_trips();
+    }
+
+    support::Database database{"CREATE TABLE entries (name text)"};
+    support::FaultProxy proxy{support::server()};
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), {.max_size = 1}};
+    const TransactionScope scope{sessions};
+};
+
+constexpr const char* insert = "INSERT INTO entries VALUES ($1) RETURNING name";
+
+}  // namespace
+
+TEST_CASE("BEGIN rides with the first statement: one INSERT in a transaction takes two round trips",
+          "[round_trips]") {
+    Fixture fixture;
+    const auto work = [&]() -> asio::awaitable<void> {
+        co_await fixture.scope([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "one");
+        });
+    };
+    CHECK(fixture.trips(work) == 2);  // preparing the statements included
+    CHECK(fixture.trips(work) == 2);
+    CHECK(fixture.database.count("entries") == 2);
+}
+
+TEST_CASE("settings of the transaction travel with BEGIN", "[round_trips]") {
+    Fixture fixture;
+    const TransactionScope scope{fixture.sessions,
+                                 {.isolation = txscope::IsolationLevel::serializable,
+                                  .statement_timeout = std::chrono::seconds{30},
+                                  .lock_timeout = std::chrono::seconds{30}}};
+    CHECK(fixture.trips([&]() -> asio::awaitable<void> {
+        co_await scope([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "one");
+        });
+    }) == 2);
+}
+
+TEST_CASE("what is only enqueued travels with BEGIN and COMMIT in one round trip",
+          "[round_trips]") {
+    Fixture fixture;
+    CHECK(fixture.trips([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([](Session& session) -> asio::awaitable<void> {
+            for (int i = 0; i < 10; ++i) session.enqueue(insert, i);
+            co_return;
+        });
+    }) == 1);
+    CHECK(fixture.database.count("entries") == 10);
+}
+
+TEST_CASE("a scope that executes nothing sends nothing and takes no connection", "[round_trips]") {
+    Fixture fixture;
+    const auto acquired = fixture.sessions.statistics().acquired;
+    CHECK(fixture.trips([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([]() -> asio::awaitable<void> { co_return; });
+    }) == 0);
+    CHECK(fixture.sessions.statistics().acquired == acquired);
+}
+
+TEST_CASE("two statements of parallel branches take one round trip", "[round_trips]") {
+    Fixture fixture;
+    support::run(fixture.io, [&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "one");
+            fixture.proxy.reset_counts();
+            const auto [first, second] =
+                co_await (session.execute("SELECT 1") && session.execute("SELECT 2"));
+            CHECK(fixture.proxy.round_trips() == 1);
+            CHECK(first.one().get<int>(0) == 1);
+            CHECK(second.one().get<int>(0) == 2);
+        });
+    });
+}
+
+TEST_CASE("a savepoint that is released costs no round trip of its own", "[round_trips]") {
+    Fixture fixture;
+    const TransactionScope nested{fixture.sessions, {.propagation = Propagation::nested}};
+    CHECK(fixture.trips([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "outer");
+            co_await nested([&](Session& inner) -> asio::awaitable<void> {
+                co_await inner.execute(insert, "inner");
+            });
+            co_await session.execute(insert, "outer again");
+        });
+    }) == 4);
+    CHECK(fixture.database.count("entries") == 3);
+}
