@@ -61,9 +61,9 @@ asio::awaitable<void> parallel(ProjectRepository& projects, txscope::Transaction
 
 asio::awaitable<void> own_sql(txscope::TransactionScope scope, std::int64_t id) {
     co_await scope([&](txscope::Session& session) -> asio::awaitable<void> {
-        const auto names = co_await session.execute(
+        const auto found = co_await session.execute(
             "SELECT id, name FROM projects WHERE id > $1 ORDER BY name FOR UPDATE", id);
-        for (const auto& [key, name] : names.rows<std::int64_t, std::string>())
+        for (const auto& [key, name] : found.rows<std::int64_t, std::string>())
             session.enqueue("INSERT INTO log (project_id, text) VALUES ($1, $2)", key, name);
     });  // the log entries travel with the COMMIT
 }
