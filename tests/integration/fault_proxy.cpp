@@ -448,6 +448,28 @@ TEST_CASE("a lone statement is committed before its answer is cut off", "[fault_
     CHECK(database.count("numbers") == 1);
 }
 
+TEST_CASE("an answer that comes early is withheld until its batch is committed", "[fault_proxy]") {
+    FaultProxy proxy{support::server()};
+    const Database database{numbers};
+    Client other{database.dsn()};
+    other.query("SELECT pg_advisory_lock(1)");
+    Pipeline pipeline{proxy.dsn(database.name())};
+    proxy.cut(before_answer("INSERT"));
+    pipeline.send("INSERT INTO numbers VALUES (1)");
+    // So much output flushes the server's buffer, in the middle of the implicit transaction.
+    pipeline.send("SELECT repeat('x', 1000000)");
+    pipeline.send("SELECT pg_advisory_lock(1)");
+    pipeline.sync();
+    REQUIRE(txscope::detail::poll_until(support::patience, [&] {
+        return other.query("SELECT count(*) FROM pg_locks WHERE NOT granted").number() == 1;
+    }));
+    CHECK(proxy.counts().struck == 0);
+    CHECK(database.count("numbers") == 0);
+    other.query("SELECT pg_advisory_unlock(1)");
+    proxy.await_fault();
+    CHECK(database.count("numbers") == 1);
+}
+
 TEST_CASE("an error is an answer that can be cut off as well", "[fault_proxy]") {
     FaultProxy proxy{support::server()};
     const Database database{numbers + "; INSERT INTO numbers VALUES (1)"};
@@ -691,9 +713,7 @@ TEST_CASE("a server that goes away takes its connections through the proxy along
 TEST_CASE("a client that leaves is gone from the server", "[fault_proxy]") {
     FaultProxy proxy{support::server()};
     const Database database;
-    {
-        const Client client{proxy.dsn(database.name())};
-    }
+    { const Client client{proxy.dsn(database.name())}; }
     await_disconnection(database);
     auto stalled = std::make_unique<Client>(proxy.dsn(database.name()));
     proxy.stall(Direction::to_server);

@@ -114,14 +114,16 @@ private:
     };
 
     static bool ends_batch(char type) { return type == 'S' || type == 'Q' || type == 'F'; }
-    void fail_batch();
+
+    void skip_to_end_of_batch() {
+        while (!pending_.empty() && !ends_batch(pending_.front().type)) pending_.pop_front();
+    }
 
     std::map<std::string, Text> prepared_;
     std::map<std::string, Text> portals_;
     std::deque<Pending> pending_;
     bool started_ = false;
     bool composing_ = false;     // the client is in the middle of a batch
-    bool skipping_ = false;      // the server ignores what comes before the next Sync
     bool clients_turn_ = false;  // the server waits for the data of a COPY
 };
 
@@ -142,7 +144,6 @@ inline bool Conversation::client_says(const Message& message) {
 
     const bool begins = !composing_ && pending_.empty();
     composing_ = !ends_batch(message.type) && message.type != 'H';
-    if (message.type == 'S') skipping_ = false;
     Text statement = statement_of(message);
     std::string_view body = message.body;
     if (message.type == 'P') {
@@ -153,7 +154,7 @@ inline bool Conversation::client_says(const Message& message) {
     } else if (message.type == 'E') {
         statement = portals_[take_string(body)];
     }
-    if (message.type != 'H' && !skipping_) pending_.push_back({message.type, statement});
+    if (message.type != 'H') pending_.push_back({message.type, statement});
     return begins;
 }
 
@@ -183,7 +184,8 @@ inline Conversation::Answered Conversation::server_says(const Message& message) 
             break;
         case 'E':
             answered.completes = head.statement;
-            if (!ends_batch(head.type)) fail_batch();
+            // The server ignores what comes before the next Sync; so does the case 'Z'.
+            if (!ends_batch(head.type)) skip_to_end_of_batch();
             break;
         case 'G':
             // A Sync that the client sent along is ignored while the server waits for data.
@@ -191,7 +193,7 @@ inline Conversation::Answered Conversation::server_says(const Message& message) 
             pending_.erase(pending_.begin() + 1, pending_.end());
             break;
         case 'Z':
-            while (!pending_.empty() && !ends_batch(pending_.front().type)) pending_.pop_front();
+            skip_to_end_of_batch();
             if (!pending_.empty()) pending_.pop_front();
             clients_turn_ = false;
             answered.ready = true;
@@ -200,11 +202,6 @@ inline Conversation::Answered Conversation::server_says(const Message& message) 
             break;
     }
     return answered;
-}
-
-inline void Conversation::fail_batch() {
-    while (!pending_.empty() && pending_.front().type != 'S') pending_.pop_front();
-    skipping_ = pending_.empty();
 }
 
 }  // namespace support::wire
