@@ -39,7 +39,7 @@ TEST_CASE("what stands before the first word does not hide it", "[transaction_co
          {"  COMMIT", "\n\tCOMMIT", "\r\nCOMMIT", ";COMMIT", " ; ; COMMIT", "-- a remark\nCOMMIT",
           "--\nCOMMIT", "/* a remark */COMMIT", "/* one /* in another */ still */ COMMIT",
           "/**/COMMIT", "/***/COMMIT", "-- /* \nCOMMIT", "/* -- */ COMMIT",
-          "/* a */ -- b\n /* c */ COMMIT", "PREPARE /* x */ TRANSACTION 'x'",
+          "/* a */ -- b\n /* c */ COMMIT", "-- a remark\rCOMMIT", "PREPARE /* x */ TRANSACTION 'x'",
           "PREPARE -- x\n TRANSACTION 'x'"}) {
         CAPTURE(sql);
         CHECK(is_transaction_control(sql));

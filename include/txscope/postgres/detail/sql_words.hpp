@@ -41,7 +41,10 @@ private:
         take(found == rest_.npos ? rest_.size() : found + end.size());
     }
     constexpr void skip_one() {
-        if (rest_.starts_with("--")) return skip_past("\n");
+        if (rest_.starts_with("--")) {
+            take(std::min(rest_.find_first_of("\n\r"), rest_.size()));  // either ends a comment
+            return;
+        }
         if (rest_.starts_with("/*")) return skip_comment();
         const auto first = take(1);
         if (first == "'" || first == "\"") skip_past(first);
