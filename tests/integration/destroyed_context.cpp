@@ -33,8 +33,6 @@ namespace {
 
 /// A program within the test: its execution context ends when `end` is called.
 struct Fixture : support::ScopeFixture {
-    using ScopeFixture::ScopeFixture;
-
     struct Program {
         explicit Program(const std::string& dsn, txscope::PoolOptions options)
             : sessions{io, dsn, options} {}
@@ -45,9 +43,12 @@ struct Fixture : support::ScopeFixture {
         const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
     };
 
-    explicit Fixture(txscope::PoolOptions options = {}) {
-        program = std::make_unique<Program>(database.dsn(), options);
+    explicit Fixture(txscope::PoolOptions options = {}) { begin(database.dsn(), options); }
+
+    void begin(const std::string& dsn, txscope::PoolOptions options = {}) {
+        program = std::make_unique<Program>(dsn, options);
     }
+    void begin() { begin(database.dsn()); }
 
     asio::awaitable<void> insert(std::string name) {
         auto session = co_await txscope::current_session(program->sessions);
@@ -175,8 +176,7 @@ TEST_CASE("destroyed while it waits for a connection, a scope does nothing", "[d
 TEST_CASE("destroyed while its connection is being opened, a scope does nothing", "[destruction]") {
     support::FaultProxy proxy{support::server()};
     Fixture fixture;
-    fixture.program = std::make_unique<Fixture::Program>(proxy.dsn(fixture.database.name()),
-                                                         txscope::PoolOptions{});
+    fixture.begin(proxy.dsn(fixture.database.name()));
     proxy.stall(support::Direction::to_client);
     fixture.start([&] { return fixture.insert("one"); });
     fixture.run_until([&] { return proxy.connections() == 1; });
@@ -206,9 +206,10 @@ TEST_CASE("destroyed in COMMIT, a scope is committed as a whole or not at all", 
 
 TEST_CASE("destroyed while a cancelled statement is being cleaned up, a scope is not committed",
           "[destruction]") {
+    Fixture fixture;
     for (int turns = 0; turns < 60; turns += 1 + turns / 4) {
         CAPTURE(turns);
-        Fixture fixture;
+        fixture.begin();
         const auto holder = fixture.hold("held");
         bool cancelled = false;
         fixture.start([&]() -> asio::awaitable<void> {

@@ -1,0 +1,196 @@
+#include "support/catch.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <chrono>
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace asio = boost::asio;
+using support::failure_of;
+using support::is;
+using txscope::AccessMode;
+using txscope::IsolationLevel;
+using txscope::Propagation;
+using txscope::Session;
+using txscope::TransactionOptions;
+using txscope::TransactionScope;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+/// What the server says of the session's transaction.
+struct Settings {
+    std::string isolation;
+    bool read_only;
+    bool deferrable;
+    std::string statement_timeout;
+    std::string lock_timeout;
+
+    bool operator==(const Settings&) const = default;
+};
+std::ostream& operator<<(std::ostream& out, const Settings& settings) {
+    return out << settings.isolation << ", read only " << settings.read_only << ", deferrable "
+               << settings.deferrable << ", statements " << settings.statement_timeout << ", locks "
+               << settings.lock_timeout;
+}
+
+struct Fixture : support::ScopeFixture {
+    Fixture() : ScopeFixture{one_connection()} {}
+
+    static txscope::PoolOptions one_connection() {
+        txscope::PoolOptions options;
+        options.max_size = 1;
+        return options;
+    }
+
+    static asio::awaitable<Settings> settings(Session& session) {
+        const auto result = co_await session.execute(
+            "SELECT current_setting('transaction_isolation'), "
+            "current_setting('transaction_read_only')::bool, "
+            "current_setting('transaction_deferrable')::bool, "
+            "current_setting('statement_timeout'), current_setting('lock_timeout')");
+        const auto row = result.one();
+        Settings all;
+        all.isolation = row.get<std::string>(0);
+        all.read_only = row.get<bool>(1);
+        all.deferrable = row.get<bool>(2);
+        all.statement_timeout = row.get<std::string>(3);
+        all.lock_timeout = row.get<std::string>(4);
+        co_return all;
+    }
+
+    Settings settings_in(TransactionOptions options) {
+        const TransactionScope with{sessions, options};
+        return run([&] { return with(&Fixture::settings); });
+    }
+};
+
+const Settings defaults{"read committed", false, false, "0", "0"};
+
+}  // namespace
+
+TEST_CASE("without options a transaction is what the server makes of it", "[transaction_options]") {
+    Fixture fixture;
+    CHECK(fixture.settings_in({}) == defaults);
+    fixture.database.query("ALTER DATABASE " + fixture.database.name() +
+                           " SET default_transaction_isolation = 'serializable'");
+    fixture.database.query("ALTER DATABASE " + fixture.database.name() +
+                           " SET default_transaction_read_only = on");
+    // Settings of a database hold for new connections.
+    txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn()};
+    const TransactionScope scope{sessions};
+    const auto seen = fixture.run([&] { return scope(&Fixture::settings); });
+    CHECK(seen.isolation == "serializable");
+    CHECK(seen.read_only);
+}
+
+TEST_CASE("every option reaches the server, and none reaches the next borrower",
+          "[transaction_options]") {
+    struct Case {
+        TransactionOptions options;
+        Settings expected;
+    };
+    std::vector<Case> cases;
+    const auto add = [&](TransactionOptions options, Settings expected) {
+        cases.push_back({options, expected});
+    };
+    add({.isolation = IsolationLevel::read_committed}, defaults);
+    add({.isolation = IsolationLevel::repeatable_read},
+        {"repeatable read", false, false, "0", "0"});
+    add({.isolation = IsolationLevel::serializable}, {"serializable", false, false, "0", "0"});
+    add({.access = AccessMode::read_only}, {"read committed", true, false, "0", "0"});
+    add({.access = AccessMode::read_write}, defaults);
+    add({.deferrable = true}, {"read committed", false, true, "0", "0"});
+    add({.statement_timeout = std::chrono::milliseconds{61'234}},
+        {"read committed", false, false, "61234ms", "0"});
+    add({.lock_timeout = std::chrono::seconds{62}}, {"read committed", false, false, "0", "62s"});
+    add({.isolation = IsolationLevel::serializable,
+         .access = AccessMode::read_only,
+         .deferrable = true,
+         .statement_timeout = std::chrono::minutes{1},
+         .lock_timeout = std::chrono::milliseconds{1}},
+        {"serializable", true, true, "1min", "1ms"});
+
+    Fixture fixture;
+    for (const Case& each : cases) {
+        CHECK(fixture.settings_in(each.options) == each.expected);
+        CHECK(fixture.settings_in({}) == defaults);
+    }
+    CHECK(fixture.sessions.statistics().opened == 1);
+}
+
+TEST_CASE("options of a transaction that was rolled back reach no other one either",
+          "[transaction_options]") {
+    Fixture fixture;
+    const TransactionScope scope{fixture.sessions,
+                                 {.isolation = IsolationLevel::serializable,
+                                  .access = AccessMode::read_only,
+                                  .statement_timeout = std::chrono::minutes{1}}};
+    const auto failure = fixture.run([&] {
+        return failure_of(
+            scope([&]() -> asio::awaitable<void> { co_await fixture.insert("one"); }));
+    });
+    CHECK(is<txscope::SqlError>(failure));
+    CHECK(support::text_of(failure).find("25006") != std::string::npos);
+    CHECK(fixture.settings_in({}) == defaults);
+    CHECK(fixture.sessions.statistics().opened == 1);
+}
+
+TEST_CASE("a nested scope lives under the options of its transaction", "[transaction_options]") {
+    Fixture fixture;
+    const TransactionScope outer{fixture.sessions, {.isolation = IsolationLevel::repeatable_read}};
+    const TransactionScope nested{
+        fixture.sessions,
+        {.propagation = Propagation::nested, .statement_timeout = std::chrono::minutes{1}}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await outer([&]() -> asio::awaitable<void> {
+            const auto seen = co_await nested(&Fixture::settings);
+            CHECK(seen.isolation == "repeatable read");
+            CHECK(seen.statement_timeout == "0");
+        });
+    });
+}
+
+TEST_CASE("a statement that waits for a lock beyond lock_timeout fails with 55P03",
+          "[transaction_options]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    const TransactionScope scope{fixture.sessions, {.lock_timeout = std::chrono::milliseconds{20}}};
+    const auto failure = fixture.run([&] {
+        return failure_of(scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            co_await fixture.insert("held");
+        }));
+    });
+    REQUIRE(is<txscope::SqlError>(failure));
+    CHECK(support::text_of(failure).find("55P03") != std::string::npos);
+    CHECK(fixture.names().empty());
+    holder->query("ROLLBACK");
+    fixture.run([&] { return fixture.insert_alone("afterwards"); });
+    CHECK(fixture.names() == Names{"afterwards"});
+    CHECK(fixture.sessions.statistics().opened == 1);
+}
+
+TEST_CASE(
+    "a statement that takes longer than statement_timeout fails with 57014, and may be "
+    "recovered from",
+    "[transaction_options]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    const TransactionScope scope{fixture.sessions,
+                                 {.statement_timeout = std::chrono::milliseconds{20}}};
+    const TransactionScope nested{fixture.sessions, {.propagation = Propagation::nested}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto failure =
+                co_await failure_of(nested([&] { return fixture.insert("held"); }));
+            CHECK(is<txscope::SqlError>(failure));
+            CHECK(support::text_of(failure).find("57014") != std::string::npos);
+            co_await fixture.insert("two");
+        });
+    });
+    CHECK(fixture.names() == Names{"one", "two"});
+    CHECK(fixture.sessions.statistics().opened == 1);
+}
