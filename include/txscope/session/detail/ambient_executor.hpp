@@ -51,20 +51,18 @@ public:
     }
 
     template <typename Property>
-        requires asio::can_query_v<const Strand&, Property>
+    requires asio::can_query_v<const Strand&, Property>
     decltype(auto) query(const Property& property) const {
         return asio::query(core_->strand, property);
     }
     template <typename Property>
-        requires asio::can_require_v<const Strand&, Property>
-    AmbientExecutor require(const Property& property) const {
-        return {core_->ambient, asio::require(core_->strand, property)};
-    }
+    requires asio::can_require_v<const Strand&, Property> AmbientExecutor
+    require(const Property& property)
+    const { return {core_->ambient, asio::require(core_->strand, property)}; }
     template <typename Property>
-        requires asio::can_prefer_v<const Strand&, Property>
-    AmbientExecutor prefer(const Property& property) const {
-        return {core_->ambient, asio::prefer(core_->strand, property)};
-    }
+    requires asio::can_prefer_v<const Strand&, Property> AmbientExecutor
+    prefer(const Property& property)
+    const { return {core_->ambient, asio::prefer(core_->strand, property)}; }
 
     friend bool operator==(const AmbientExecutor& a, const AmbientExecutor& b) noexcept {
         return a.core_ == b.core_ || (a.ambient() == b.ambient() && a.strand() == b.strand());
@@ -111,11 +109,16 @@ inline const Ambient* find_ambient(const Ambient* ambient, const Pool* pool) noe
     return ambient;
 }
 
+/// The strand that `executor` is on, null for none of ours.
+inline const Strand* find_strand(const asio::any_io_executor& executor) noexcept {
+    const auto* carrier = executor.target<AmbientExecutor>();
+    return carrier != nullptr ? &carrier->strand() : executor.target<Strand>();
+}
+
 /// The strand that `executor` is on already, or a new one on top of it.
 inline Strand strand_on(const asio::any_io_executor& executor) {
-    if (const auto* carrier = executor.target<AmbientExecutor>()) return carrier->strand();
-    if (const auto* strand = executor.target<Strand>()) return *strand;
-    return Strand{BaseExecutor{executor}};
+    const Strand* strand = find_strand(executor);
+    return strand != nullptr ? *strand : Strand{BaseExecutor{executor}};
 }
 
 }  // namespace txscope::detail

@@ -136,7 +136,10 @@ inline const SessionState::Shared& SessionState::innermost(const Shared& self,
 inline asio::awaitable<Result> SessionState::converse(Shared self,
                                                       std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
-    if (!self->conversation_->strand.running_in_this_thread())
+    // Whether the strand is running here says nothing: a coroutine of another strand may have been
+    // started from within it, and goes on elsewhere.
+    const Strand* strand = find_strand(executor);
+    if (strand == nullptr || *strand != self->conversation_->strand)
         co_return co_await asio::co_spawn(
             self->conversation_->strand, converse(self, std::move(statement)), asio::use_awaitable);
     self = innermost(self, ambient_of(executor).get());

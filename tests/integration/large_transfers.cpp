@@ -1,0 +1,182 @@
+#include "support/catch.hpp"
+#include "support/eventually.hpp"
+#include "support/failure.hpp"
+#include "support/scope_fixture.hpp"
+#include <txscope/core/error.hpp>
+#include <txscope/session/async_session_factory.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using namespace asio::experimental::awaitable_operators;
+using support::failure_of;
+using support::is;
+using support::ScopeFixture;
+using txscope::Session;
+
+namespace {
+
+constexpr std::size_t megabyte = 1 << 20;
+
+std::string text_of_size(std::size_t size) {
+    std::string text(size, ' ');
+    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 26);
+    return text;
+}
+
+}  // namespace
+
+TEST_CASE("a result of many rows arrives whole", "[large_transfers]") {
+    ScopeFixture fixture;
+    const auto result = fixture.run(fixture.sessions.execute(
+        "SELECT number, repeat('x', 1000) FROM generate_series(1, 30000) AS number"));
+    REQUIRE(result.size() == 30000);
+    std::int64_t sum = 0;
+    std::size_t bytes = 0;
+    for (const auto& [number, text] : result.rows<std::int64_t, std::string>()) {
+        sum += number;
+        bytes += text.size();
+    }
+    CHECK(sum == 30000LL * 30001 / 2);
+    CHECK(bytes == 30'000'000);
+}
+
+TEST_CASE("a parameter and a value of tens of megabytes pass", "[large_transfers]") {
+    ScopeFixture fixture;
+    const std::string text = text_of_size(24 * megabyte);
+    const auto size = fixture.run(fixture.sessions.execute("SELECT length($1::text)", text));
+    CHECK(size.one().get<std::size_t>(0) == text.size());
+    const auto echo = fixture.run(fixture.sessions.execute("SELECT $1::text", text));
+    CHECK(echo.one().get<std::string>(0) == text);
+}
+
+TEST_CASE("thousands of enqueued statements go out and come to be", "[large_transfers]") {
+    ScopeFixture fixture;
+    const std::string filler = text_of_size(500);
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        for (int number = 0; number < 10000; ++number)
+            session.enqueue("INSERT INTO entries (name) VALUES ($1)",
+                            std::to_string(number) + filler);
+        co_await session.flush();
+    };
+    SECTION("in a session scope") { fixture.run(fixture.sessions.session_scope(body)); }
+    SECTION("in a transaction") { fixture.run(fixture.scope(body)); }
+    CHECK(fixture.database.count("entries") == 10000);
+    CHECK(fixture.sessions.statistics().round_trips <= 2);
+}
+
+// The server stops reading while nobody takes its answers: whoever only writes waits for ever.
+TEST_CASE("both directions may be full at the same time", "[large_transfers]") {
+    ScopeFixture fixture;
+    const std::string filler = text_of_size(10'000);
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        for (int number = 0; number < 3000; ++number)
+            session.enqueue("SELECT $1::text || $1::text", filler);
+        const auto last = co_await session.execute("SELECT 'last'");
+        CHECK(last.one().get<std::string>(0) == "last");
+    };
+    SECTION("in a session scope") { fixture.run(fixture.sessions.session_scope(body)); }
+    SECTION("in a transaction") { fixture.run(fixture.scope(body)); }
+    SECTION("with what is sent at the end") {
+        const auto at_the_end = [&](Session& session) -> asio::awaitable<void> {
+            for (int number = 0; number < 3000; ++number)
+                session.enqueue("SELECT $1::text || $1::text", filler);
+            co_return;
+        };
+        fixture.run(fixture.scope(at_the_end));
+    }
+    fixture.run(fixture.sessions.execute("SELECT 1"));
+    CHECK(fixture.sessions.statistics().opened == 1);
+}
+
+TEST_CASE("parallel statements may all be large", "[large_transfers]") {
+    ScopeFixture fixture;
+    const std::string text = text_of_size(6 * megabyte);
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        const auto [a, b, c] = co_await (session.execute("SELECT $1::text AS a", text) &&
+                                         session.execute("SELECT $1::text AS b", text) &&
+                                         session.execute("SELECT $1::text AS c", text));
+        CHECK(a.one().get<std::string>("a") == text);
+        CHECK(b.one().get<std::string>("b") == text);
+        CHECK(c.one().get<std::string>("c") == text);
+    };
+    SECTION("in a session scope") { fixture.run(fixture.sessions.session_scope(body)); }
+    SECTION("in a transaction") { fixture.run(fixture.scope(body)); }
+}
+
+TEST_CASE("connections with large transfers do not hold up one another", "[large_transfers]") {
+    ScopeFixture fixture;
+    const std::string text = text_of_size(2 * megabyte);
+    std::size_t done = 0;
+    const auto echo = [&]() -> asio::awaitable<void> {
+        const auto result = co_await fixture.sessions.execute("SELECT $1::text", text);
+        CHECK(result.one().get<std::string>(0) == text);
+        ++done;
+    };
+    for (int i = 0; i < 12; ++i) asio::co_spawn(fixture.io, echo(), asio::detached);
+    support::run_until(fixture.io, [&] { return done == 12; });
+    CHECK(fixture.sessions.statistics().opened == 8);
+}
+
+TEST_CASE("a failure in the middle of a large batch leaves a connection that works",
+          "[large_transfers]") {
+    ScopeFixture fixture;
+    const std::string filler = text_of_size(2000);
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        for (int number = 0; number < 5000; ++number) {
+            if (number == 2500) session.enqueue("SELECT 1 / 0");
+            session.enqueue("INSERT INTO entries (name) VALUES ($1)",
+                            std::to_string(number) + filler);
+        }
+        co_await session.flush();
+    };
+    CHECK(is<txscope::SqlError>(fixture.run(failure_of(fixture.sessions.session_scope(body)))));
+    CHECK(is<txscope::SqlError>(fixture.run(failure_of(fixture.scope(body)))));
+    CHECK(fixture.database.count("entries") == 0);
+    fixture.run(fixture.sessions.execute("SELECT 1"));
+    CHECK(fixture.sessions.statistics().opened == 1);
+}
+
+TEST_CASE("a large transfer that is cancelled leaves a pool that works", "[large_transfers]") {
+    ScopeFixture fixture;
+    const std::string text = text_of_size(16 * megabyte);
+    const auto give_up = [&](std::chrono::microseconds patience) -> asio::awaitable<void> {
+        const auto body = [&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO entries (name) VALUES (left($1, 10))", text);
+            co_await session.execute("SELECT repeat($1::text, 2)", text);
+        };
+        asio::steady_timer timer{co_await asio::this_coro::executor, patience};
+        co_await (fixture.scope(body) || timer.async_wait(asio::use_awaitable));
+    };
+    for (const auto patience : {0us, 1000us, 5000us, 20000us, 50000us}) {
+        CAPTURE(patience.count());
+        fixture.run(give_up(patience));
+        fixture.run(fixture.sessions.execute("SELECT 1"));
+        CHECK(fixture.in_transaction() == 0);
+        fixture.run(fixture.sessions.execute("DELETE FROM entries"));
+    }
+    CHECK(fixture.sessions.statistics().waiting == 0);
+}
+
+TEST_CASE("a context destroyed in the middle of a large transfer leaks nothing",
+          "[large_transfers]") {
+    const support::Database database;
+    const std::string text = text_of_size(16 * megabyte);
+    asio::io_context io;
+    const txscope::AsyncSessionFactory sessions{io, database.dsn()};
+    asio::co_spawn(io, sessions.execute("SELECT $1::text", text), asio::detached);
+    support::run_until(io, [&] { return sessions.statistics().acquired == 1; });
+}
