@@ -134,6 +134,7 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
     };
     for (int attempt = 1;; ++attempt) {
         const auto session = detail::open_transaction(pool, strand, options, attempt, where);
+        const detail::HooksEnd hooks_end{session->hooks()};
         detail::ResultSlot<detail::BodyResult<Body>> result;
         std::exception_ptr error;
         try {
@@ -180,6 +181,7 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     opening.push_back(
         {Statement{"SAVEPOINT " + detail::savepoint_name(outer->depth() + 1)}, nullptr});
     const auto session = std::make_shared<detail::SessionState>(outer, std::move(opening), where);
+    const detail::HooksEnd hooks_end{session->hooks()};
     detail::ResultSlot<detail::BodyResult<Body>> result;
     co_await detail::run_session(session, body, detail::end_savepoint, result);
     co_return detail::take_result<Body>(result);

@@ -45,4 +45,21 @@ struct Hooks {
     }
 };
 
+/// Ends the time of a scope's hooks, however the scope ends: one that holds its own session would
+/// keep it alive for ever.
+class HooksEnd {
+public:
+    explicit HooksEnd(Hooks& hooks) noexcept : hooks_{hooks} {}
+    HooksEnd(const HooksEnd&) = delete;
+    HooksEnd& operator=(const HooksEnd&) = delete;
+    ~HooksEnd() {
+        // Taken out first: what a hook holds may look at the lists when it goes.
+        const Hooks gone = std::exchange(hooks_, {});
+        hooks_.closed = true;
+    }
+
+private:
+    Hooks& hooks_;
+};
+
 }  // namespace txscope::detail

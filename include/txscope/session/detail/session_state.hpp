@@ -270,6 +270,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     }
     const auto member = conversation_->lease.member();
     Connection& connection = *member->connection;
+    connection.poll();  // what was lost by now is not in doubt
     ending.unsent = connection.broken();
     conversation_->send_outbox();
     co_await connection.wait(ending.last);

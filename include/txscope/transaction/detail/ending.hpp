@@ -106,7 +106,6 @@ inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
         }
         co_await asio::this_coro::throw_if_cancelled(throws);
     }
-    session.hooks().closed = true;
 }
 
 /// Scopes on the same depth take turns, so the depth is name enough.
