@@ -1,0 +1,231 @@
+#include "support/catch.hpp"
+#include "support/fault_proxy.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <pqxx/except>
+
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+namespace asio = boost::asio;
+using support::before_statement;
+using support::cause_of;
+using support::failure_of;
+using support::is;
+using support::text_of;
+using txscope::Propagation;
+using txscope::Session;
+using txscope::TransactionScope;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+struct Fixture : support::ScopeFixture {
+    using ScopeFixture::ScopeFixture;
+
+    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
+
+    void terminate_backends() const {
+        database.query(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'txscope'");
+    }
+    void check_that_the_pool_works_on() {
+        run([&] { return insert_alone("afterwards"); });
+        CHECK(names() == Names{"afterwards"});
+        CHECK(sessions.statistics().opened == 2);
+        CHECK(sessions.statistics().discarded == 1);
+        CHECK(connected() == 1);
+    }
+};
+
+/// The same behind a proxy.
+struct ProxiedFixture : Fixture {
+    support::FaultProxy proxy{support::server()};
+    txscope::AsyncSessionFactory through{io, proxy.dsn(database.name())};
+    const TransactionScope scope{through};
+
+    asio::awaitable<void> insert(std::string name) {
+        auto session = co_await txscope::current_session(through);
+        co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name);
+    }
+    void check_that_the_pool_works_on() {
+        run([&]() -> asio::awaitable<void> {
+            co_await scope([&]() -> asio::awaitable<void> { co_await insert("afterwards"); });
+        });
+        CHECK(names() == Names{"afterwards"});
+        CHECK(through.statistics().opened == 2);
+        CHECK(through.statistics().discarded == 1);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a backend that is terminated in the middle of a body breaks the next statement",
+          "[transaction_failures]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            fixture.terminate_backends();
+            co_await fixture.insert("two");
+        }));
+    });
+    CHECK(is<pqxx::broken_connection>(failure));
+    CHECK(is<txscope::ConnectionLost>(failure));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a backend that is terminated while a statement runs fails that statement",
+          "[transaction_failures]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    const auto failure = fixture.run([&]() -> asio::awaitable<std::exception_ptr> {
+        const auto terminate = [&]() -> asio::awaitable<void> {
+            co_await support::eventually([&] { return fixture.waiting_for_locks() == 1; });
+            fixture.terminate_backends();
+        };
+        asio::co_spawn(fixture.io, terminate(), asio::detached);
+        co_return co_await failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            co_await fixture.insert("held");
+        }));
+    });
+    CHECK(is<pqxx::broken_connection>(failure));
+    holder->query("ROLLBACK");
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a backend that is terminated before COMMIT is sent leaves no doubt about the outcome",
+          "[transaction_failures]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            fixture.terminate_backends();
+        }));
+    });
+    CHECK(is<pqxx::broken_connection>(failure));
+    CHECK_FALSE(is<pqxx::in_doubt_error>(failure));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a backend that is terminated in a nested scope takes the whole transaction with it",
+          "[transaction_failures]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto inner = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("nested");
+                fixture.terminate_backends();
+                co_await fixture.insert("lost");
+            }));
+            CHECK(is<txscope::ConnectionLost>(inner));
+            const auto refused = co_await failure_of(fixture.insert("two"));
+            CHECK(is<txscope::TransactionAborted>(refused));
+            CHECK(is<txscope::ConnectionLost>(cause_of(refused)));
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a rollback that fails does not replace the body's exception", "[transaction_failures]") {
+    ProxiedFixture fixture;
+    fixture.proxy.cut(before_statement("ROLLBACK"));
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            throw Refusal{"the body's"};
+        }));
+    });
+    fixture.proxy.await_fault();
+    CHECK(text_of(failure) == "the body's");
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a rollback to a savepoint that fails does not replace the body's exception either",
+          "[transaction_failures]") {
+    ProxiedFixture fixture;
+    const TransactionScope nested{fixture.through, {.propagation = Propagation::nested}};
+    fixture.proxy.cut(before_statement("ROLLBACK TO SAVEPOINT"));
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto inner = co_await failure_of(nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("nested");
+                throw Refusal{"the nested body's"};
+            }));
+            CHECK(text_of(inner) == "the nested body's");
+            CHECK(is<txscope::TransactionAborted>(co_await failure_of(fixture.insert("two"))));
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a connection that is lost while COMMIT is under way leaves the outcome in doubt",
+          "[transaction_failures]") {
+    ProxiedFixture fixture;
+    SECTION("when the server never got it") { fixture.proxy.cut(before_statement("COMMIT")); }
+    SECTION("when the server did it") { fixture.proxy.cut(support::before_answer("COMMIT")); }
+    const auto failure = fixture.run([&] {
+        return failure_of(
+            fixture.scope([&]() -> asio::awaitable<void> { co_await fixture.insert("one"); }));
+    });
+    fixture.proxy.await_fault();
+    CHECK(is<txscope::CommitInDoubt>(failure));
+    CHECK(is<pqxx::in_doubt_error>(failure));
+    CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
+}
+
+TEST_CASE("no error of a transaction shows a value that was bound", "[transaction_failures]") {
+    Fixture fixture;
+    fixture.database.query("INSERT INTO entries (name) VALUES ('hunter2')");
+    fixture.database.query(
+        "CREATE TABLE ages (of text REFERENCES entries (name) DEFERRABLE INITIALLY DEFERRED, "
+        "age int CHECK (age < 150))");
+    const auto check = [&](std::exception_ptr failure) {
+        CHECK(failure != nullptr);
+        for (; failure; failure = cause_of(failure)) {
+            INFO(text_of(failure));
+            for (const char* secret : {"hunter2", "hunter3", "151515"})
+                CHECK(text_of(failure).find(secret) == std::string::npos);
+        }
+    };
+    const auto fail = [&](auto body) {
+        check(fixture.run([&] { return failure_of(fixture.scope(body)); }));
+    };
+    fail([](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("INSERT INTO entries (name) VALUES ($1)", "hunter2");
+    });
+    fail([&](Session& session) -> asio::awaitable<void> {
+        check(co_await failure_of(session.execute("SELECT $1::int", "hunter2")));
+        check(co_await failure_of(session.execute("SELECT $1", "hunter2")));
+    });
+    fail([](Session& session) -> asio::awaitable<void> {
+        session.enqueue("INSERT INTO ages (age) VALUES ($1)", 151515);
+        co_return;
+    });
+    fail([](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("INSERT INTO ages (of) VALUES ($1)", "hunter3");
+    });
+    fail([&](Session& session) -> asio::awaitable<void> {
+        check(co_await failure_of(session.execute("COMMIT -- $1", "hunter2")));
+        co_await session.execute("SELEKT $1", "hunter2");
+    });
+}

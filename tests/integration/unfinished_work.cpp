@@ -1,0 +1,211 @@
+#include "support/catch.hpp"
+#include "support/eventually.hpp"
+#include "support/scope_fixture.hpp"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <exception>
+#include <stdexcept>
+#include <string>
+
+namespace asio = boost::asio;
+using support::eventually;
+using support::failure_of;
+using support::is;
+using support::text_of;
+using txscope::Propagation;
+using txscope::Session;
+using txscope::TransactionScope;
+using Names = support::ScopeFixture::Names;
+
+namespace {
+
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/// Bodies that start a task, and do not wait for it.
+struct Fixture : support::ScopeFixture {
+    using ScopeFixture::ScopeFixture;
+
+    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
+
+    struct Task {
+        std::exception_ptr failure;
+        bool done = false;
+    };
+
+    /// On the executor of the coroutine that awaits this: the task inherits its transaction.
+    asio::awaitable<void> start(Task& task, asio::awaitable<void> work) {
+        asio::co_spawn(co_await asio::this_coro::executor, std::move(work),
+                       [&task](std::exception_ptr failure) {
+                           task.failure = std::move(failure);
+                           task.done = true;
+                       });
+    }
+    void run_until_done(const Task& task) {
+        support::run_until(io, [&] { return task.done; });
+    }
+    void check_that_the_pool_works_on() {
+        run([&] { return insert_alone("afterwards"); });
+        CHECK(names() == Names{"afterwards"});
+        CHECK(in_transaction() == 0);
+        CHECK(sessions.statistics().opened == 1);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a body that returns while a statement it started is under way is rolled back",
+          "[unfinished_work]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    Fixture::Task task;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            co_await fixture.start(task, fixture.insert("held"));
+            co_await eventually([&] { return fixture.waiting_for_locks() == 1; });
+        }));
+    });
+    CHECK(is<txscope::UnfinishedWork>(failure));
+    fixture.run_until_done(task);
+    CHECK(task.failure != nullptr);
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a body that returns before a statement it started is sent is rolled back",
+          "[unfinished_work]") {
+    for (int turns = 0; turns < 4; ++turns) {
+        CAPTURE(turns);
+        Fixture fixture;
+        fixture.run([&] { return fixture.sessions.warm_up(1); });
+        Fixture::Task task;
+        bool finished = false;
+        const auto failure = fixture.run([&] {
+            return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+                co_await fixture.start(task, fixture.insert("stray"));
+                for (int i = 0; i < turns; ++i) co_await asio::post(asio::use_awaitable);
+                finished = task.done;
+            }));
+        });
+        fixture.run_until_done(task);
+        if (finished) {
+            CHECK(failure == nullptr);
+            CHECK(fixture.names() == Names{"stray"});
+        } else {
+            CHECK(is<txscope::UnfinishedWork>(failure));
+            CHECK(fixture.names().empty());
+        }
+        CHECK(fixture.in_transaction() == 0);
+    }
+}
+
+TEST_CASE("a body that returns while a nested scope it started is open is rolled back",
+          "[unfinished_work]") {
+    Fixture fixture;
+    Fixture::Task task;
+    bool open = false;
+    bool over = false;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            co_await fixture.start(task, fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("nested");
+                open = true;
+                co_await eventually([&] { return over; });
+                co_await fixture.insert("late");
+            }));
+            co_await eventually([&] { return open; });
+        }));
+    });
+    CHECK(is<txscope::UnfinishedWork>(failure));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.in_transaction() == 0);
+    over = true;
+    fixture.run_until_done(task);
+    CHECK(is<txscope::ScopeEnded>(task.failure));
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a body that returns while a scope that has joined it is open is rolled back",
+          "[unfinished_work]") {
+    Fixture fixture;
+    Fixture::Task task;
+    bool open = false;
+    bool over = false;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            co_await fixture.start(task, fixture.scope([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("the first half");
+                open = true;
+                co_await eventually([&] { return over; });
+                co_await fixture.insert("the other half");
+            }));
+            co_await eventually([&] { return open; });
+        }));
+    });
+    CHECK(is<txscope::UnfinishedWork>(failure));
+    CHECK(fixture.names().empty());
+    over = true;
+    fixture.run_until_done(task);
+    CHECK(is<txscope::ScopeEnded>(task.failure));
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a nested scope whose body returns with work under way is undone, the one around is not",
+          "[unfinished_work]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    Fixture::Task task;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            const auto failure = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("nested");
+                co_await fixture.start(task, fixture.insert("held"));
+                co_await eventually([&] { return fixture.waiting_for_locks() == 1; });
+                holder->query("ROLLBACK");
+            }));
+            CHECK(is<txscope::UnfinishedWork>(failure));
+            co_await fixture.insert("after");
+        });
+    });
+    fixture.run_until_done(task);
+    CHECK(fixture.names() == Names{"outer", "after"});
+}
+
+TEST_CASE("the body's exception comes out, whatever else was under way", "[unfinished_work]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    Fixture::Task task;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.start(task, fixture.insert("held"));
+            co_await eventually([&] { return fixture.waiting_for_locks() == 1; });
+            throw Refusal{"the body's"};
+        }));
+    });
+    CHECK(text_of(failure) == "the body's");
+    fixture.run_until_done(task);
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a task that is done before the body returns is as good as awaited",
+          "[unfinished_work]") {
+    Fixture fixture;
+    Fixture::Task task;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.start(task, fixture.insert("task"));
+            co_await eventually([&] { return task.done; });
+        });
+    });
+    CHECK(task.failure == nullptr);
+    CHECK(fixture.names() == Names{"task"});
+}
