@@ -32,6 +32,7 @@ namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::eventually;
 using support::failure_of;
+using support::Gate;
 using support::is;
 using support::RunOptions;
 using support::ScopeFixture;
@@ -270,13 +271,11 @@ TEST_CASE("a body that returns while its statements are under way is told so", "
     CHECK(fixture.waiting_for_locks() == 0);
 }
 
-TEST_CASE("a session may be used from another strand, its queue only from the body", "[session]") {
+TEST_CASE("a session may be used from another strand", "[session]") {
     ScopeFixture fixture;
     const auto body = [&](Session& session) -> asio::awaitable<void> {
         const auto elsewhere = [&]() -> asio::awaitable<void> {
-            co_await asio::post(asio::use_awaitable);  // the body waits by now
             co_await session.execute(insert, "from elsewhere");
-            CHECK(is<pqxx::usage_error>(failure_of([&] { session.enqueue(insert, "lost"); })));
             co_await session.flush();
             const auto failure = co_await failure_of(session.execute(insert, "from elsewhere"));
             CHECK(is<pqxx::unique_violation>(failure));
@@ -286,6 +285,27 @@ TEST_CASE("a session may be used from another strand, its queue only from the bo
     };
     fixture.run(fixture.sessions.session_scope(body), RunOptions{.threads = 3});
     CHECK(fixture.names() == Names{"from here", "from elsewhere"});
+}
+
+TEST_CASE("a session's queue is not to be used from outside of its body", "[session]") {
+    ScopeFixture fixture;
+    Gate gate{fixture.io};
+    std::optional<Session> shared;
+    bool ended = false;
+    const auto work = [&]() -> asio::awaitable<void> {
+        const auto body = [&](Session& session) -> asio::awaitable<void> {
+            shared = session;
+            co_await gate.wait();
+        };
+        co_await fixture.sessions.session_scope(body);
+        ended = true;
+    };
+    asio::co_spawn(fixture.io, work(), asio::detached);
+    support::run_until(fixture.io, [&] { return gate.waiting() == 1; });
+    CHECK(is<pqxx::usage_error>(failure_of([&] { shared->enqueue(insert, "lost"); })));
+    gate.open();
+    support::run_until(fixture.io, [&] { return ended; });
+    CHECK(fixture.names().empty());
 }
 
 // A coroutine starts within the one that spawns it, and goes on wherever it belongs.
