@@ -69,7 +69,6 @@ private:
 
     bool take(Native<PGresult> answer);  // true when that completed an exchange
     void take_error(Command& command, const PGresult* error);
-    void note_tag(std::string_view tag);
     void fail_exchanges(const Exchanges& exchanges);
     std::exception_ptr lost() const;
 
@@ -230,7 +229,9 @@ inline bool Pipeline::take(Native<PGresult> answer) {
             if (command.kind == Command::prepare) cache_.confirm(command.name);
             if (command.kind == Command::statement) {
                 session_changed_ = session_changed_ || command.affects_session;
-                note_tag(PQcmdStatus(answer.get()));
+                const std::string_view tag = PQcmdStatus(answer.get());
+                if (tag == "DISCARD ALL") session_changed_ = false;
+                if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
                 if (command.last) command.outgoing.exchange->result = Result{answer.release()};
             }
             return false;
@@ -274,11 +275,6 @@ inline void Pipeline::take_error(Command& command, const PGresult* error) {
         command.kind == Command::sync ? command.batch : Exchanges{command.outgoing.exchange};
     for (const auto& exchange : concerned)
         if (exchange && !exchange->error) exchange->error = failure;
-}
-
-inline void Pipeline::note_tag(std::string_view tag) {
-    if (tag == "DISCARD ALL") session_changed_ = false;
-    if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
 }
 
 inline void Pipeline::fail(std::exception_ptr reason) {
