@@ -174,7 +174,7 @@ TEST_CASE("conditions combine with the parentheses that C++'s precedence means")
     const auto b = field<&Ticket::open> == true;
     const auto c = field<&Ticket::title> == "x";
     CHECK(asked(a && b && c).sql == R"( WHERE "id" = $1 AND "open" = $2 AND "title" = $3)");
-    CHECK(asked(a || b && c).sql == R"( WHERE "id" = $1 OR "open" = $2 AND "title" = $3)");
+    CHECK(asked(a || (b && c)).sql == R"( WHERE "id" = $1 OR "open" = $2 AND "title" = $3)");
     CHECK(asked((a || b) && c).sql == R"( WHERE ("id" = $1 OR "open" = $2) AND "title" = $3)");
     CHECK(asked(a && (b || c)).sql == R"( WHERE "id" = $1 AND ("open" = $2 OR "title" = $3))");
     CHECK(asked(!a && b).sql == R"( WHERE NOT ("id" = $1) AND "open" = $2)");
