@@ -176,17 +176,20 @@ TEST_CASE("parallel statements are all sent before any is answered, and share no
         co_await session.execute(insert, "taken");
         proxy.reset_counts();
         proxy.stall(support::Direction::to_client);
-        const auto look = [&]() -> asio::awaitable<void> {
+        // It has a value: Boost 1.81 cannot join a coroutine without one to a tuple.
+        const auto look = [&]() -> asio::awaitable<bool> {
             co_await eventually([&] { return proxy.counts().statements.size() == 3; });
             proxy.resume();
+            co_return true;
         };
-        const auto [bad, good, other] =
+        const auto [bad, good, other, seen] =
             co_await (failure_of(session.execute(insert, "taken")) &&
                       failure_of(session.execute(insert, "free")) &&
                       failure_of(session.execute("SELECT 1 / 0")) && look());
         CHECK(is<pqxx::unique_violation>(bad));
         CHECK_FALSE(good);
         CHECK(is<txscope::SqlError>(other));
+        CHECK(seen);
     };
     fixture.run(sessions.session_scope(body));
     CHECK(fixture.names() == Names{"taken", "free"});
