@@ -19,6 +19,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <numeric>
 #include <random>
@@ -229,6 +230,34 @@ bool print_verdicts(const std::vector<Cell>& cells) {
     return all;
 }
 
+/// The share of the processors that somebody else uses, looked at for a second (Linux).
+double busy_share() {
+    const auto read = [] {
+        std::ifstream file{"/proc/stat"};
+        std::string word;
+        file >> word;
+        std::array<double, 8> times{};  // user nice system idle iowait irq softirq steal
+        for (double& time : times) file >> time;
+        return times;
+    };
+    const auto before = read();
+    std::this_thread::sleep_for(std::chrono::seconds{1});
+    const auto after = read();
+    double all = 0;
+    for (std::size_t i = 0; i < after.size(); ++i) all += after[i] - before[i];
+    const double idle = after[3] - before[3] + after[4] - before[4];
+    return all > 0 ? 1 - idle / all : 0;
+}
+
+void warn_if_busy(std::string_view when) {
+    const double share = busy_share();
+    if (share > 0.05)
+        fmt::print(
+            "{}, {:.0f} % of the processors were busy with something else. That distorts "
+            "the figures: it slows one thread more than sixteen.\n",
+            when, 100 * share);
+}
+
 Options parse(int argc, char** argv) {
     Options options;
     for (int i = 1; i < argc; ++i) {
@@ -256,6 +285,7 @@ bool run(const Options& options) {
         transaction.exec(sql::schema);
         transaction.commit();
     }
+    warn_if_busy("Before the first round");
     const auto trips = count_round_trips(server.dsn(), admin);
     const std::vector<Cell> cells = run_rounds(server.dsn(), admin, options);
 
@@ -269,6 +299,7 @@ bool run(const Options& options) {
         server_version % 10000, options.durable ? "on" : "off", std::thread::hardware_concurrency(),
         options.rounds, options.seconds);
     print_table(cells, trips);
+    warn_if_busy("\nAfter the last round");
     return print_verdicts(cells);
 }
 

@@ -88,15 +88,13 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
     co_return error;
 }
 
-/// Runs the hooks that waited for the transaction's outcome, outside of it and whatever happens to
-/// the caller. What they throw changes nothing any more.
+/// Runs the hooks that waited for the transaction's outcome, outside of it. What they throw changes
+/// nothing any more. The caller must not be interruptible.
 inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
     const Transaction& transaction = transaction_of(session);
     auto& hooks =
         transaction.committed ? session.hooks().after_commit : session.hooks().after_rollback;
     if (!hooks.empty() && !transaction.in_doubt) {
-        const bool throws = co_await asio::this_coro::throw_if_cancelled();
-        co_await asio::this_coro::throw_if_cancelled(false);
         for (std::size_t next = 0; next < hooks.size(); ++next) {
             const Hook hook = hooks[next];
             try {
@@ -104,7 +102,6 @@ inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
             } catch (...) {  // the transaction has ended as it has
             }
         }
-        co_await asio::this_coro::throw_if_cancelled(throws);
     }
 }
 
