@@ -2,10 +2,19 @@
 
 #include <txscope/postgres/detail/borrowed_socket.hpp>
 #include <txscope/postgres/detail/native.hpp>
-#include <txscope/postgres/detail/notification.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/connect_pipe.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/readable_pipe.hpp>
+#include <boost/asio/writable_pipe.hpp>
+
+#include <unistd.h>
 
 #include <array>
+#include <memory>
 #include <thread>
+#include <utility>
 
 namespace txscope::detail {
 
@@ -38,18 +47,36 @@ inline asio::awaitable<void> request_cancel(asio::any_io_executor executor, PGco
 /// or it could not be delivered, or at `deadline`.
 ///
 /// `PQcancel` blocks until the server closes the request's own connection, so it has a thread to
-/// itself, which may outlive the wait: it shares nothing with it but the notification.
+/// itself, which may outlive the wait, and the execution context too: all that the two share is a
+/// pipe, whose end says that the request is done.
 inline asio::awaitable<void> request_cancel(asio::any_io_executor executor, PGconn* connection,
                                             Clock::time_point deadline) {
     Native<PGcancel> request{PQgetCancel(connection)};
     if (!request) co_return;
-    Notification done{executor};
-    std::thread{[request = std::move(request), notify = done.sender()] {
+    asio::readable_pipe done{executor};
+    asio::writable_pipe working{executor};
+    asio::connect_pipe(done, working);
+    const auto close_pipe = [](const int* end) {
+        ::close(*end);
+        delete end;
+    };
+    std::shared_ptr<const int> end{new int{working.release()}, close_pipe};
+    std::thread{[request = std::move(request), end = std::move(end)] {
         std::array<char, 256> ignored{};
         PQcancel(request.get(), ignored.data(), static_cast<int>(ignored.size()));
-        notify();
     }}.detach();
-    while (!done.sent() && Clock::now() < deadline) co_await done.wait(deadline);
+
+    asio::steady_timer timer{executor, deadline};
+    std::array<char, 1> nothing{};
+    boost::system::error_code outcome = asio::error::operation_aborted;
+    while (outcome == asio::error::operation_aborted && Clock::now() < deadline) {
+        const auto [order, read_error, size, timer_error] =
+            co_await asio::experimental::make_parallel_group(
+                done.async_read_some(asio::buffer(nothing), asio::deferred),
+                timer.async_wait(asio::deferred))
+                .async_wait(asio::experimental::wait_for_one(), asio::deferred);
+        outcome = read_error;
+    }
 }
 
 #endif
