@@ -44,7 +44,7 @@ public:
     Result execute(const std::string& sql, const Args&... args) const {
         const Statement statement{sql, args...};
         const auto texts = statement.parameters();
-        Result result{PQexecParams(connection_.get(), statement.sql().c_str(),
+        Result result{PQexecParams(connection_.get(), statement.sql().data(),
                                    static_cast<int>(texts.size()), nullptr, texts.data(), nullptr,
                                    nullptr, 0)};
         const auto status = PQresultStatus(result.handle());

@@ -83,7 +83,7 @@ Asked asked(const Parts&... parts) {
     const Statement statement =
         txscope::detail::compose<TicketEntity, txscope::detail::Select<TicketEntity>>(parts...);
     constexpr std::string_view from = " FROM \"tickets\"";
-    const std::string& sql = statement.sql();
+    const std::string sql{statement.sql()};
     return {sql.substr(sql.find(from) + from.size()), parameters_of(statement)};
 }
 

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 namespace txscope {
@@ -33,9 +33,11 @@ class Statement {
 public:
     /// @throws ValueError when the SQL or a value's text holds a NUL character.
     template <typename... Args>
-    explicit Statement(std::string sql, const Args&... args) : sql_(std::move(sql)) {
+    explicit Statement(std::string_view sql, const Args&... args) : sql_size_(sql.size()) {
         // libpq takes C strings: it would send what stands before the NUL, silently.
-        if (sql_.find('\0') != std::string::npos) throw ValueError("a NUL character in SQL text");
+        if (sql.find('\0') != sql.npos) throw ValueError("a NUL character in SQL text");
+        text_.reserve(sql.size() + 64);  // with the values of most statements: one allocation
+        text_.append(sql).push_back('\0');
         (bind(args), ...);
     }
 
@@ -44,7 +46,8 @@ public:
     template <typename T>
     Statement& bind(const T& value);
 
-    [[nodiscard]] const std::string& sql() const noexcept { return sql_; }
+    /// Followed by a NUL. It lives until the statement is changed, moved or gone.
+    [[nodiscard]] std::string_view sql() const noexcept { return {text_.data(), sql_size_}; }
 
     /// How many parameters there are.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
@@ -68,8 +71,9 @@ private:
 
     void close(std::size_t start, bool has_value);
 
-    std::string sql_;
-    std::string values_;  ///< Each parameter: its length or `null`, its bytes, a NUL. One block.
+    // One block: the SQL and a NUL; then for each parameter its length or `null`, its bytes, a NUL.
+    std::string text_;
+    std::size_t sql_size_;
     std::size_t size_ = 0;
 };
 
@@ -102,30 +106,29 @@ Statement& Statement::bind(const T& value) {
     if (size_ == max_parameters) {
         throw ValueError("a statement takes at most 65535 parameters");
     }
-    if (values_.empty()) values_.reserve(64);  // enough for most statements, in one allocation
-    const std::size_t start = values_.size();
+    const std::size_t start = text_.size();
     try {
-        values_.append(sizeof(Length), '\0');
-        close(start, detail::append_parameter(values_, value));
+        text_.append(sizeof(Length), '\0');
+        close(start, detail::append_parameter(text_, value));
     } catch (...) {
-        values_.resize(start);
+        text_.resize(start);
         throw;
     }
     return *this;
 }
 
 inline void Statement::close(std::size_t start, bool has_value) {
-    const std::size_t size = values_.size() - start - sizeof(Length);
+    const std::size_t size = text_.size() - start - sizeof(Length);
     if (size >= null) throw ValueError("a parameter's text is longer than 4 GB");
     const Length length = has_value ? static_cast<Length>(size) : null;
-    values_ += '\0';
-    std::memcpy(values_.data() + start, &length, sizeof length);
+    text_ += '\0';
+    std::memcpy(text_.data() + start, &length, sizeof length);
     ++size_;
 }
 
 template <typename Visitor>
 void Statement::for_each_parameter(Visitor&& visit) const {
-    const char* at = values_.data();
+    const char* at = text_.data() + sql_size_ + 1;
     for (std::size_t i = 0; i < size_; ++i) {
         Length length;
         std::memcpy(&length, at, sizeof length);

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -181,8 +182,8 @@ protected:
     /// }
     /// ```
     template <typename... Values>
-    asio::awaitable<Result> query(std::string sql, const Values&... values) const {
-        return query(Statement{std::move(sql), values...});
+    asio::awaitable<Result> query(std::string_view sql, const Values&... values) const {
+        return query(Statement{sql, values...});
     }
     asio::awaitable<Result> query(Statement statement) const {
         return answer(std::move(statement), &read_result);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace txscope {
@@ -53,8 +54,8 @@ public:
     /// @throws what `Session::execute` throws; and `ConnectionFailed`, `AcquireTimeout`,
     ///     `PoolExhausted`, `PoolClosed`
     template <typename... Args>
-    asio::awaitable<Result> execute(std::string sql, const Args&... args) const {
-        return execute(Statement{std::move(sql), args...});
+    asio::awaitable<Result> execute(std::string_view sql, const Args&... args) const {
+        return execute(Statement{sql, args...});
     }
     asio::awaitable<Result> execute(Statement statement) const {
         return execute_alone(pool_, std::move(statement));

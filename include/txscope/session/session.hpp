@@ -3,6 +3,7 @@
 #include <txscope/session/detail/session_state.hpp>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace txscope {
@@ -47,8 +48,8 @@ public:
     /// @throws ConnectionLost, ScopeEnded
     /// @throws pqxx::usage_error for `COMMIT` and the like: scopes do that
     template <typename... Args>
-    asio::awaitable<Result> execute(std::string sql, const Args&... args) {
-        return execute(Statement{std::move(sql), args...});
+    asio::awaitable<Result> execute(std::string_view sql, const Args&... args) {
+        return execute(Statement{sql, args...});
     }
     asio::awaitable<Result> execute(Statement statement) {
         return detail::SessionState::execute(state_, std::move(statement));
@@ -57,8 +58,8 @@ public:
     /// Queues a statement whose result does not matter; it is sent with the next statement that is
     /// awaited, or with `COMMIT`. If it fails, that await throws its error.
     template <typename... Args>
-    void enqueue(std::string sql, const Args&... args) {
-        enqueue(Statement{std::move(sql), args...});
+    void enqueue(std::string_view sql, const Args&... args) {
+        enqueue(Statement{sql, args...});
     }
     void enqueue(Statement statement) {
         detail::SessionState::enqueue(state_, std::move(statement));

@@ -83,7 +83,7 @@ namespace txscope::detail {
     statement.for_each_parameter([&](const char* text, std::size_t length) {
         if (text != nullptr) parameters.emplace_back(text, length);
     });
-    return make_sql_error(read_diagnostics(result, statement.sql()), parameters);
+    return make_sql_error(read_diagnostics(result, std::string{statement.sql()}), parameters);
 }
 
 }  // namespace txscope::detail

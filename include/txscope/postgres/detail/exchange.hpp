@@ -33,7 +33,7 @@ struct Command {
         close,
         sync
     } kind;
-    Outgoing outgoing{Statement{{}}, nullptr};       ///< Of `prepare`: the statement that needs it.
+    Outgoing outgoing{Statement{""}, nullptr};       ///< Of `prepare`: the statement that needs it.
     std::string name{};                              ///< Of `prepare` and `close`.
     std::vector<std::shared_ptr<Exchange>> batch{};  ///< Of `sync`: what it completes.
     bool affects_session = false;

@@ -134,7 +134,7 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
     const int sent = prepared != nullptr
                          ? PQsendQueryPrepared(native(), prepared->name.c_str(), count,
                                                values.data(), nullptr, nullptr, 0)
-                         : PQsendQueryParams(native(), statement.sql().c_str(), count, nullptr,
+                         : PQsendQueryParams(native(), statement.sql().data(), count, nullptr,
                                              values.data(), nullptr, nullptr, 0);
     commands_.push_back({.kind = Command::statement,
                          .outgoing = std::move(outgoing),
@@ -144,7 +144,7 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
 }
 
 inline bool Pipeline::prepare(const Outgoing& outgoing) {
-    const auto& entry = cache_.insert(outgoing.statement.sql(), next_batch_);
+    const auto& entry = cache_.insert(std::string{outgoing.statement.sql()}, next_batch_);
     commands_.push_back({.kind = Command::prepare, .outgoing = outgoing, .name = entry.name});
     return PQsendPrepare(native(), entry.name.c_str(), entry.sql.c_str(), 0, nullptr) != 0;
 }
@@ -247,8 +247,9 @@ inline bool Pipeline::take(Native<PGresult> answer) {
             take_error(command, answer.get());
             return broken();
         default:  // COPY, which would leave the connection in the middle of it
-            fail(std::make_exception_ptr(pqxx::usage_error{
-                "COPY cannot be executed as a statement: " + command.outgoing.statement.sql()}));
+            fail(std::make_exception_ptr(
+                pqxx::usage_error{"COPY cannot be executed as a statement: " +
+                                  std::string{command.outgoing.statement.sql()}}));
             return true;
     }
 }

@@ -35,7 +35,7 @@ inline void enqueue_ambient(const AsyncSessionFactory& sessions, Statement state
         throw PropagationError{
             "add() writes behind and so needs an open transaction scope; without one, create() "
             "writes at once. Refused: " +
-            statement.sql()};
+            std::string{statement.sql()}};
     session->enqueue(std::move(statement));
 }
 

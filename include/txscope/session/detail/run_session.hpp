@@ -73,8 +73,9 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
         } else {
             result.emplace(co_await invoke_body(body, session));
         }
-        if (!state->parent() && !state->rollback_only())
-            co_await run_hooks(state->hooks().before_commit);
+        auto& hooks = state->hooks().before_commit;
+        if (!hooks.empty() && !state->parent() && !state->rollback_only())
+            co_await run_hooks(hooks);
     } catch (...) {
         error = std::current_exception();
     }

@@ -172,13 +172,14 @@ inline void SessionState::enqueue(Shared self, Statement statement) {
     self = innermost(self, AmbientExecutor::running());
     self->check_allowed(statement);
     self->check_open();
+    if (self->queue_.empty()) self->queue_.reserve(8);
     self->queue_.push_back(std::move(statement));
 }
 
 inline void SessionState::check_allowed(const Statement& statement) const {
     if (conversation_->transaction && is_transaction_control(statement.sql()))
         throw pqxx::usage_error{"the scope ends its transaction, not a statement: " +
-                                statement.sql()};
+                                std::string{statement.sql()}};
 }
 
 inline void SessionState::check_open() const {
@@ -217,6 +218,7 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
     // Once this session's savepoint is set, what its parent queues belongs behind it.
     if (parent_ && !begun_) parent_->move_unsent(batch, exchange);
     begun_ = true;
+    if (!queue_.empty()) batch.reserve(batch.size() + opening_.size() + queue_.size() + 1);
     for (Outgoing& outgoing : std::exchange(opening_, {})) {
         if (!outgoing.exchange) outgoing.exchange = exchange;
         batch.push_back(std::move(outgoing));

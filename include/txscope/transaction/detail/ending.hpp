@@ -43,26 +43,17 @@ inline std::exception_ptr read_commit(const SessionState& session,
     return nullptr;
 }
 
-/// Sends COMMIT with all that is queued. Returns the error, null when it is committed.
-inline asio::awaitable<std::exception_ptr> commit(SessionState& session,
-                                                  Clock::time_point deadline) {
-    Transaction& transaction = transaction_of(session);
-    if (transaction.id && !session.begun()) {
-        // Which transaction it is must be known before COMMIT is on its way.
-        const auto begun = co_await session.end_with(nullptr);
-        if (begun.last->error) co_return begun.last->error;
-    }
-    const auto ending = co_await session.end_with("COMMIT");
-    auto error = read_commit(session, ending);
-    if (transaction.in_doubt && transaction.id && !transaction.id->error) {
-        deadline = std::min(deadline, deadline_in(transaction.pool->options().acquire_timeout));
-        const auto number = transaction.id->result.one().get<std::string>(0);
-        const auto outcome = co_await find_outcome(transaction.pool, number, deadline);
-        transaction.in_doubt = outcome == CommitOutcome::unknown;
-        if (outcome == CommitOutcome::committed) error = nullptr;
-        if (outcome == CommitOutcome::aborted) error = ending.last->error;
-    }
-    co_return error;
+/// What became of a transaction whose COMMIT was not answered: the error that its scope ends with.
+inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transaction,
+                                                         std::exception_ptr doubt,
+                                                         std::exception_ptr loss,
+                                                         Clock::time_point deadline) {
+    deadline = std::min(deadline, deadline_in(transaction.pool->options().acquire_timeout));
+    const auto number = transaction.id->result.one().get<std::string>(0);
+    const auto outcome = co_await find_outcome(transaction.pool, number, deadline);
+    transaction.in_doubt = outcome == CommitOutcome::unknown;
+    if (outcome == CommitOutcome::committed) co_return nullptr;
+    co_return outcome == CommitOutcome::aborted ? loss : doubt;
 }
 
 /// Ends a transaction after its body, which failed with `error` if that is not null: commits it or
@@ -79,7 +70,17 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
                                         "had been swallowed",
                                         session.where()});
     if (!error && !roll_back_wanted) {
-        if (session.begun() || session.has_queued()) error = co_await commit(session, deadline);
+        if (transaction.id && !session.begun() && session.has_queued()) {
+            // Which transaction it is must be known before COMMIT is on its way.
+            const auto begun = co_await session.end_with(nullptr);
+            error = begun.last->error;
+        }
+        if (!error && (session.begun() || session.has_queued())) {
+            const auto ending = co_await session.end_with("COMMIT");
+            error = read_commit(session, ending);
+            if (transaction.in_doubt && transaction.id && !transaction.id->error)
+                error = co_await resolve_doubt(transaction, error, ending.last->error, deadline);
+        }
         transaction.committed = !error;
         if (!error) co_return nullptr;
     }
@@ -88,21 +89,26 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
     co_return error;
 }
 
-/// Runs the hooks that waited for the transaction's outcome, outside of it. What they throw changes
-/// nothing any more. The caller must not be interruptible.
+/// The hooks that wait for the outcome that the transaction has had.
+inline std::vector<Hook>& outcome_hooks(SessionState& session) {
+    return transaction_of(session).committed ? session.hooks().after_commit
+                                             : session.hooks().after_rollback;
+}
+
+/// Runs them, outside the transaction; what they throw changes nothing any more. They are told also
+/// about a transaction whose caller was cancelled while COMMIT was under way.
 inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
-    const Transaction& transaction = transaction_of(session);
-    auto& hooks =
-        transaction.committed ? session.hooks().after_commit : session.hooks().after_rollback;
-    if (!hooks.empty() && !transaction.in_doubt) {
-        for (std::size_t next = 0; next < hooks.size(); ++next) {
-            const Hook hook = hooks[next];
-            try {
-                co_await hook();
-            } catch (...) {  // the transaction has ended as it has
-            }
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false);
+    auto& hooks = outcome_hooks(session);
+    for (std::size_t next = 0; next < hooks.size(); ++next) {
+        const Hook hook = hooks[next];
+        try {
+            co_await hook();
+        } catch (...) {  // the transaction has ended as it has
         }
     }
+    co_await asio::this_coro::throw_if_cancelled(throws);
 }
 
 /// Scopes on the same depth take turns, so the depth is name enough.

@@ -50,7 +50,7 @@ inline Connection::Batch begin_transaction(const TransactionOptions& options,
     if (options.deferrable) begin += " DEFERRABLE";
 
     Connection::Batch opening;
-    opening.push_back({Statement{std::move(begin)}, nullptr});
+    opening.push_back({Statement{begin}, nullptr});
     // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
     const auto set_local = [&](const char* setting, std::chrono::milliseconds value) {
         if (value.count() > 0)
