@@ -416,7 +416,7 @@ TEST_CASE("a grant that races a time-out or a cancellation is never lost",
             bool in_vain = false;
             try {
                 if (how == 0) {  // the time runs out
-                    const auto lease = co_await pool->acquire(Clock::now() + patience);
+                    const auto lease = co_await pool->acquire({}, Clock::now() + patience);
                     co_await hold(lease, turns);
                 } else if (how == 1) {  // somebody loses interest
                     asio::steady_timer timer{co_await asio::this_coro::executor, patience};

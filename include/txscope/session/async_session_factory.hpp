@@ -52,7 +52,7 @@ public:
 
     /// Executes one statement on a connection of its own, in one round trip. It commits by itself.
     /// @throws what `Session::execute` throws; and `ConnectionFailed`, `AcquireTimeout`,
-    ///     `PoolExhausted`, `PoolClosed`
+    ///     `PoolExhausted`, `PoolDeadlock`, `PoolClosed`
     template <typename... Args>
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) const {
         return execute(Statement{sql, args...});
@@ -99,7 +99,8 @@ private:
 inline asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool pool,
                                                                   Statement statement) {
     const auto executor = co_await asio::this_coro::executor;
-    const auto session = detail::open_session(std::move(pool), executor);
+    const std::source_location no_scope{};
+    const auto session = detail::open_session(std::move(pool), executor, no_scope);
     co_return co_await detail::SessionState::execute(session, std::move(statement));
 }
 

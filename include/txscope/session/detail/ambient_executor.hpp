@@ -13,12 +13,14 @@
 namespace txscope::detail {
 
 class Pool;
+struct Borrower;
 class SessionState;
 
 /// What is ambient where a coroutine runs: the innermost session, and through `outer` all around
 /// it.
 struct Ambient {
     const Pool* pool;                       ///< Whose session it is.
+    Borrower* borrower;                     ///< The session's, as the pool knows it.
     std::shared_ptr<SessionState> session;  ///< Null where the surrounding one is set aside.
     std::shared_ptr<const Ambient> outer{};
 };
@@ -51,18 +53,20 @@ public:
     }
 
     template <typename Property>
-    requires asio::can_query_v<const Strand&, Property>
+        requires asio::can_query_v<const Strand&, Property>
     decltype(auto) query(const Property& property) const {
         return asio::query(core_->strand, property);
     }
     template <typename Property>
-    requires asio::can_require_v<const Strand&, Property> AmbientExecutor
-    require(const Property& property)
-    const { return {core_->ambient, asio::require(core_->strand, property)}; }
+        requires asio::can_require_v<const Strand&, Property>
+    AmbientExecutor require(const Property& property) const {
+        return {core_->ambient, asio::require(core_->strand, property)};
+    }
     template <typename Property>
-    requires asio::can_prefer_v<const Strand&, Property> AmbientExecutor
-    prefer(const Property& property)
-    const { return {core_->ambient, asio::prefer(core_->strand, property)}; }
+        requires asio::can_prefer_v<const Strand&, Property>
+    AmbientExecutor prefer(const Property& property) const {
+        return {core_->ambient, asio::prefer(core_->strand, property)};
+    }
 
     friend bool operator==(const AmbientExecutor& a, const AmbientExecutor& b) noexcept {
         return a.core_ == b.core_ || (a.ambient() == b.ambient() && a.strand() == b.strand());

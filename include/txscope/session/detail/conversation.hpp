@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/pool.hpp>
 #include <txscope/session/detail/strand.hpp>
 #include <txscope/session/detail/turnstile.hpp>
@@ -8,31 +9,53 @@
 #include <exception>
 #include <iterator>
 #include <memory>
+#include <source_location>
 #include <utility>
 
 namespace txscope::detail {
 
 /// What is said over one connection, by a session and the sessions nested in it.
 struct Conversation {
-    Conversation(std::shared_ptr<Pool> from, Strand on, bool is_transaction, int number = 1)
+    Conversation(std::shared_ptr<Pool> from, Strand on, std::source_location where,
+                 bool is_transaction, int number = 1)
         : pool{std::move(from)},
           strand{std::move(on)},
           transaction{is_transaction},
-          attempt{number} {}
+          attempt{number},
+          borrower{where} {}
 
     const std::shared_ptr<Pool> pool;
     const Strand strand;
     const bool transaction;
     const int attempt;  // of those that the scope's retry policy allows
 
+    Borrower borrower;
     Lease lease{};                 // taken with the first statement
     Turnstile leasing{};           // parallel first statements take it once
     Connection::Batch outbox{};    // goes out together, at the end of this turn of the strand
     std::exception_ptr failure{};  // why the server refuses statements until a rollback
     bool in_doubt = false;         // COMMIT was sent, and nobody knows whether it was executed
 
+    /// Whether there is one, or was an idle one to take.
+    bool has_connection();
+    /// A connection, when one comes free.
+    asio::awaitable<Lease> borrow();
     void send_outbox();
 };
+
+inline bool Conversation::has_connection() {
+    if (!lease && leasing.free()) lease = pool->acquire_idle(&borrower);
+    return static_cast<bool>(lease);
+}
+
+inline asio::awaitable<Lease> Conversation::borrow() {
+    const auto ambient = ambient_of(co_await asio::this_coro::executor);
+    Demand demand{borrower};
+    for (const Ambient* around = find_ambient(ambient.get(), pool.get()); around != nullptr;
+         around = find_ambient(around->outer.get(), pool.get()))
+        if (around->borrower != &borrower) demand.around.push_back(around->borrower);
+    co_return co_await pool->acquire(std::move(demand));
+}
 
 inline void Conversation::send_outbox() {
     auto batch = std::exchange(outbox, {});

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/postgres/connection.hpp>
+#include <txscope/session/detail/borrower.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -21,10 +22,19 @@ struct PooledConnection {
         return round_trips_counted - before;
     }
 
+    /// Whether its server is still there, as far as one can see.
+    bool usable() {
+        // The armed read may not have run yet; what came back just now needs no second look.
+        if (Clock::now() - idle_since > std::chrono::milliseconds{1}) connection->poll();
+        return !connection->broken();
+    }
+
     std::unique_ptr<Connection> connection;
     std::uint64_t round_trips_counted = 0;
     Clock::time_point idle_since{};
-    bool idle = false;     // guarded by the pool, as is
+    // Guarded by the pool:
+    Borrower* borrower = nullptr;  // null also for loans that nobody accounts for
+    bool idle = false;
     bool watched = false;  // whether a read is armed that notices the end of an idle connection
 };
 

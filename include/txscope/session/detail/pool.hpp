@@ -6,13 +6,13 @@
 #include <txscope/session/detail/deadline.hpp>
 #include <txscope/session/detail/lease.hpp>
 #include <txscope/session/detail/ticket.hpp>
+#include <txscope/session/detail/wait_queue.hpp>
 #include <txscope/session/pool_options.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <pqxx/except>
 
-#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -27,14 +27,13 @@ namespace txscope::detail {
 class Pool : public std::enable_shared_from_this<Pool> {
 public:
     Pool(asio::any_io_executor executor, std::string conninfo, PoolOptions options);
-    Pool(const Pool&) = delete;
-    Pool& operator=(const Pool&) = delete;
 
     /// A clean connection if one is idle and nobody waits; none otherwise.
-    Lease acquire_idle();
+    Lease acquire_idle(Borrower* borrower = nullptr);
 
     /// A clean connection, by `deadline` and within `acquire_timeout`. Called on a strand.
-    asio::awaitable<Lease> acquire(Clock::time_point deadline = Clock::time_point::max());
+    asio::awaitable<Lease> acquire(Demand demand = {},
+                                   Clock::time_point deadline = Clock::time_point::max());
 
     /// Takes a connection back; a dirty one is cleaned up first, or closed.
     void give_back(std::shared_ptr<PooledConnection> member) noexcept;
@@ -58,7 +57,6 @@ private:
     friend Ticket;
 
     bool queue(Ticket& ticket);
-    asio::awaitable<void> wait(Ticket& ticket, Clock::time_point deadline);
     asio::awaitable<void> open(Ticket& ticket, Clock::time_point deadline);
     void withdraw(Ticket& ticket) noexcept;
     static asio::awaitable<void> clean_up(std::shared_ptr<Pool> self, Member member);
@@ -76,7 +74,7 @@ private:
 
     mutable std::mutex mutex_;
     std::vector<Member> idle_;  // the last one back is the first lent
-    std::list<Ticket*> waiting_;
+    WaitQueue waiting_;
     std::vector<Notification::Sender> closers_;
     PoolStatistics statistics_;  // `idle` and `waiting` are filled in on demand
     bool closed_ = false;
@@ -97,47 +95,47 @@ inline Pool::Pool(asio::any_io_executor executor, std::string conninfo, PoolOpti
         throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
 }
 
-inline Lease Pool::acquire_idle() {
+inline Lease Pool::acquire_idle(Borrower* borrower) {
     const Lock lock{mutex_};
     if (!waiting_.empty() || closed_) return {};
     Member member = take_idle();
     if (!member) return {};
     ++statistics_.acquired;
+    waiting_.lend(*member, borrower);
     return Lease{shared_from_this(), std::move(member)};
 }
 
-inline asio::awaitable<Lease> Pool::acquire(Clock::time_point deadline) {
+inline asio::awaitable<Lease> Pool::acquire(Demand demand, Clock::time_point deadline) {
     const auto self = shared_from_this();
     deadline = std::min(deadline, deadline_in(options_.acquire_timeout));
-    Ticket ticket{*this};
-    if (!queue(ticket)) co_await wait(ticket, deadline);
+    Ticket ticket{*this, std::move(demand)};
+    bool answered = queue(ticket);
+    if (!answered) answered = co_await ticket.wait(mutex_, deadline);
+    if (!answered)
+        std::rethrow_exception(
+            nest(connector_.last_error(), AcquireTimeout{"no connection became free in time"}));
+    if (ticket.refusal()) std::rethrow_exception(ticket.refusal());
     if (ticket.state() == Ticket::may_open) co_await open(ticket, deadline);
+    Lease lease{self, ticket.take()};
     const Lock lock{mutex_};
     if (closed_) throw PoolClosed{"the session factory is closed"};
     ++statistics_.acquired;
-    co_return Lease{self, ticket.take()};
+    waiting_.lend(*lease.member(), ticket.demand().borrower);
+    waiting_.break_deadlock(statistics_.size);
+    co_return std::move(lease);
 }
 
 /// True when `ticket` is answered at once.
 inline bool Pool::queue(Ticket& ticket) {
     const Lock lock{mutex_};
     if (closed_) throw PoolClosed{"the session factory is closed"};
-    ticket.place = waiting_.insert(waiting_.end(), &ticket);
+    waiting_.push(ticket);
     serve();
+    waiting_.break_deadlock(statistics_.size);
     if (ticket.state() != Ticket::waiting) return true;
     if (waiting_.size() <= options_.max_waiters) return false;
     throw PoolExhausted{std::to_string(options_.max_waiters) +
                         " coroutines are waiting for a connection already"};
-}
-
-inline asio::awaitable<void> Pool::wait(Ticket& ticket, Clock::time_point deadline) {
-    const bool cancelled = co_await ticket.cancelled_while_waiting(mutex_, deadline);
-    if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
-    const Lock lock{mutex_};
-    if (ticket.state() == Ticket::refused) throw PoolClosed{"the session factory is closed"};
-    if (ticket.state() == Ticket::waiting)
-        std::rethrow_exception(
-            nest(connector_.last_error(), AcquireTimeout{"no connection became free in time"}));
 }
 
 inline asio::awaitable<void> Pool::open(Ticket& ticket, Clock::time_point deadline) {
@@ -152,11 +150,9 @@ inline void Pool::serve() noexcept {
     while (!waiting_.empty()) {
         Member member = take_idle();
         if (!member && statistics_.size >= options_.max_size) return;
-        Ticket& first = *waiting_.front();
-        waiting_.pop_front();
         if (!member) ++statistics_.size;
         const auto state = member ? Ticket::granted : Ticket::may_open;
-        first.answer(state, std::move(member));
+        waiting_.pop().answer(state, std::move(member));
     }
 }
 
@@ -166,10 +162,7 @@ inline Pool::Member Pool::take_idle() {
         Member member = std::move(idle_.back());
         idle_.pop_back();
         member->idle = false;
-        // The armed read may not have run yet; one that came back just now needs no second look.
-        if (Clock::now() - member->idle_since > std::chrono::milliseconds{1})
-            member->connection->poll();
-        if (!member->connection->broken()) return member;
+        if (member->usable()) return member;
         ++statistics_.discarded;
         --statistics_.size;
     }
@@ -179,7 +172,7 @@ inline Pool::Member Pool::take_idle() {
 /// The coroutine that held `ticket` is done with it, in whatever way.
 inline void Pool::withdraw(Ticket& ticket) noexcept {
     std::unique_lock lock{mutex_};
-    if (ticket.place) waiting_.erase(*ticket.place);
+    if (ticket.place) waiting_.remove(ticket);
     if (ticket.state() == Ticket::may_open) shrink();
     Member unused = ticket.take();
     lock.unlock();
@@ -188,6 +181,9 @@ inline void Pool::withdraw(Ticket& ticket) noexcept {
 
 inline void Pool::give_back(Member member) noexcept {
     if (member->connection->dirty()) {
+        std::unique_lock lock{mutex_};
+        waiting_.take_back(*member);
+        lock.unlock();
         try {
             // Not on a strand of its own: one that is made while the context is destroyed leaks.
             return asio::co_spawn(executor(), clean_up(shared_from_this(), member), asio::detached);
@@ -210,6 +206,7 @@ inline asio::awaitable<void> Pool::clean_up(std::shared_ptr<Pool> self, Member m
 /// Puts a connection that is clean, or broken, where it belongs.
 inline void Pool::keep(const Member& member) noexcept {
     const Lock lock{mutex_};
+    waiting_.take_back(*member);
     statistics_.round_trips += member->new_round_trips();
     const bool broken = member->connection->broken();
     if (broken) ++statistics_.discarded;
@@ -278,7 +275,7 @@ inline asio::awaitable<void> Pool::close() {
     {
         const Lock lock{mutex_};
         closed_ = true;
-        for (Ticket* ticket : std::exchange(waiting_, {})) ticket->answer(Ticket::refused);
+        while (!waiting_.empty()) waiting_.pop().answer(Ticket::refused);
         unused.swap(idle_);
         for (const Member& member : unused) member->idle = false;
         statistics_.size -= unused.size();

@@ -129,8 +129,8 @@ asio::awaitable<void> run_session(std::shared_ptr<SessionState> state, Body& bod
                                   Clock::time_point deadline = Clock::time_point::max()) {
     Conversation& conversation = state->conversation();
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
-    auto ambient =
-        std::make_shared<const Ambient>(conversation.pool.get(), state, ambient_of(callers));
+    auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.borrower,
+                                                   state, ambient_of(callers));
     AmbientExecutor executor{std::move(ambient), conversation.strand};
     std::exception_ptr error;
     if (deadline == Clock::time_point::max())
@@ -153,10 +153,11 @@ BodyResult<Body> take_result([[maybe_unused]] ResultSlot<BodyResult<Body>>& slot
 }
 
 /// A session without a transaction, for a coroutine that runs on `executor`.
-inline std::shared_ptr<SessionState> open_session(
-    std::shared_ptr<Pool> pool, const asio::any_io_executor& executor,
-    std::source_location where = std::source_location::current()) {
-    auto conversation = std::make_shared<Conversation>(std::move(pool), strand_on(executor), false);
+inline std::shared_ptr<SessionState> open_session(std::shared_ptr<Pool> pool,
+                                                  const asio::any_io_executor& executor,
+                                                  std::source_location where) {
+    auto conversation =
+        std::make_shared<Conversation>(std::move(pool), strand_on(executor), where, false);
     return std::make_shared<SessionState>(std::move(conversation), Connection::Batch{}, where);
 }
 

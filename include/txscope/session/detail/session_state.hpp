@@ -104,7 +104,6 @@ private:
         return this == &outer || (parent_ && parent_->is_within(outer));
     }
     void check_allowed(const Statement& statement) const;
-    bool has_connection();
     asio::awaitable<void> take_connection();
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
     asio::awaitable<void> await_answer(Connection::Exchange exchange);
@@ -141,14 +140,15 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     const Strand* strand = find_strand(executor);
     if (strand == nullptr || *strand != self->conversation_->strand)
         co_return co_await asio::co_spawn(
-            self->conversation_->strand, converse(self, std::move(statement)), asio::use_awaitable);
+            AmbientExecutor{ambient_of(executor), self->conversation_->strand},
+            converse(self, std::move(statement)), asio::use_awaitable);
     self = innermost(self, ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
     if (!self->nesting_.free()) co_await self->nesting_.pass();
     self->check_open();
     if (!statement && self->queue_.empty()) co_return Result{};
-    if (!self->has_connection()) co_await self->take_connection();
+    if (!self->conversation_->has_connection()) co_await self->take_connection();
     // What is in the outbox will be sent: nothing of a caller who was cancelled meanwhile.
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     if (caller.cancelled() != asio::cancellation_type::none)
@@ -198,16 +198,10 @@ inline void SessionState::check_open() const {
                                     where_}));
 }
 
-inline bool SessionState::has_connection() {
-    Conversation& here = *conversation_;
-    if (!here.lease && here.leasing.free()) here.lease = here.pool->acquire_idle();
-    return static_cast<bool>(here.lease);
-}
-
 inline asio::awaitable<void> SessionState::take_connection() {
     const auto stay = co_await conversation_->leasing.enter();
     if (conversation_->lease) co_return;
-    auto lease = co_await conversation_->pool->acquire();
+    auto lease = co_await conversation_->borrow();
     check_open();  // it may have ended meanwhile
     conversation_->lease = std::move(lease);
 }
@@ -261,7 +255,7 @@ inline void SessionState::throw_failure(const Exchange& exchange) {
 }
 
 inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last) {
-    if (!has_connection()) conversation_->lease = co_await conversation_->pool->acquire();
+    if (!conversation_->has_connection()) conversation_->lease = co_await conversation_->borrow();
     const auto queued = std::make_shared<Exchange>();
     move_unsent(conversation_->outbox, queued);
     Ending ending;

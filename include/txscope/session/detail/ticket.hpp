@@ -1,12 +1,16 @@
 #pragma once
 
 #include <txscope/postgres/detail/notification.hpp>
+#include <txscope/session/detail/borrower.hpp>
 #include <txscope/session/detail/lease.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
 
+#include <exception>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -27,7 +31,7 @@ public:
         refused
     };
 
-    explicit Ticket(Pool& pool) : pool_{pool} {}
+    explicit Ticket(Pool& pool, Demand demand = {}) : pool_{pool}, demand_{std::move(demand)} {}
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
     ~Ticket();
@@ -35,10 +39,16 @@ public:
     void answer(State state, std::shared_ptr<PooledConnection> member = nullptr) {
         state_ = state;
         member_ = std::move(member);
-        place.reset();
         if (notify_) (*notify_)();
     }
+    void refuse(std::exception_ptr why) {
+        refusal_ = std::move(why);
+        answer(refused);
+    }
     State state() const noexcept { return state_; }
+    /// Why it was refused; null when that is because the pool is closed.
+    const std::exception_ptr& refusal() const noexcept { return refusal_; }
+    const Demand& demand() const noexcept { return demand_; }
 
     /// What was granted; the pool expects it back from now on.
     std::shared_ptr<PooledConnection> take() noexcept {
@@ -46,25 +56,26 @@ public:
         return std::move(member_);
     }
 
-    /// Until it is answered, `deadline` passes, or the caller is cancelled, which the result says.
-    /// An answer that races the end of the time, or a cancellation, counts.
-    asio::awaitable<bool> cancelled_while_waiting(std::mutex& mutex, Clock::time_point deadline);
+    /// Until it is answered, or `deadline` passes: then it yields false. An answer that races the
+    /// end of the time, or the caller's cancellation, counts.
+    asio::awaitable<bool> wait(std::mutex& mutex, Clock::time_point deadline);
 
-    std::optional<std::list<Ticket*>::iterator> place{};
+    std::optional<std::list<Ticket*>::iterator> place{};  // in the queue
 
 private:
     Pool& pool_;
+    const Demand demand_;
     State state_ = waiting;
+    std::exception_ptr refusal_;
     std::shared_ptr<PooledConnection> member_;
     std::optional<Notification::Sender> notify_;
 };
 
-inline asio::awaitable<bool> Ticket::cancelled_while_waiting(std::mutex& mutex,
-                                                             Clock::time_point deadline) {
+inline asio::awaitable<bool> Ticket::wait(std::mutex& mutex, Clock::time_point deadline) {
     Notification answered{co_await asio::this_coro::executor};
     {
         const std::lock_guard lock{mutex};
-        if (state_ != waiting) co_return false;
+        if (state_ != waiting) co_return true;
         notify_ = answered.sender();
     }
     for (;;) {
@@ -75,7 +86,9 @@ inline asio::awaitable<bool> Ticket::cancelled_while_waiting(std::mutex& mutex,
         const bool over = state_ != waiting || cancelled || Clock::now() >= deadline;
         if (!over) continue;
         notify_.reset();
-        co_return state_ == waiting&& cancelled;
+        if (state_ != waiting) co_return true;
+        if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
+        co_return false;
     }
 }
 

@@ -15,8 +15,9 @@ namespace txscope::detail {
 
 /// A conversation that is a transaction, with what it was begun with.
 struct Transaction : Conversation {
-    Transaction(std::shared_ptr<Pool> from, Strand on, const TransactionOptions& with, int number)
-        : Conversation{std::move(from), std::move(on), true, number}, options{with} {}
+    Transaction(std::shared_ptr<Pool> from, Strand on, std::source_location where,
+                const TransactionOptions& with, int number)
+        : Conversation{std::move(from), std::move(on), where, true, number}, options{with} {}
 
     const TransactionOptions options;
     std::shared_ptr<Exchange> id{};  // the answer to "which transaction is this?", where wanted
@@ -32,7 +33,7 @@ inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<Pool> pool
                                                       const TransactionOptions& options,
                                                       int attempt, std::source_location where) {
     auto transaction =
-        std::make_shared<Transaction>(std::move(pool), std::move(strand), options, attempt);
+        std::make_shared<Transaction>(std::move(pool), std::move(strand), where, options, attempt);
     if (options.verify_commit) transaction->id = std::make_shared<Exchange>();
     auto opening = begin_transaction(options, transaction->id);
     return std::make_shared<SessionState>(std::move(transaction), std::move(opening), where);
