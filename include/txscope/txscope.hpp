@@ -21,7 +21,9 @@
 
 // Who lends connections.
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>
+#include <txscope/session/printing_observer.hpp>
 #include <txscope/session/session.hpp>
 
 // The wire: libpq's pipeline on Asio.

@@ -6,6 +6,8 @@
 
 namespace txscope {
 
+class Observer;
+
 /// How an `AsyncSessionFactory` keeps its connections.
 struct PoolOptions {
     /// Most connections open at a time, at least 1. Opened when first needed.
@@ -20,6 +22,10 @@ struct PoolOptions {
     /// Prepared statements kept on each connection, the least recently used going first. 0 prepares
     /// none: for PgBouncer before 1.21 in transaction pooling, which loses them.
     std::size_t statement_cache_size = 256;
+    /// Is told what happens in scopes; null for none. Must outlive them and the factory.
+    Observer* observer = nullptr;
+    /// A transaction's scope that runs longer than this is reported to the observer. 0: none is.
+    std::chrono::milliseconds overlong_scope{0};
 };
 
 /// What a pool holds at the moment, and what it has done since it was made.

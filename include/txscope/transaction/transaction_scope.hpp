@@ -4,6 +4,7 @@
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/session.hpp>
 #include <txscope/transaction/detail/ending.hpp>
+#include <txscope/transaction/detail/overlong_alarm.hpp>
 #include <txscope/transaction/detail/transaction.hpp>
 #include <txscope/transaction/retry_policy.hpp>
 #include <txscope/transaction/transaction_options.hpp>
@@ -135,6 +136,7 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
     for (int attempt = 1;; ++attempt) {
         const auto session = detail::open_transaction(pool, strand, options, attempt, where);
         const detail::HooksEnd hooks_end{session->hooks()};
+        const detail::OverlongAlarm alarm{session};
         detail::ResultSlot<detail::BodyResult<Body>> result;
         std::exception_ptr error;
         try {
@@ -142,12 +144,15 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
         } catch (...) {
             error = std::current_exception();
         }
+        detail::report_outcome(*session, error);
         if (error && attempt < options.retry.max_attempts &&
             detail::is_worth_another_attempt(*session, error)) {
-            const auto next = detail::Clock::now() + detail::backoff(options.retry, attempt);
+            const auto pause = detail::backoff(options.retry, attempt);
+            const auto next = detail::Clock::now() + pause;
             if (next < deadline) {
-                asio::steady_timer pause{executor, next};
-                co_await pause.async_wait(asio::deferred);
+                session->conversation().reporter.report(ScopeEvent::retry, pause, error);
+                asio::steady_timer timer{executor, next};
+                co_await timer.async_wait(asio::deferred);
                 continue;
             }
         }

@@ -247,9 +247,8 @@ inline bool Pipeline::take(Native<PGresult> answer) {
             take_error(command, answer.get());
             return broken();
         default:  // COPY, which would leave the connection in the middle of it
-            fail(std::make_exception_ptr(
-                pqxx::usage_error{"COPY cannot be executed as a statement: " +
-                                  std::string{command.outgoing.statement.sql()}}));
+            const std::string sql{command.outgoing.statement.sql()};
+            fail(std::make_exception_ptr(pqxx::usage_error{"COPY cannot be executed: " + sql}));
             return true;
     }
 }

@@ -2,6 +2,7 @@
 
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/pool.hpp>
+#include <txscope/session/detail/reporter.hpp>
 #include <txscope/session/detail/strand.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 
@@ -22,7 +23,8 @@ struct Conversation {
           strand{std::move(on)},
           transaction{is_transaction},
           attempt{number},
-          borrower{where} {}
+          borrower{where},
+          reporter{.observer = pool->options().observer, .where = where, .attempt = number} {}
 
     const std::shared_ptr<Pool> pool;
     const Strand strand;
@@ -30,6 +32,7 @@ struct Conversation {
     const int attempt;  // of those that the scope's retry policy allows
 
     Borrower borrower;
+    Reporter reporter;
     Lease lease{};                 // taken with the first statement
     Turnstile leasing{};           // parallel first statements take it once
     Connection::Batch outbox{};    // goes out together, at the end of this turn of the strand
@@ -44,17 +47,22 @@ struct Conversation {
 };
 
 inline bool Conversation::has_connection() {
-    if (!lease && leasing.free()) lease = pool->acquire_idle(&borrower);
+    if (lease || !leasing.free()) return static_cast<bool>(lease);
+    lease = pool->acquire_idle(&borrower);
+    if (lease && transaction) reporter.begin(Clock::now());
     return static_cast<bool>(lease);
 }
 
 inline asio::awaitable<Lease> Conversation::borrow() {
+    const auto asked = Clock::now();
     const auto ambient = ambient_of(co_await asio::this_coro::executor);
     Demand demand{borrower};
     for (const Ambient* around = find_ambient(ambient.get(), pool.get()); around != nullptr;
          around = find_ambient(around->outer.get(), pool.get()))
         if (around->borrower != &borrower) demand.around.push_back(around->borrower);
-    co_return co_await pool->acquire(std::move(demand));
+    auto found = co_await pool->acquire(std::move(demand));
+    if (transaction) reporter.begin(asked);
+    co_return std::move(found);
 }
 
 inline void Conversation::send_outbox() {

@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -48,7 +49,9 @@ public:
     /// Queues it, to go with whatever is awaited next.
     static void enqueue(Shared self, Statement statement);
     /// Sends what is queued and awaits it.
-    static asio::awaitable<void> flush(Shared self);
+    static asio::awaitable<void> flush(Shared self) {
+        co_await converse(std::move(self), std::nullopt);
+    }
 
     /// How the last statements of a session went.
     struct Ending {
@@ -157,13 +160,11 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     const auto exchange = std::make_shared<Exchange>();
     auto& outbox = self->conversation_->outbox;
     self->move_unsent(outbox, exchange);
+    const std::string_view sql = statement ? statement->sql() : "";
+    const StatementReport report{self->conversation_->reporter, sql, *exchange};
     if (statement) outbox.push_back({*std::move(statement), exchange});
     co_await self->await_answer(exchange);
     co_return std::move(exchange->result);
-}
-
-inline asio::awaitable<void> SessionState::flush(Shared self) {
-    co_await converse(std::move(self), std::nullopt);
 }
 
 inline void SessionState::enqueue(Shared self, Statement statement) {
@@ -264,6 +265,8 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
         ending.last = std::make_shared<Exchange>();
         conversation_->outbox.push_back({Statement{last}, ending.last});
     }
+    const StatementReport report{conversation_->reporter, last == nullptr ? "" : last,
+                                 *ending.last};
     const auto member = conversation_->lease.member();
     Connection& connection = *member->connection;
     connection.poll();  // what was lost by now is not in doubt

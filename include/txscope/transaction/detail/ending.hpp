@@ -18,7 +18,12 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
     Conversation& conversation = session.conversation();
     if (!conversation.lease) co_return;
     const auto member = conversation.lease.member();
-    co_await member->connection->recover(conversation.pool->cleanup_deadline());
+    Connection& connection = *member->connection;
+    if (connection.broken()) co_return;  // the server rolls back what nobody asks for any more
+    co_await connection.recover(conversation.pool->cleanup_deadline());
+    if (connection.broken())
+        conversation.reporter.report_since_begin(ScopeEvent::rollback_failure,
+                                                 connection.failure());
 }
 
 /// What COMMIT's answer means: null when the transaction is committed.
@@ -89,6 +94,14 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
     co_return error;
 }
 
+/// Tells the observer how the transaction has ended, `error` being the scope's.
+inline void report_outcome(const SessionState& session, const std::exception_ptr& error) noexcept {
+    const Transaction& transaction = transaction_of(session);
+    auto outcome = transaction.committed ? ScopeEvent::commit : ScopeEvent::rollback;
+    if (transaction.in_doubt) outcome = ScopeEvent::in_doubt;
+    transaction.reporter.report_since_begin(outcome, error);
+}
+
 /// The hooks that wait for the outcome that the transaction has had.
 inline std::vector<Hook>& outcome_hooks(SessionState& session) {
     return transaction_of(session).committed ? session.hooks().after_commit
@@ -103,9 +116,12 @@ inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
     auto& hooks = outcome_hooks(session);
     for (std::size_t next = 0; next < hooks.size(); ++next) {
         const Hook hook = hooks[next];
+        const auto started = Clock::now();
         try {
             co_await hook();
         } catch (...) {  // the transaction has ended as it has
+            session.conversation().reporter.report(ScopeEvent::hook_failure, Clock::now() - started,
+                                                   std::current_exception());
         }
     }
     co_await asio::this_coro::throw_if_cancelled(throws);

@@ -17,7 +17,13 @@ namespace txscope::detail {
 struct Transaction : Conversation {
     Transaction(std::shared_ptr<Pool> from, Strand on, std::source_location where,
                 const TransactionOptions& with, int number)
-        : Conversation{std::move(from), std::move(on), where, true, number}, options{with} {}
+        : Conversation{std::move(from), std::move(on), where, true, number}, options{with} {
+        reporter.label = options.label;
+    }
+    Transaction(const Transaction&) = delete;
+    ~Transaction() {
+        if (lease) reporter.report_since_begin(ScopeEvent::leaked);  // nobody has ended it
+    }
 
     const TransactionOptions options;
     std::shared_ptr<Exchange> id{};  // the answer to "which transaction is this?", where wanted

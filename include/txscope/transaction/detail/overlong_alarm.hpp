@@ -1,0 +1,31 @@
+#pragma once
+
+#include <txscope/transaction/detail/transaction.hpp>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <memory>
+#include <optional>
+
+namespace txscope::detail {
+
+/// Tells the observer when a scope still runs after the time that its pool allows.
+class OverlongAlarm {
+public:
+    explicit OverlongAlarm(const std::shared_ptr<SessionState>& session) {
+        const Conversation& conversation = session->conversation();
+        const auto limit = conversation.pool->options().overlong_scope;
+        if (!conversation.reporter || limit.count() <= 0) return;
+        timer_.emplace(conversation.strand, deadline_in(limit));
+        timer_->async_wait([watched = std::weak_ptr{session},
+                            started = Clock::now()](boost::system::error_code cancelled) {
+            if (const auto still = watched.lock(); still && !cancelled)
+                still->conversation().reporter.report(ScopeEvent::overlong, Clock::now() - started);
+        });
+    }
+
+private:
+    std::optional<asio::steady_timer> timer_;  // its end cancels the wait
+};
+
+}  // namespace txscope::detail

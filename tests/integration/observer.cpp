@@ -1,0 +1,316 @@
+#include "support/catch.hpp"
+#include "support/scope_fixture.hpp"
+#include <txscope/session/printing_observer.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace asio = boost::asio;
+
+namespace {
+
+using namespace std::chrono_literals;
+using support::ScopeFixture;
+using support::text_of;
+using txscope::IsolationLevel;
+using txscope::Propagation;
+using txscope::ScopeEvent;
+using txscope::Session;
+using txscope::TransactionScope;
+
+/// Keeps what it was told.
+class Recorder : public txscope::Observer {
+public:
+    struct Event {
+        ScopeEvent::Kind kind;
+        std::uint_least32_t line;
+        std::string label;
+        int attempt;
+        std::chrono::nanoseconds duration;
+        std::string sql;
+        std::exception_ptr error;
+    };
+
+    void notice(const ScopeEvent& event) noexcept override {
+        const std::lock_guard lock{mutex_};
+        events_.push_back({event.kind, event.where.line(), std::string{event.label}, event.attempt,
+                           event.duration, std::string{event.sql}, event.error});
+    }
+
+    std::vector<Event> all() const {
+        const std::lock_guard lock{mutex_};
+        return events_;
+    }
+    std::vector<ScopeEvent::Kind> kinds() const {
+        std::vector<ScopeEvent::Kind> kinds;
+        for (const Event& event : all()) kinds.push_back(event.kind);
+        return kinds;
+    }
+    std::vector<Event> of(ScopeEvent::Kind kind) const {
+        auto found = all();
+        std::erase_if(found, [&](const Event& event) { return event.kind != kind; });
+        return found;
+    }
+
+private:
+    mutable std::mutex mutex_;
+    std::vector<Event> events_;
+};
+
+using Kinds = std::vector<ScopeEvent::Kind>;
+
+struct ObservedFixture {
+    explicit ObservedFixture(txscope::PoolOptions options = {})
+        : ObservedFixture{options, std::make_unique<Recorder>()} {}
+    ObservedFixture(txscope::PoolOptions options, std::unique_ptr<Recorder> with)
+        : recorder{std::move(with)}, scopes{[&] {
+              options.observer = recorder.get();
+              return options;
+          }()} {}
+
+    const std::unique_ptr<Recorder> recorder;
+    ScopeFixture scopes;
+};
+
+}  // namespace
+
+TEST_CASE("an observer is told of begin, each statement, and commit", "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    const auto line = std::source_location::current().line() + 1;
+    const TransactionScope scope{scopes.sessions, {.label = "import"}};
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            const std::string name = "secret";
+            co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name);
+            session.enqueue("INSERT INTO entries (name) VALUES ('behind')");
+        });
+    });
+    const auto events = recorder->all();
+    CHECK(recorder->kinds() == Kinds{ScopeEvent::begin, ScopeEvent::statement,
+                                     ScopeEvent::statement, ScopeEvent::commit});
+    REQUIRE(events.size() == 4u);
+    CHECK(events[1].sql == "INSERT INTO entries (name) VALUES ($1)");
+    CHECK(events[2].sql == "COMMIT");
+    CHECK(events[3].duration >= events[1].duration + events[2].duration);
+    for (const auto& event : events) {
+        CHECK(event.line == line);
+        CHECK(event.label == "import");
+        CHECK(event.attempt == 1);
+        CHECK(event.duration >= 0ns);
+        CHECK(!event.error);
+    }
+}
+
+TEST_CASE("a scope without SQL is nothing to tell of", "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scopes.scope([]() -> asio::awaitable<void> { co_return; });
+    });
+    CHECK(recorder->kinds().empty());
+}
+
+TEST_CASE("the wait for a connection is what begin took", "[observer]") {
+    ObservedFixture fixture{{.max_size = 1}};
+    auto& [recorder, scopes] = fixture;
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scopes.insert_alone("one");  // opens the connection
+        co_await scopes.insert_alone("two");  // finds it
+    });
+    const auto begins = recorder->of(ScopeEvent::begin);
+    REQUIRE(begins.size() == 2u);
+    CHECK(begins[0].duration > begins[1].duration);
+}
+
+TEST_CASE("an observer is told why a transaction was rolled back, and never a value",
+          "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    const std::string name = "the secret name";
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scopes.insert_alone(name);
+        co_await support::failure_of(scopes.insert_alone(name));
+    });
+    const auto rollbacks = recorder->of(ScopeEvent::rollback);
+    REQUIRE(rollbacks.size() == 1u);
+    CHECK_THROWS_AS(std::rethrow_exception(rollbacks[0].error), pqxx::unique_violation);
+    const auto statements = recorder->of(ScopeEvent::statement);
+    REQUIRE(statements.size() == 3u);
+    CHECK(text_of(statements[2].error) == text_of(rollbacks[0].error));
+    for (const auto& event : recorder->all()) {
+        CHECK(event.sql.find(name) == std::string::npos);
+        CHECK(text_of(event.error).find(name) == std::string::npos);
+    }
+}
+
+TEST_CASE("the body's own exception is the reason of a rollback, and rollback-only is none",
+          "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    scopes.run([&]() -> asio::awaitable<void> {
+        const auto fails = [&]() -> asio::awaitable<void> {
+            co_await scopes.insert("one");
+            throw std::runtime_error{"not today"};
+        };
+        co_await support::failure_of(scopes.scope(fails));
+        co_await scopes.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await scopes.insert("two");
+            session.set_rollback_only();
+        });
+    });
+    const auto rollbacks = recorder->of(ScopeEvent::rollback);
+    REQUIRE(rollbacks.size() == 2u);
+    CHECK(text_of(rollbacks[0].error) == "not today");
+    CHECK(!rollbacks[1].error);
+    CHECK(recorder->of(ScopeEvent::commit).empty());
+}
+
+TEST_CASE("an observer is told the cause of every attempt that is tried again", "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    const TransactionScope scope{
+        scopes.sessions,
+        {.retry = {.max_attempts = 3, .initial_backoff = 1ms, .max_backoff = 2ms}}};
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            if (session.attempt() < 3)
+                co_await session.execute(
+                    "DO $$ BEGIN RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END $$");
+            co_await scopes.insert("one");
+        });
+    });
+    const auto retries = recorder->of(ScopeEvent::retry);
+    REQUIRE(retries.size() == 2u);
+    for (int i = 0; i < 2; ++i) {
+        const auto& retry = retries[static_cast<std::size_t>(i)];
+        CHECK(retry.attempt == i + 1);
+        CHECK(retry.duration <= 2ms);
+        CHECK_THROWS_AS(std::rethrow_exception(retry.error), pqxx::serialization_failure);
+    }
+    CHECK(recorder->of(ScopeEvent::rollback).size() == 2u);
+    const auto commits = recorder->of(ScopeEvent::commit);
+    REQUIRE(commits.size() == 1u);
+    CHECK(commits[0].attempt == 3);
+}
+
+TEST_CASE("a hook that throws is told to the observer, and the later hooks run", "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    bool later = false;
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scopes.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([] { throw std::runtime_error{"no mail today"}; });
+            session.after_commit([&] { later = true; });
+            co_await scopes.insert("one");
+        });
+    });
+    const auto failures = recorder->of(ScopeEvent::hook_failure);
+    REQUIRE(failures.size() == 1u);
+    CHECK(text_of(failures[0].error) == "no mail today");
+    CHECK(later);
+    CHECK(recorder->of(ScopeEvent::commit).size() == 1u);
+}
+
+TEST_CASE("a rollback that fails is told to the observer, and does not hide the body's exception",
+          "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    scopes.run([&]() -> asio::awaitable<void> {
+        const auto fails = [&]() -> asio::awaitable<void> {
+            co_await scopes.insert("one");
+            scopes.database.query(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+                "WHERE application_name = 'txscope' AND datname = current_database()");
+            throw std::runtime_error{"first"};
+        };
+        const auto error = co_await support::failure_of(scopes.scope(fails));
+        CHECK(text_of(error) == "first");
+    });
+    const auto failures = recorder->of(ScopeEvent::rollback_failure);
+    REQUIRE(failures.size() == 1u);
+    CHECK(text_of(failures[0].error) != "no failure");
+    REQUIRE(recorder->of(ScopeEvent::rollback).size() == 1u);
+    CHECK(text_of(recorder->of(ScopeEvent::rollback)[0].error) == "first");
+}
+
+TEST_CASE("a scope that runs longer than the pool allows is reported while it runs", "[observer]") {
+    ObservedFixture fixture{{.overlong_scope = 1ms}};
+    auto& [recorder, scopes] = fixture;
+    const auto line = std::source_location::current().line() + 1;
+    const TransactionScope scope{scopes.sessions};
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scope([&]() -> asio::awaitable<void> {
+            co_await scopes.insert("one");
+            co_await support::eventually(
+                [&] { return !recorder->of(ScopeEvent::overlong).empty(); });
+            CHECK(recorder->of(ScopeEvent::commit).empty());
+        });
+    });
+    const auto overlong = recorder->of(ScopeEvent::overlong);
+    REQUIRE(overlong.size() == 1u);
+    CHECK(overlong[0].line == line);
+    CHECK(overlong[0].duration >= 1ms);
+    CHECK(scopes.names() == ScopeFixture::Names{"one"});
+}
+
+TEST_CASE("a scope that is destroyed before its end is reported as leaked", "[observer]") {
+    Recorder recorder;
+    const support::Database database{"CREATE TABLE entries (name text)"};
+    std::uint_least32_t line = 0;
+    {
+        asio::io_context io;
+        const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.observer = &recorder}};
+        line = std::source_location::current().line() + 1;
+        const TransactionScope scope{sessions};
+        bool waiting = false;
+        const auto body = [&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO entries VALUES ('one')");
+            waiting = true;
+            asio::steady_timer never{io, asio::steady_timer::time_point::max()};
+            co_await never.async_wait(asio::use_awaitable);
+        };
+        asio::co_spawn(io, scope(body), asio::detached);
+        support::run_until(io, [&] { return waiting; });
+    }
+    const auto leaked = recorder.of(ScopeEvent::leaked);
+    REQUIRE(leaked.size() == 1u);
+    CHECK(leaked[0].line == line);
+    CHECK(recorder.of(ScopeEvent::commit).empty());
+    CHECK(recorder.of(ScopeEvent::rollback).empty());
+}
+
+TEST_CASE("the printing observer writes an event as a line", "[observer]") {
+    const auto close = [](std::FILE* file) { std::fclose(file); };
+    const std::unique_ptr<std::FILE, decltype(close)> file{std::tmpfile(), close};
+    REQUIRE(file);
+    txscope::PrintingObserver printing{file.get()};
+    const auto where = std::source_location::current();
+    printing.notice({.kind = ScopeEvent::commit,
+                     .where = where,
+                     .label = "transfer",
+                     .attempt = 2,
+                     .duration = 1'274'000ns});
+    printing.notice({.kind = ScopeEvent::statement,
+                     .where = {},
+                     .label = {},
+                     .attempt = 1,
+                     .duration = 15us,
+                     .sql = "SELECT $1",
+                     .error = std::make_exception_ptr(std::runtime_error{"the reason"})});
+    std::rewind(file.get());
+    std::array<char, 1000> text{};
+    const auto size = std::fread(text.data(), 1, text.size(), file.get());
+    CHECK(std::string(text.data(), size) ==
+          "txscope: commit after 1.274 ms, attempt 2, \"transfer\" at " +
+              std::string{where.file_name()} + ":" + std::to_string(where.line()) +
+              "\ntxscope: statement after 0.015 ms: SELECT $1: the reason\n");
+}
