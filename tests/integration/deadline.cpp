@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/started.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -7,11 +8,13 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
+using support::Started;
 using txscope::Session;
 using txscope::TransactionScope;
 using txscope::TransactionTimeout;
@@ -101,4 +104,40 @@ TEST_CASE("a scope that ends in time is not disturbed by its timeout", "[deadlin
         CHECK(value == 42);
     });
     CHECK(fixture.names() == Names{"one"});
+}
+
+TEST_CASE("the server ends a timed transaction whose client is gone, where it knows how to",
+          "[deadline]") {
+    Fixture fixture{{.max_size = 1, .cleanup_timeout = std::chrono::milliseconds{200}}};
+    const auto limit = [&](Session& session) -> asio::awaitable<std::int64_t> {
+        const auto result = co_await session.execute(
+            "SELECT setting FROM pg_settings WHERE name = 'transaction_timeout'");
+        co_return result.empty() ? -1 : result.one().get<std::int64_t>(0);
+    };
+    const bool knows_how = fixture.database.query("SHOW server_version_num").number() >= 170000;
+    const TransactionScope patient{fixture.sessions, {.timeout = std::chrono::minutes{1}}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        std::int64_t timed = 0;
+        std::int64_t untimed = 0;
+        co_await patient(
+            [&](Session& session) -> asio::awaitable<void> { timed = co_await limit(session); });
+        CHECK(fixture.sessions.statistics().round_trips == 2);
+        co_await fixture.scope(
+            [&](Session& session) -> asio::awaitable<void> { untimed = co_await limit(session); });
+        // The client's own end of it comes first: at the deadline, and with its time to clean up.
+        CHECK((knows_how ? 30'000 < timed && timed <= 60'200 : timed == -1));
+        CHECK(untimed == (knows_how ? 0 : -1));
+    });
+
+    Started held{fixture.io, fixture.hurried([&]() -> asio::awaitable<void> {
+                     co_await fixture.insert("held");
+                     co_await forever();
+                 })};
+    support::run_until(fixture.io, [&] { return fixture.in_transaction() == 1 || held.done(); });
+    // From here on nobody runs the client.
+    if (knows_how) support::block_until([&] { return fixture.in_transaction() == 0; });
+    support::run_until(fixture.io, [&] { return held.done(); });
+    CHECK(is<TransactionTimeout>(held.failure()));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.sessions.statistics().size == (knows_how ? 0 : 1));
 }

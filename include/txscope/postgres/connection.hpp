@@ -105,6 +105,8 @@ public:
     }
     /// How many Syncs were sent: the round trips, as long as nobody sends two at once.
     std::uint64_t round_trips() const noexcept { return pipeline_.batches(); }
+    /// As 160004 for 16.4.
+    int server_version() const noexcept { return PQserverVersion(native()); }
     PGconn* native() const noexcept { return pipeline_.native(); }
     asio::posix::stream_descriptor& descriptor() noexcept { return socket_.descriptor(); }
 

@@ -57,7 +57,9 @@ struct TransactionOptions {
     /// setting.
     std::chrono::milliseconds lock_timeout{0};
     /// Longest time for everything: waiting for a connection, opening it, all statements, retries
-    /// and the commit. After it: `TransactionTimeout`, rolled back. 0: no limit.
+    /// and the commit. After it: `TransactionTimeout`, rolled back. 0: no limit. From PostgreSQL 17
+    /// on the server ends the transaction by itself, if the client is gone, after this and the
+    /// pool's `cleanup_timeout`.
     std::chrono::milliseconds timeout{0};
     RetryPolicy retry{};
     /// When the connection is lost while `COMMIT` is under way, ask the server on another

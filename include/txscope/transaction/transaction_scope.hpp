@@ -134,7 +134,8 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
         return detail::end_transaction(session, std::move(error), deadline);
     };
     for (int attempt = 1;; ++attempt) {
-        const auto session = detail::open_transaction(pool, strand, options, attempt, where);
+        const auto session =
+            detail::open_transaction(pool, strand, options, deadline, attempt, where);
         const detail::HooksEnd hooks_end{session->hooks()};
         const detail::OverlongAlarm alarm{session};
         detail::ResultSlot<detail::BodyResult<Body>> result;
@@ -183,10 +184,11 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     outer->check_open();
     const auto turn = co_await outer->nesting().enter();
     outer->check_open();
-    Connection::Batch opening;
-    opening.push_back(
-        {Statement{"SAVEPOINT " + detail::savepoint_name(outer->depth() + 1)}, nullptr});
-    const auto session = std::make_shared<detail::SessionState>(outer, std::move(opening), where);
+    const auto set_savepoint = [depth = outer->depth() + 1](const Connection&,
+                                                            Connection::Batch& batch) {
+        batch.push_back({Statement{"SAVEPOINT " + detail::savepoint_name(depth)}, nullptr});
+    };
+    const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
     const detail::HooksEnd hooks_end{session->hooks()};
     detail::ResultSlot<detail::BodyResult<Body>> result;
     co_await detail::run_session(session, body, detail::end_savepoint, result);

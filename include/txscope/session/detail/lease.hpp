@@ -52,6 +52,7 @@ public:
     ~Lease();
 
     explicit operator bool() const noexcept { return member_ != nullptr; }
+    Connection& operator*() const noexcept { return *member_->connection; }
     Connection* operator->() const noexcept { return member_->connection.get(); }
     /// Keeps the connection's object alive, not the loan: for those who may still wait on it.
     const std::shared_ptr<PooledConnection>& member() const noexcept { return member_; }

@@ -158,7 +158,7 @@ inline std::shared_ptr<SessionState> open_session(std::shared_ptr<Pool> pool,
                                                   std::source_location where) {
     auto conversation =
         std::make_shared<Conversation>(std::move(pool), strand_on(executor), where, false);
-    return std::make_shared<SessionState>(std::move(conversation), Connection::Batch{}, where);
+    return std::make_shared<SessionState>(std::move(conversation), nullptr, where);
 }
 
 /// Sends what was enqueued, unless the body failed.

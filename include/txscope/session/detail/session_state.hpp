@@ -14,6 +14,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -31,12 +32,14 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
 public:
     using Shared = std::shared_ptr<SessionState>;
 
-    /// `opening` goes ahead of the first statement, in the same round trip; what has no exchange
-    /// of its own shares that statement's.
-    SessionState(std::shared_ptr<Conversation> conversation, Connection::Batch opening,
+    /// Adds what goes ahead of the first statement over that connection, in the same round trip;
+    /// what has no exchange of its own shares that statement's.
+    using Opening = std::function<void(const Connection&, Connection::Batch&)>;
+
+    SessionState(std::shared_ptr<Conversation> conversation, Opening opening,
                  std::source_location where)
         : conversation_{std::move(conversation)}, opening_{std::move(opening)}, where_{where} {}
-    SessionState(Shared parent, Connection::Batch opening, std::source_location where)
+    SessionState(Shared parent, Opening opening, std::source_location where)
         : conversation_{parent->conversation_},
           parent_{std::move(parent)},
           opening_{std::move(opening)},
@@ -114,7 +117,7 @@ private:
 
     const std::shared_ptr<Conversation> conversation_;
     const Shared parent_;
-    Connection::Batch opening_;
+    Opening opening_;  // empty once it was sent
     std::vector<Statement> queue_;
     const std::source_location where_;
     std::exception_ptr doom_;
@@ -213,11 +216,12 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
     // Once this session's savepoint is set, what its parent queues belongs behind it.
     if (parent_ && !begun_) parent_->move_unsent(batch, exchange);
     begun_ = true;
-    if (!queue_.empty()) batch.reserve(batch.size() + opening_.size() + queue_.size() + 1);
-    for (Outgoing& outgoing : std::exchange(opening_, {})) {
-        if (!outgoing.exchange) outgoing.exchange = exchange;
-        batch.push_back(std::move(outgoing));
-    }
+    const std::size_t first = batch.size();
+    if (opening_ || !queue_.empty()) batch.reserve(first + queue_.size() + 2);
+    if (const Opening opening = std::exchange(opening_, nullptr))
+        opening(*conversation_->lease, batch);
+    for (std::size_t i = first; i < batch.size(); ++i)
+        if (!batch[i].exchange) batch[i].exchange = exchange;
     for (Statement& statement : std::exchange(queue_, {}))
         batch.push_back({std::move(statement), exchange});
 }
@@ -284,7 +288,7 @@ inline void SessionState::doom(std::exception_ptr cause) {
 }
 
 inline void SessionState::discard_unsent() {
-    opening_.clear();
+    opening_ = nullptr;
     queue_.clear();
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.

@@ -3,6 +3,7 @@
 #include <txscope/postgres/connection.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,11 +19,13 @@ inline std::string begin_comment(std::string_view label) {
     return "/* " + text + " */ ";
 }
 
-/// The statements that begin a transaction with these options.
+/// Adds the statements that begin a transaction with these options, which the server ends after
+/// `life` if that is not 0.
 ///
 /// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes.
-inline Connection::Batch begin_transaction(const TransactionOptions& options,
-                                           std::shared_ptr<Exchange> transaction_id) {
+inline void begin_transaction(Connection::Batch& batch, const TransactionOptions& options,
+                              std::chrono::milliseconds life,
+                              std::shared_ptr<Exchange> transaction_id) {
     std::string begin = begin_comment(options.label) + "BEGIN";
     switch (options.isolation) {
         case IsolationLevel::server_default:
@@ -49,20 +52,19 @@ inline Connection::Batch begin_transaction(const TransactionOptions& options,
     }
     if (options.deferrable) begin += " DEFERRABLE";
 
-    Connection::Batch opening;
-    opening.push_back({Statement{begin}, nullptr});
+    batch.push_back({Statement{begin}, nullptr});
     // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
     const auto set_local = [&](const char* setting, std::chrono::milliseconds value) {
         if (value.count() > 0)
-            opening.push_back({Statement{"SELECT set_config($1, $2, true)", setting,
-                                         std::to_string(value.count())},
-                               nullptr});
+            batch.push_back({Statement{"SELECT set_config($1, $2, true)", setting,
+                                       std::to_string(value.count())},
+                             nullptr});
     };
     set_local("statement_timeout", options.statement_timeout);
     set_local("lock_timeout", options.lock_timeout);
+    set_local("transaction_timeout", life);
     if (transaction_id)
-        opening.push_back({Statement{"SELECT pg_current_xact_id()"}, std::move(transaction_id)});
-    return opening;
+        batch.push_back({Statement{"SELECT pg_current_xact_id()"}, std::move(transaction_id)});
 }
 
 }  // namespace txscope::detail

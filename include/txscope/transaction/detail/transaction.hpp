@@ -6,7 +6,11 @@
 #include <txscope/transaction/detail/opening.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <source_location>
 #include <utility>
@@ -16,8 +20,10 @@ namespace txscope::detail {
 /// A conversation that is a transaction, with what it was begun with.
 struct Transaction : Conversation {
     Transaction(std::shared_ptr<Pool> from, Strand on, std::source_location where,
-                const TransactionOptions& with, int number)
-        : Conversation{std::move(from), std::move(on), where, true, number}, options{with} {
+                const TransactionOptions& with, Clock::time_point until, int number)
+        : Conversation{std::move(from), std::move(on), where, true, number},
+          options{with},
+          deadline{until} {
         reporter.label = options.label;
     }
     Transaction(const Transaction&) = delete;
@@ -26,6 +32,7 @@ struct Transaction : Conversation {
     }
 
     const TransactionOptions options;
+    const Clock::time_point deadline;
     std::shared_ptr<Exchange> id{};  // the answer to "which transaction is this?", where wanted
     bool committed = false;
 };
@@ -34,15 +41,34 @@ inline Transaction& transaction_of(const SessionState& session) {
     return static_cast<Transaction&>(session.conversation());
 }
 
+/// How long the server lets a transaction live that begins now, 0 for as long as it likes: for
+/// those whose client dies. A client that lives ends it at its deadline, and has its time for that.
+///
+/// Source: PostgreSQL manual, `transaction_timeout`, which ends the whole session; since 17.
+inline std::chrono::milliseconds life_on_server(const Transaction& transaction,
+                                                const Connection& connection) {
+    using std::chrono::milliseconds;
+    if (transaction.deadline == Clock::time_point::max() || connection.server_version() < 170000)
+        return milliseconds{0};
+    const milliseconds longest{std::numeric_limits<std::int32_t>::max()};
+    const auto left = std::chrono::ceil<milliseconds>(transaction.deadline - Clock::now());
+    const auto more = std::min(transaction.pool->options().cleanup_timeout, longest);
+    return std::clamp(left + more, milliseconds{1}, longest);
+}
+
 /// A session whose first statement begins a transaction.
 inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<Pool> pool, Strand strand,
                                                       const TransactionOptions& options,
-                                                      int attempt, std::source_location where) {
-    auto transaction =
-        std::make_shared<Transaction>(std::move(pool), std::move(strand), where, options, attempt);
+                                                      Clock::time_point deadline, int attempt,
+                                                      std::source_location where) {
+    auto transaction = std::make_shared<Transaction>(std::move(pool), std::move(strand), where,
+                                                     options, deadline, attempt);
     if (options.verify_commit) transaction->id = std::make_shared<Exchange>();
-    auto opening = begin_transaction(options, transaction->id);
-    return std::make_shared<SessionState>(std::move(transaction), std::move(opening), where);
+    const auto begin = [raw = transaction.get()](const Connection& connection,
+                                                 Connection::Batch& batch) {
+        begin_transaction(batch, raw->options, life_on_server(*raw, connection), raw->id);
+    };
+    return std::make_shared<SessionState>(std::move(transaction), begin, where);
 }
 
 /// @throws PropagationError when a scope with `options` cannot be part of the transaction of
