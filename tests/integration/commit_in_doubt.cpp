@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/started.hpp"
 
 #include <string>
 
@@ -100,4 +101,53 @@ TEST_CASE("verifying costs no round trip as long as nothing goes wrong", "[commi
     fixture.proxy.reset_counts();
     CHECK(fixture.insert({.verify_commit = true}) == nullptr);
     CHECK(fixture.proxy.round_trips() == 2);
+}
+
+TEST_CASE("after a crash the truth is not taken from another transaction with the same id",
+          "[commit_in_doubt]") {
+    txscope::TemporaryPostgres server;
+    const support::Database database{"CREATE TABLE entries (name text PRIMARY KEY); CHECKPOINT",
+                                     server};
+    FaultProxy proxy{server};
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    const TransactionScope scope{sessions, {.verify_commit = true}};
+    std::string id;
+    // The crash comes while COMMIT is on its way; nobody gets at the server until `meanwhile` is
+    // done with it.
+    const auto failure_with_a_crash = [&](const auto& meanwhile) {
+        proxy.stall(before_statement("COMMIT"));
+        support::Started work{io, scope([&](Session& session) -> asio::awaitable<void> {
+                                  const auto asked =
+                                      co_await session.execute("SELECT pg_current_xact_id()");
+                                  id = asked.one().template get<std::string>(0);
+                                  co_await session.execute("INSERT INTO entries VALUES ('lost')");
+                              })};
+        support::run_until(io, [&] { return proxy.counts().struck == proxy.counts().armed; });
+        proxy.refuse_connections();
+        server.kill();
+        server.start();
+        meanwhile();
+        proxy.accept_connections();
+        proxy.cut();
+        support::run_until(io, [&] { return work.done(); });
+        return work.failure();
+    };
+    SECTION("which is unknown when one was committed with it") {
+        const auto failure = failure_with_a_crash([&] {
+            while (database
+                       .query("INSERT INTO entries VALUES (pg_current_xact_id()::text) "
+                              "RETURNING name")
+                       .value() != id) {
+            }
+        });
+        CHECK(is<txscope::CommitInDoubt>(failure));
+        CHECK(database.query("SELECT pg_xact_status('" + id + "')").value() == "committed");
+    }
+    SECTION("and known when none was") {
+        const auto failure = failure_with_a_crash([] {});
+        CHECK(is<txscope::ConnectionLost>(failure));
+        CHECK_FALSE(is<txscope::CommitInDoubt>(failure));
+    }
+    CHECK(database.query("SELECT count(*) FROM entries WHERE name = 'lost'").number() == 0);
 }

@@ -73,7 +73,9 @@ public:
     void end() noexcept { ended_ = true; }
 
     /// A joined scope failed: there is nothing to be saved here any more.
-    void doom(std::exception_ptr cause);
+    void doom(std::exception_ptr cause) {
+        if (!doom_) doom_ = std::move(cause);
+    }
     std::exception_ptr doomed_by() const noexcept { return doom_; }
     /// The owner wants a rollback, and no error.
     void set_rollback_only() noexcept { rollback_only_ = true; }
@@ -269,8 +271,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
         ending.last = std::make_shared<Exchange>();
         conversation_->outbox.push_back({Statement{last}, ending.last});
     }
-    const StatementReport report{conversation_->reporter, last == nullptr ? "" : last,
-                                 *ending.last};
+    const StatementReport report{conversation_->reporter, last ? last : "", *ending.last};
     const auto member = conversation_->lease.member();
     Connection& connection = *member->connection;
     connection.poll();  // what was lost by now is not in doubt
@@ -281,10 +282,6 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
         co_await connection.settle(ending.last, conversation_->pool->cleanup_deadline());
     if (queued->error != connection.failure()) ending.queued_error = queued->error;
     co_return ending;
-}
-
-inline void SessionState::doom(std::exception_ptr cause) {
-    if (!doom_) doom_ = std::move(cause);
 }
 
 inline void SessionState::discard_unsent() {

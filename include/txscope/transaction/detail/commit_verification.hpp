@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/session/detail/session_state.hpp>
+#include <txscope/transaction/detail/transaction_identity.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -18,17 +19,24 @@ enum class CommitOutcome {
 /// Asks one server, over a connection of its own, what became of a transaction.
 ///
 /// Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions". A standby may
-/// not have heard of it yet, so only a primary is believed.
+/// not have heard of it yet, so only a primary is believed. One that has crashed since, or stood in
+/// for one, may have given the id to another transaction: of its answers "committed" means nothing.
 inline asio::awaitable<std::string> ask_status(std::shared_ptr<Pool> pool,
-                                               std::string transaction_id,
+                                               TransactionIdentity transaction,
                                                Clock::time_point deadline) {
     const auto opened = co_await pool->connector().open(deadline);
     Connection& connection = *opened->connection;
     const auto exchange = std::make_shared<Exchange>();
     Connection::Batch question;
-    question.push_back({Statement{"SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE "
-                                  "coalesce(pg_xact_status($1::xid8), 'unknown') END",
-                                  transaction_id},
+    question.push_back({Statement{"SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
+                                  "WHEN server.life = $2 "
+                                  "THEN coalesce(pg_xact_status($1::xid8), 'unknown') "
+                                  "WHEN $1::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) "
+                                  "THEN 'aborted' "
+                                  "ELSE coalesce(nullif(pg_xact_status($1::xid8), 'committed'), "
+                                  "'unknown') END FROM (" +
+                                      std::string{server_life} + ") AS server",
+                                  transaction.id, transaction.life},
                         exchange});
     connection.submit(std::move(question));
     co_await connection.settle(exchange, deadline);
@@ -39,13 +47,13 @@ inline asio::awaitable<std::string> ask_status(std::shared_ptr<Pool> pool,
 /// What became of a transaction whose COMMIT was not answered: asked again while the server does
 /// not answer or has not noticed the lost connection yet, until `deadline`.
 inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<Pool> pool,
-                                                   std::string transaction_id,
+                                                   TransactionIdentity transaction,
                                                    Clock::time_point deadline) {
     auto pause = std::chrono::milliseconds{5};
     while (Clock::now() < deadline) {
         std::string status;
         try {
-            status = co_await ask_status(pool, transaction_id, deadline);
+            status = co_await ask_status(pool, transaction, deadline);
         } catch (const std::exception&) {
             status = "in progress";  // the server is not back yet
         }

@@ -54,8 +54,8 @@ inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transactio
                                                          std::exception_ptr loss,
                                                          Clock::time_point deadline) {
     deadline = std::min(deadline, deadline_in(transaction.pool->options().acquire_timeout));
-    const auto number = transaction.id->result.one().get<std::string>(0);
-    const auto outcome = co_await find_outcome(transaction.pool, number, deadline);
+    const TransactionIdentity identity{transaction.id->result.one()};
+    const auto outcome = co_await find_outcome(transaction.pool, identity, deadline);
     transaction.in_doubt = outcome == CommitOutcome::unknown;
     if (outcome == CommitOutcome::committed) co_return nullptr;
     co_return outcome == CommitOutcome::aborted ? loss : doubt;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/postgres/connection.hpp>
+#include <txscope/transaction/detail/transaction_identity.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
 #include <chrono>
@@ -64,7 +65,7 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     set_local("lock_timeout", options.lock_timeout);
     set_local("transaction_timeout", life);
     if (transaction_id)
-        batch.push_back({Statement{"SELECT pg_current_xact_id()"}, std::move(transaction_id)});
+        batch.push_back({TransactionIdentity::question(), std::move(transaction_id)});
 }
 
 }  // namespace txscope::detail
