@@ -101,6 +101,13 @@ asio::awaitable<Project> create_safely(ProjectRepository& projects, Project proj
     }
 }
 
+void watch(asio::io_context& io) {
+    txscope::PrintingObserver log;
+    txscope::AsyncSessionFactory sessions{
+        io, "postgresql:///app", {.observer = &log, .overlong_scope = 5s}};
+    txscope::TransactionScope scope{sessions, {.label = "monthly import"}};
+}
+
 asio::awaitable<void> safe_on_gcc_12(ProjectRepository& projects, std::string name) {
     const Project project{.name = name};  // give it a name first, then
     co_await projects.create(project);    // not: create(Project{.name = name})
