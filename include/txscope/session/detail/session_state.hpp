@@ -8,19 +8,18 @@
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
+#include <txscope/session/detail/unsent.hpp>
 
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <source_location>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace txscope::detail {
 
@@ -32,17 +31,13 @@ class SessionState : public std::enable_shared_from_this<SessionState> {
 public:
     using Shared = std::shared_ptr<SessionState>;
 
-    /// Adds what goes ahead of the first statement over that connection, in the same round trip;
-    /// what has no exchange of its own shares that statement's.
-    using Opening = std::function<void(const Connection&, Connection::Batch&)>;
-
-    SessionState(std::shared_ptr<Conversation> conversation, Opening opening,
+    SessionState(std::shared_ptr<Conversation> conversation, Unsent::Opening opening,
                  std::source_location where)
-        : conversation_{std::move(conversation)}, opening_{std::move(opening)}, where_{where} {}
-    SessionState(Shared parent, Opening opening, std::source_location where)
+        : conversation_{std::move(conversation)}, unsent_{std::move(opening)}, where_{where} {}
+    SessionState(Shared parent, Unsent::Opening opening, std::source_location where)
         : conversation_{parent->conversation_},
           parent_{std::move(parent)},
-          opening_{std::move(opening)},
+          unsent_{std::move(opening)},
           where_{where} {}
 
     /// Sends it with all that is queued, and awaits its result.
@@ -85,7 +80,7 @@ public:
     void discard_unsent();
     /// Whether something was sent that is to be ended.
     bool begun() const noexcept { return begun_; }
-    bool has_queued() const noexcept { return !queue_.empty(); }
+    bool has_queued() const noexcept { return unsent_.has_queued(); }
     /// Whether statements or scopes within are still under way.
     bool busy() const noexcept { return outstanding_ > 0 || joined_ > 0 || nesting_.occupied(); }
     /// Whether a scope that has joined this session's is open.
@@ -94,8 +89,7 @@ public:
     Counted joining() noexcept { return Counted{joined_}; }
     /// Where nested sessions take turns.
     Turnstile& nesting() noexcept { return nesting_; }
-    /// Puts it ahead of all that is queued.
-    void queue_first(Statement statement) { queue_.insert(queue_.begin(), std::move(statement)); }
+    void queue_first(Statement statement) { unsent_.push_first(std::move(statement)); }
 
     /// What to do around the end of the scope.
     Hooks& hooks() noexcept { return hooks_; }
@@ -119,8 +113,7 @@ private:
 
     const std::shared_ptr<Conversation> conversation_;
     const Shared parent_;
-    Opening opening_;  // empty once it was sent
-    std::vector<Statement> queue_;
+    Unsent unsent_;
     const std::source_location where_;
     std::exception_ptr doom_;
     Hooks hooks_;
@@ -155,7 +148,7 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
     if (!self->nesting_.free()) co_await self->nesting_.pass();
     self->check_open();
-    if (!statement && self->queue_.empty()) co_return Result{};
+    if (!statement && !self->has_queued()) co_return Result{};
     if (!self->conversation_->has_connection()) co_await self->take_connection();
     // What is in the outbox will be sent: nothing of a caller who was cancelled meanwhile.
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
@@ -178,8 +171,7 @@ inline void SessionState::enqueue(Shared self, Statement statement) {
     self = innermost(self, AmbientExecutor::running());
     self->check_allowed(statement);
     self->check_open();
-    if (self->queue_.empty()) self->queue_.reserve(8);
-    self->queue_.push_back(std::move(statement));
+    self->unsent_.push(std::move(statement));
 }
 
 inline void SessionState::check_allowed(const Statement& statement) const {
@@ -218,14 +210,7 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
     // Once this session's savepoint is set, what its parent queues belongs behind it.
     if (parent_ && !begun_) parent_->move_unsent(batch, exchange);
     begun_ = true;
-    const std::size_t first = batch.size();
-    if (opening_ || !queue_.empty()) batch.reserve(first + queue_.size() + 2);
-    if (const Opening opening = std::exchange(opening_, nullptr))
-        opening(*conversation_->lease, batch);
-    for (std::size_t i = first; i < batch.size(); ++i)
-        if (!batch[i].exchange) batch[i].exchange = exchange;
-    for (Statement& statement : std::exchange(queue_, {}))
-        batch.push_back({std::move(statement), exchange});
+    unsent_.move_to(batch, exchange, *conversation_->lease);
 }
 
 inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exchange) {
@@ -285,8 +270,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
 }
 
 inline void SessionState::discard_unsent() {
-    opening_ = nullptr;
-    queue_.clear();
+    unsent_.clear();
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.
     if (parent_) return conversation_->send_outbox();

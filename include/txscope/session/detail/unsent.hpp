@@ -1,0 +1,49 @@
+#pragma once
+
+#include <txscope/postgres/connection.hpp>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// What a session sends ahead of its next statement, in the same round trip: how it opens, and what
+/// was written behind.
+class Unsent {
+public:
+    /// Adds the statements that open the session over that connection. One without an exchange of
+    /// its own shares that of the statement they go with.
+    using Opening = std::function<void(const Connection&, Connection::Batch&)>;
+
+    explicit Unsent(Opening opening) : opening_{std::move(opening)} {}
+
+    void push(Statement statement) {
+        if (queue_.empty()) queue_.reserve(8);
+        queue_.push_back(std::move(statement));
+    }
+    /// Puts it ahead of all that is queued.
+    void push_first(Statement statement) { queue_.insert(queue_.begin(), std::move(statement)); }
+    bool has_queued() const noexcept { return !queue_.empty(); }
+
+    void move_to(Connection::Batch& batch, const Connection::Exchange& exchange,
+                 const Connection& connection) {
+        const std::size_t first = batch.size();
+        if (opening_ || has_queued()) batch.reserve(first + queue_.size() + 2);
+        if (const Opening opening = std::exchange(opening_, nullptr)) opening(connection, batch);
+        for (std::size_t i = first; i < batch.size(); ++i)
+            if (!batch[i].exchange) batch[i].exchange = exchange;
+        for (Statement& statement : std::exchange(queue_, {}))
+            batch.push_back({std::move(statement), exchange});
+    }
+    void clear() noexcept {
+        opening_ = nullptr;
+        queue_.clear();
+    }
+
+private:
+    Opening opening_;  // empty once it was sent
+    std::vector<Statement> queue_;
+};
+
+}  // namespace txscope::detail
