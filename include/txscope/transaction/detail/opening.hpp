@@ -12,12 +12,12 @@
 
 namespace txscope::detail {
 
-/// The label as a comment, which it cannot end.
-inline std::string begin_comment(std::string_view label) {
-    if (label.empty()) return {};
-    std::string text;
-    for (const char c : label) text += c == '*' || c == '/' || c == '\0' ? ' ' : c;
-    return "/* " + text + " */ ";
+/// `text` with spaces instead of those characters.
+inline std::string blank_out(std::string_view characters, std::string_view text) {
+    std::string blanked{text};
+    for (char& c : blanked)
+        if (characters.find(c) != characters.npos) c = ' ';
+    return blanked;
 }
 
 /// Adds the statements that begin a transaction with these options, which the server ends after
@@ -27,7 +27,10 @@ inline std::string begin_comment(std::string_view label) {
 inline void begin_transaction(Connection::Batch& batch, const TransactionOptions& options,
                               std::chrono::milliseconds life,
                               std::shared_ptr<Exchange> transaction_id) {
-    std::string begin = begin_comment(options.label) + "BEGIN";
+    using namespace std::string_view_literals;
+    const bool labelled = !options.label.empty();
+    std::string begin = "BEGIN";  // behind a comment that the label cannot end
+    if (labelled) begin.insert(0, "/* " + blank_out("*/\0"sv, options.label) + " */ ");
     switch (options.isolation) {
         case IsolationLevel::server_default:
             break;
@@ -55,15 +58,16 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
 
     batch.push_back({Statement{begin}, nullptr});
     // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
-    const auto set_local = [&](const char* setting, std::chrono::milliseconds value) {
-        if (value.count() > 0)
-            batch.push_back({Statement{"SELECT set_config($1, $2, true)", setting,
-                                       std::to_string(value.count())},
-                             nullptr});
+    const auto set_local = [&](const char* setting, const std::string& value) {
+        batch.push_back({Statement{"SELECT set_config($1, $2, true)", setting, value}, nullptr});
     };
-    set_local("statement_timeout", options.statement_timeout);
-    set_local("lock_timeout", options.lock_timeout);
-    set_local("transaction_timeout", life);
+    const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
+        if (time.count() > 0) set_local(setting, std::to_string(time.count()));
+    };
+    if (labelled) set_local("application_name", blank_out("\0"sv, options.label));
+    limit("statement_timeout", options.statement_timeout);
+    limit("lock_timeout", options.lock_timeout);
+    limit("transaction_timeout", life);
     if (transaction_id)
         batch.push_back({TransactionIdentity::question(), std::move(transaction_id)});
 }
