@@ -216,3 +216,77 @@ TEST_CASE("coroutines interleaved on one thread keep to their own transactions",
     });
     CHECK(fixture.names().size() == 6 * 3);
 }
+
+namespace {
+
+/// A table in which every row says which transaction wrote it.
+struct Steps : support::ScopeFixture {
+    explicit Steps(std::size_t connections)
+        : ScopeFixture{{.max_size = connections},
+                       "CREATE TABLE steps (scope text NOT NULL, "
+                       "transaction xid8 NOT NULL DEFAULT pg_current_xact_id())"} {}
+
+    asio::awaitable<void> step(std::string scope_name) {
+        auto session = co_await current_session(sessions);
+        co_await session.execute("INSERT INTO steps (scope) VALUES ($1)", scope_name);
+    }
+
+    /// Each of `scopes` wrote `steps` rows, all in one transaction, which no other scope shares.
+    void check(int scopes, int steps) const {
+        const auto count = [&](const std::string& what) { return database.query(what).number(); };
+        CHECK(count("SELECT count(*) FROM steps") == scopes * steps);
+        CHECK(count("SELECT count(DISTINCT transaction) FROM steps") == scopes);
+        CHECK(count("SELECT count(DISTINCT (scope, transaction::text)) FROM steps") == scopes);
+        CHECK(in_transaction() == 0);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("two scopes that take turns on one thread, statement by statement, never mix",
+          "[ambient]") {
+    constexpr int scopes = 10;
+    constexpr int steps = 5;
+    Steps fixture{2};
+    int turn = 0;
+    const auto worker = [&](int own) -> asio::awaitable<void> {
+        for (int scope = 0; scope < scopes; ++scope) {
+            const auto name = std::to_string(own) + "." + std::to_string(scope);
+            co_await fixture.scope([&]() -> asio::awaitable<void> {
+                for (int step = 0; step < steps; ++step) {
+                    while (turn % 2 != own) co_await asio::post(asio::use_awaitable);
+                    co_await fixture.step(name);
+                    ++turn;
+                }
+            });
+        }
+    };
+    fixture.run([&]() -> asio::awaitable<void> { co_await (worker(0) && worker(1)); });
+    fixture.check(2 * scopes, steps);
+}
+
+TEST_CASE("scopes on four threads under one pool, with parallel branches, never mix", "[ambient]") {
+    constexpr int workers = 12;
+    constexpr int scopes = 15;
+    Steps fixture{4};
+    std::atomic<int> ended = 0;
+    const auto worker = [&](int own) -> asio::awaitable<void> {
+        for (int scope = 0; scope < scopes; ++scope) {
+            const auto name = std::to_string(own) + "." + std::to_string(scope);
+            co_await fixture.scope([&]() -> asio::awaitable<void> {
+                co_await fixture.step(name);
+                co_await (fixture.step(name) && fixture.step(name));
+                co_await asio::post(asio::use_awaitable);
+                co_await fixture.scope(
+                    [&]() -> asio::awaitable<void> { co_await fixture.step(name); });
+            });
+        }
+    };
+    for (int own = 0; own < workers; ++own)
+        asio::co_spawn(fixture.io, worker(own), [&](const std::exception_ptr& error) {
+            ++ended;
+            if (error) std::rethrow_exception(error);
+        });
+    fixture.run(support::eventually([&] { return ended == workers; }), {.threads = 4});
+    fixture.check(workers * scopes, 4);
+}
