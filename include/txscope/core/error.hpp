@@ -218,6 +218,10 @@ public:
 
 /// Every connection was held by scopes that themselves waited for one; one of them got this error
 /// so that the others could go on.
+///
+/// A wait keeps from their ends all the scopes that it is asked from within; a task that was
+/// detached in a scope counts as part of it. What waits in a roundabout way, through another
+/// factory or a coroutine spawned outside of the scope, is not seen, and has `acquire_timeout`.
 class PoolDeadlock : public PoolError {
 public:
     explicit PoolDeadlock(const std::string& message,
