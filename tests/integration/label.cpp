@@ -46,9 +46,9 @@ TEST_CASE("who waits for a lock finds the label of the scope that holds it", "[l
             co_await fixture.insert("wanted");
             waiter.send("INSERT INTO entries (name) VALUES ('wanted')");
             co_await support::eventually([&] { return !holders().empty(); });
-            CHECK(holders() == Names{"orders/place"});
+            CHECK(holders() == Names{"txscope: orders/place"});
             co_await fixture.insert("another");  // later statements hide BEGIN, not the label
-            CHECK(holders() == Names{"orders/place"});
+            CHECK(holders() == Names{"txscope: orders/place"});
         });
     });
     CHECK_THROWS_AS(waiter.receive(), support::QueryError);
@@ -76,7 +76,8 @@ TEST_CASE("a label ends with its transaction, however that ends", "[label]") {
         co_await sessions.session_scope(look);
         co_await labelled([&]() -> asio::awaitable<void> { co_await plain(look); });
     });
-    CHECK(seen == std::vector<std::string>{"labelled", "shop", "labelled", "shop", "labelled"});
+    CHECK(seen == std::vector<std::string>{"shop: labelled", "shop", "shop: labelled", "shop",
+                                           "shop: labelled"});
     CHECK(sessions.statistics().opened == 1);
 }
 
@@ -121,7 +122,8 @@ TEST_CASE("no label breaks out of its comment", "[label]") {
             co_await scope([&]() -> asio::awaitable<void> { co_await fixture.insert("kept"); });
         });
         CHECK(fixture.names() == Names{"kept"});
-        if (label.find_first_of("\0\r\n"sv) == label.npos) CHECK(seen == label.substr(0, 63));
+        if (label.find_first_of("\0\r\n"sv) == label.npos)
+            CHECK(seen == ("txscope: " + std::string{label}).substr(0, 63));
         CHECK(fixture.sessions.statistics().opened == 1);
     }
 }

@@ -67,9 +67,10 @@ struct TransactionOptions {
     /// Makes every transaction of the scope take a transaction id, also one that only reads.
     bool verify_commit = false;
     /// What the transaction is for, told to the server. Who looks for the holder of a lock finds it
-    /// in `pg_stat_activity.application_name`, up to 63 bytes of it, until the transaction ends.
-    /// It is a comment at the head of `BEGIN` as well, for logs: `pg_stat_activity.query` shows the
-    /// latest statement only. Must outlive the scope; a string literal does.
+    /// in `pg_stat_activity.application_name` until the transaction ends: behind the connection's
+    /// own, as "shop: monthly import", 63 bytes in all. It is a comment at the head of `BEGIN` as
+    /// well, for logs: `pg_stat_activity.query` shows the latest statement only. Must outlive the
+    /// scope; a string literal does.
     std::string_view label{};
 };
 

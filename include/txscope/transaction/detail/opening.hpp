@@ -58,13 +58,18 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
 
     batch.push_back({Statement{begin}, nullptr});
     // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
-    const auto set_local = [&](const char* setting, const std::string& value) {
-        batch.push_back({Statement{"SELECT set_config($1, $2, true)", setting, value}, nullptr});
-    };
+    if (labelled)
+        batch.push_back(
+            {Statement{"SELECT set_config('application_name', concat_ws(': ', "
+                       "nullif(current_setting('application_name'), ''), $1::text), true)",
+                       blank_out("\0"sv, options.label)},
+             nullptr});
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
-        if (time.count() > 0) set_local(setting, std::to_string(time.count()));
+        if (time.count() > 0)
+            batch.push_back({Statement{"SELECT set_config($1, $2, true)", setting,
+                                       std::to_string(time.count())},
+                             nullptr});
     };
-    if (labelled) set_local("application_name", blank_out("\0"sv, options.label));
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);
     limit("transaction_timeout", life);
