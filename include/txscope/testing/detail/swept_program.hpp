@@ -1,0 +1,115 @@
+#pragma once
+
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/detail/relay.hpp>
+#include <txscope/testing/detail/witness.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace txscope::detail {
+
+/// A program within a test: an `io_context`, a session factory and one coroutine, which is run from
+/// one handler to the next. Destroying it destroys them all, however far they have come.
+class SweptProgram {
+public:
+    using Body = std::function<asio::awaitable<void>(AsyncSessionFactory)>;
+
+    /// @param relayed the server's connections go through a relay, which `cut` cuts
+    SweptProgram(const Body& body, const std::string& conninfo, const Witness* relayed,
+                 PoolOptions pool, std::chrono::milliseconds time_limit)
+        : deadline_{Clock::now() + time_limit},
+          sessions_{io_, relayed != nullptr ? relay_to(*relayed, conninfo) : conninfo, pool} {
+        asio::co_spawn(
+            io_, body(sessions_),
+            asio::bind_cancellation_slot(cancellation_.slot(), [this](std::exception_ptr error) {
+                error_ = std::move(error);
+                ended_ = true;
+            }));
+    }
+
+    /// Whether the body has returned or thrown; `error()` says which.
+    bool ended() const noexcept { return ended_; }
+    const std::exception_ptr& error() const noexcept { return error_; }
+    const AsyncSessionFactory& sessions() const noexcept { return sessions_; }
+
+    /// Runs at most `most` handlers, until the body ends. Returns how many.
+    std::size_t run(std::size_t most) {
+        std::size_t count = 0;
+        for (; count < most && !ended_; ++count)
+            if (io_.run_one_until(deadline_) == 0)
+                throw std::runtime_error{io_.stopped()
+                                             ? "it waits for something that nobody is going to do"
+                                             : "it did not end in time"};
+        return count;
+    }
+
+    /// Runs on until `condition` holds; false when that is not in time.
+    template <typename Condition>
+    bool run_until(Condition condition) {
+        for (;;) {
+            io_.restart();
+            io_.poll();
+            if (condition()) return true;
+            if (Clock::now() >= deadline_) return false;
+            io_.run_one_for(std::chrono::milliseconds{1});
+        }
+    }
+
+    /// Runs `work` to its end, and throws what it throws.
+    void run(asio::awaitable<void> work) {
+        bool done = false;
+        std::exception_ptr failure;
+        asio::co_spawn(io_, std::move(work), [&](std::exception_ptr error) {
+            failure = std::move(error);
+            done = true;
+        });
+        if (!run_until([&] { return done; })) throw std::runtime_error{"no connection is lent"};
+        if (failure) std::rethrow_exception(failure);
+    }
+
+    void cancel() { cancellation_.emit(asio::cancellation_type::terminal); }
+    void cut() { relay_->cut(); }
+
+private:
+    using Clock = std::chrono::steady_clock;
+
+    /// The way to the server through a relay.
+    std::string relay_to(const Witness& server, const std::string& conninfo) {
+        relay_.emplace(io_, server.server());
+        // A server's certificate is still compared with the name of the host. What comes through a
+        // unix socket is not encrypted.
+        const bool local = server.host().starts_with('/');
+        std::map<std::string, std::string> way{
+            {"host", local ? "localhost" : server.host()},
+            {"hostaddr", "127.0.0.1"},
+            {"port", std::to_string(relay_->port())},
+        };
+        if (local)
+            way.merge(std::map<std::string, std::string>{{"sslmode", "disable"},
+                                                         {"gssencmode", "disable"}});
+        return replace_parameters(conninfo, std::move(way));
+    }
+
+    const Clock::time_point deadline_;
+    std::exception_ptr error_;
+    bool ended_ = false;
+    asio::io_context io_;
+    asio::cancellation_signal cancellation_;  // holds executors, which must not outlive the context
+    std::optional<Relay> relay_;
+    AsyncSessionFactory sessions_;
+};
+
+}  // namespace txscope::detail

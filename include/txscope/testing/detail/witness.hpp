@@ -1,0 +1,94 @@
+#pragma once
+
+#include <txscope/testing/detail/temporary_cluster.hpp>
+
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <libpq-fe.h>
+
+#include <sys/socket.h>
+
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace txscope::detail {
+
+/// `conninfo` with some of its parameters replaced.
+inline std::string replace_parameters(const std::string& conninfo,
+                                      std::map<std::string, std::string> parameters) {
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> given{
+        PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree};
+    if (!given) throw std::invalid_argument{"malformed connection string"};
+    for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option)
+        if (option->val != nullptr) parameters.try_emplace(option->keyword, option->val);
+    std::string text;
+    for (const auto& [keyword, value] : parameters)
+        text += keyword + '=' + quote_conninfo(value) + ' ';
+    return text;
+}
+
+/// Asks what a session holds that outlives its transactions; the same in every new session.
+inline const std::string session_residue = R"(SELECT concat_ws(', ',
+    (SELECT string_agg(name || ' = ' || setting, ', ' ORDER BY name)
+        FROM pg_settings WHERE source = 'session'),
+    'user ' || current_user,
+    (SELECT string_agg('LISTEN ' || channel, ', ') FROM pg_listening_channels() AS channel),
+    (SELECT string_agg('advisory lock ' || objid, ', ')
+        FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'),
+    (SELECT string_agg('cursor ' || name, ', ') FROM pg_cursors WHERE is_holdable),
+    (SELECT string_agg('temporary ' || relname, ', ')
+        FROM pg_class WHERE relnamespace = pg_my_temp_schema())))";
+
+/// Looks at the server over a connection of its own, by plain blocking calls: independent of what
+/// it bears witness to.
+class Witness {
+public:
+    using Endpoint = boost::asio::generic::stream_protocol::endpoint;
+
+    explicit Witness(const std::string& conninfo)
+        : connection_{PQconnectdb(conninfo.c_str()), &PQfinish} {
+        if (PQstatus(native()) != CONNECTION_OK) throw std::runtime_error{PQerrorMessage(native())};
+        PQsetNoticeReceiver(native(), [](void*, const PGresult*) {}, nullptr);
+    }
+
+    /// Runs `sql`, which may hold several statements; the rows of the last one as one text.
+    std::string ask(const std::string& sql) {
+        const std::unique_ptr<PGresult, decltype(&PQclear)> answer{PQexec(native(), sql.c_str()),
+                                                                   &PQclear};
+        const auto status = PQresultStatus(answer.get());
+        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY)
+            throw std::runtime_error{PQerrorMessage(native())};
+        std::string text;
+        for (int row = 0; row < PQntuples(answer.get()); ++row) {
+            text += row == 0 ? "" : "; ";
+            for (int column = 0; column < PQnfields(answer.get()); ++column) {
+                const bool null = PQgetisnull(answer.get(), row, column) != 0;
+                text += column == 0 ? "" : ", ";
+                text += null ? "NULL" : PQgetvalue(answer.get(), row, column);
+            }
+        }
+        return text;
+    }
+
+    int backend_pid() const noexcept { return PQbackendPID(native()); }
+    std::string host() const { return PQhost(native()); }
+
+    /// Where the server is that answered.
+    Endpoint server() const {
+        sockaddr_storage address{};
+        socklen_t size = sizeof address;
+        if (::getpeername(PQsocket(native()), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+            throw_errno("the server's address is not known");
+        return {&address, size};
+    }
+
+private:
+    PGconn* native() const noexcept { return connection_.get(); }
+
+    std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+};
+
+}  // namespace txscope::detail
