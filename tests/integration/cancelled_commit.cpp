@@ -29,6 +29,7 @@ struct Fixture : support::ScopeFixture {
                        "INSERT INTO entries (name) VALUES ('the only one')"} {}
 
     const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
+    std::string hook = "not called";
 
     std::unique_ptr<Client> hold_the_entry() const {
         auto holder = std::make_unique<Client>(database.dsn());
@@ -37,7 +38,9 @@ struct Fixture : support::ScopeFixture {
     }
 
     asio::awaitable<void> add_part() {
-        co_await scope([](Session& session) -> asio::awaitable<void> {
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([&] { hook = "committed"; });
+            session.after_rollback([&] { hook = "rolled back"; });
             co_await session.execute("INSERT INTO parts (entry) SELECT id FROM entries");
         });
     }
@@ -66,12 +69,14 @@ TEST_CASE("cancelled while COMMIT is under way, a scope waits for the outcome an
         support::run_until(fixture.io, [&] { return work.done(); });
         CHECK(work.failure() == nullptr);
         CHECK(fixture.parts() == 1);
+        CHECK(fixture.hook == "committed");
     }
     SECTION("when it fails") {
         holder->query("DELETE FROM entries; COMMIT");
         support::run_until(fixture.io, [&] { return work.done(); });
         CHECK(is<pqxx::foreign_key_violation>(work.failure()));
         CHECK(fixture.parts() == 0);
+        CHECK(fixture.hook == "rolled back");
     }
     CHECK(fixture.in_transaction() == 0);
     fixture.run([&] { return fixture.insert_alone("afterwards"); });
@@ -88,6 +93,7 @@ TEST_CASE("when COMMIT outlasts the cleanup time after a cancellation, the outco
     support::run_until(fixture.io, [&] { return work.done(); });
     CHECK(is<txscope::CommitInDoubt>(work.failure()));
     CHECK(is<pqxx::in_doubt_error>(work.failure()));
+    CHECK(fixture.hook == "not called");
     holder->query("ROLLBACK");
     fixture.run([&] { return fixture.insert_alone("afterwards"); });
     CHECK(fixture.sessions.statistics().opened == 2);

@@ -157,8 +157,13 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
                 continue;
             }
         }
-        if (!session->conversation().in_doubt && !detail::outcome_hooks(*session).empty())
+        if (!session->conversation().in_doubt && !detail::outcome_hooks(*session).empty()) {
+            // The outcome is told also to a caller who was cancelled while COMMIT was under way.
+            const bool throws = co_await asio::this_coro::throw_if_cancelled();
+            co_await asio::this_coro::throw_if_cancelled(false);
             co_await detail::run_outcome_hooks(*session);
+            co_await asio::this_coro::throw_if_cancelled(throws);
+        }
         if (error) std::rethrow_exception(error);
         co_return detail::take_result<Body>(result);
     }

@@ -108,11 +108,9 @@ inline std::vector<Hook>& outcome_hooks(SessionState& session) {
                                              : session.hooks().after_rollback;
 }
 
-/// Runs them, outside the transaction; what they throw changes nothing any more. They are told also
-/// about a transaction whose caller was cancelled while COMMIT was under way.
+/// Runs them, outside the transaction; what they throw changes nothing any more. The caller must
+/// not be interruptible.
 inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
-    const bool throws = co_await asio::this_coro::throw_if_cancelled();
-    co_await asio::this_coro::throw_if_cancelled(false);
     auto& hooks = outcome_hooks(session);
     for (std::size_t next = 0; next < hooks.size(); ++next) {
         const Hook hook = hooks[next];
@@ -124,7 +122,6 @@ inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
                                                    std::current_exception());
         }
     }
-    co_await asio::this_coro::throw_if_cancelled(throws);
 }
 
 /// Scopes on the same depth take turns, so the depth is name enough.
