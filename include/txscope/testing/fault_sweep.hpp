@@ -92,8 +92,8 @@ public:
 /// everything is suspended: these are the points, from before the first handler to before the one
 /// that ends the body. They lie in waiting for a connection and opening it, in each statement,
 /// hook, pause and scope within, and in `COMMIT`. The body runs undisturbed first, then once for
-/// each point, with a new pool, until it ends before the point is reached three times in a row (one
-/// run may have some more points than another). After each run
+/// each point, with a new pool, until it ends before the point is reached, three times in a row.
+/// After each run
 ///
 /// - nothing has happened, or everything, as `FaultSweepOptions::state` tells;
 /// - the caller was told so: a return means everything, an exception nothing, and a
@@ -139,6 +139,7 @@ private:
 
     FaultSweepCounts sweep(Fault fault, const Body& body);
     void run_to(std::size_t point, Fault fault, const Body& body);
+    void await_rest();
     void check_pool(detail::SweptProgram& program);
     asio::awaitable<void> check_idle(AsyncSessionFactory sessions, std::size_t count) const;
     void check_outcome() const;
@@ -171,15 +172,16 @@ inline FaultSweepCounts FaultSweep::sweep(Fault fault, const Body& body) {
     if (run_.state == nothing_) throw std::runtime_error{"nothing happens that the state tells of"};
     everything_ = run_.state;
 
-    // One run has some more points than another, as messages arrive in one piece or in two.
-    constexpr int ends_enough = 3;
+    // A message that arrives in two pieces makes one run longer than another.
+    constexpr int enough = 3;
     FaultSweepCounts counts;
-    int ends = 0;
-    for (std::size_t point = 0; ends < ends_enough; ++point) {
+    std::size_t point = 0;
+    for (int ends = 0; ends < enough;) {
         run_to(point, fault, body);
         check_outcome();
         ends = run_.struck ? 0 : ends + 1;
         if (!run_.struck) continue;
+        ++point;
         ++counts.points;
         ++(run_.state == nothing_ ? counts.nothing : counts.everything);
         if (detail::is_in_doubt(run_.error)) ++counts.in_doubt;
@@ -193,14 +195,18 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
     std::optional<detail::SweptProgram> program;
     program.emplace(body, conninfo_, fault == Fault::cut ? &witness_ : nullptr, options_.pool,
                     options_.time_limit);
-    run_.handlers = program->run(point);
+    while (run_.handlers < point && program->step()) {
+        ++run_.handlers;
+        if (run_.handlers < point) await_rest();
+    }
     run_.struck = !program->ended();
     if (run_.struck) run_.circumstances = ask_sessions("state, query");
     if (run_.struck && fault == Fault::cancel) program->cancel();
     if (run_.struck && fault == Fault::cut) program->cut();
     if (run_.struck && fault == Fault::terminate) ask_sessions("pg_terminate_backend(pid, 5000)");
     if (!run_.struck || fault != Fault::destroy) {
-        program->run(never);
+        while (program->step()) {
+        }
         run_.answered = true;
         run_.error = program->error();
         check_pool(*program);
@@ -211,6 +217,16 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
         throw std::runtime_error{"sessions have outlived the io_context: " +
                                  ask_sessions("state, query")};
     run_.state = witness_.ask(options_.state);
+}
+
+/// Until the server has said what it has to say: its answers come in one piece then, and points lie
+/// where they lay the last time.
+inline void FaultSweep::await_rest() {
+    const auto deadline = std::chrono::steady_clock::now() + options_.time_limit;
+    const std::string busy =
+        "count(*) FILTER (WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock')";
+    while (ask_sessions(busy) != "0" && std::chrono::steady_clock::now() < deadline) {
+    }
 }
 
 /// Nothing of the pool is in use, lost or doubled, and each connection is as good as new.

@@ -45,15 +45,14 @@ public:
     const std::exception_ptr& error() const noexcept { return error_; }
     const AsyncSessionFactory& sessions() const noexcept { return sessions_; }
 
-    /// Runs at most `most` handlers, until the body ends. Returns how many.
-    std::size_t run(std::size_t most) {
-        std::size_t count = 0;
-        for (; count < most && !ended_; ++count)
-            if (io_.run_one_until(deadline_) == 0)
-                throw std::runtime_error{io_.stopped()
-                                             ? "it waits for something that nobody is going to do"
-                                             : "it did not end in time"};
-        return count;
+    /// Runs the next handler; false when the body has ended.
+    bool step() {
+        if (ended()) return false;
+        if (io_.run_one_until(deadline_) == 0)
+            throw std::runtime_error{io_.stopped()
+                                         ? "it waits for something that nobody is going to do"
+                                         : "it did not end in time"};
+        return true;
     }
 
     /// Runs on until `condition` holds; false when that is not in time.
