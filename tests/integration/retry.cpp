@@ -1,8 +1,10 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/started.hpp"
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -142,6 +144,28 @@ TEST_CASE("a failed attempt leaves neither rows nor hooks behind", "[retry]") {
     });
     CHECK(fixture.names() == Names{"attempt 3"});
     CHECK(ran == Names{"attempt 3"});
+}
+
+TEST_CASE(
+    "cancelled in the pause after an attempt, a scope has been rolled back, and its hooks run",
+    "[retry]") {
+    Fixture fixture;
+    const TransactionScope patient{fixture.sessions,
+                                   {.retry = {.max_attempts = 2,
+                                              .initial_backoff = std::chrono::hours{24},
+                                              .max_backoff = std::chrono::hours{24}}}};
+    Names ran;
+    support::Started work{fixture.io, patient([&](Session& session) -> asio::awaitable<void> {
+                              session.after_rollback([&] { ran.push_back("rolled back"); });
+                              co_await fixture.insert("undone");
+                              co_await session.execute(conflict);
+                          })};
+    support::run_until(fixture.io, [&] { return fixture.sessions.statistics().idle == 1; });
+    work.cancel();
+    support::run_until(fixture.io, [&] { return work.done(); });
+    CHECK(work.aborted());
+    CHECK(ran == Names{"rolled back"});
+    CHECK(fixture.names().empty());
 }
 
 TEST_CASE("a body that hides the conflict behind an error of its own is tried again", "[retry]") {

@@ -152,9 +152,16 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
             const auto next = detail::Clock::now() + pause;
             if (next < deadline) {
                 session->conversation().reporter.report(ScopeEvent::retry, pause, error);
-                asio::steady_timer timer{executor, next};
-                co_await timer.async_wait(asio::deferred);
-                continue;
+                try {
+                    asio::steady_timer timer{executor, next};
+                    co_await timer.async_wait(asio::deferred);
+                    const asio::cancellation_state caller =
+                        co_await asio::this_coro::cancellation_state;
+                    if (caller.cancelled() == asio::cancellation_type::none) continue;
+                    throw boost::system::system_error{asio::error::operation_aborted};
+                } catch (...) {  // the caller was cancelled: that was the last attempt
+                    error = std::current_exception();
+                }
             }
         }
         if (!session->conversation().in_doubt && !detail::outcome_hooks(*session).empty()) {
