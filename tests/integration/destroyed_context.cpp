@@ -2,6 +2,8 @@
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -244,6 +246,34 @@ TEST_CASE("a detached task that a scope left behind is destroyed with all it hol
     kept.reset();
     fixture.end();
     fixture.check_that_nothing_is_left();
+}
+
+TEST_CASE(
+    "a signal that could have cancelled a scope, and outlives its context, keeps nothing of it",
+    "[destruction]") {
+    Fixture fixture;
+    const auto work = [&]() -> asio::awaitable<void> {
+        auto& program = *fixture.program;
+        co_await program.sessions.warm_up(2);
+        co_await program.sessions.execute("SELECT 1");
+        co_await program.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            co_await program.nested([&] { return fixture.insert("two"); });
+            co_await program.sessions.execute("DELETE FROM entries");
+            throw 42;
+        });
+    };
+    bool ended = false;
+    for (int handlers = 0; !ended; ++handlers) {
+        asio::cancellation_signal signal;
+        fixture.begin();
+        asio::co_spawn(
+            fixture.program->io, work(),
+            asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr) { ended = true; }));
+        for (int ran = 0; ran < handlers && !ended; ++ran) fixture.program->io.run_one();
+        fixture.end();
+        fixture.check_that_nothing_is_left();
+    }
 }
 
 TEST_CASE("destroyed at any moment of its life, a scope is committed as a whole or not at all",

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/pool.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/detail/session_state.hpp>
@@ -108,7 +109,8 @@ template <typename Function>
 asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
     const auto executor = co_await asio::this_coro::executor;
     const auto strand = detail::strand_on(executor);
-    co_await asio::co_spawn(strand, function(*pool), asio::deferred);
+    const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state};
+    co_await cancellation.spawn(strand, function(*pool), asio::deferred);
 }
 
 }  // namespace txscope

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
@@ -132,13 +133,14 @@ asio::awaitable<void> run_session(std::shared_ptr<SessionState> state, Body& bod
     auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.borrower,
                                                    state, ambient_of(callers));
     AmbientExecutor executor{std::move(ambient), conversation.strand};
+    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state};
     std::exception_ptr error;
     if (deadline == Clock::time_point::max())
-        std::tie(error) = co_await asio::co_spawn(
+        std::tie(error) = co_await cancellation.spawn(
             std::move(executor), run_on_strand(state, body, std::move(end), result),
             asio::as_tuple(asio::deferred));
     else
-        std::tie(error) = co_await asio::co_spawn(
+        std::tie(error) = co_await cancellation.spawn(
             conversation.strand,
             run_until(deadline, std::move(executor), state, body, std::move(end), result),
             asio::as_tuple(asio::deferred));

@@ -5,6 +5,7 @@
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
+#include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
@@ -139,10 +140,13 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const Strand* strand = find_strand(executor);
-    if (strand == nullptr || *strand != self->conversation_->strand)
+    if (strand == nullptr || *strand != self->conversation_->strand) {
+        const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state};
         co_return co_await asio::co_spawn(
             AmbientExecutor{ambient_of(executor), self->conversation_->strand},
-            converse(self, std::move(statement)), asio::use_awaitable);
+            converse(self, std::move(statement)),
+            asio::bind_cancellation_slot(cancellation.slot(), asio::use_awaitable));
+    }
     self = innermost(self, ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
