@@ -87,7 +87,10 @@ public:
     }
 
     /// Looks at the socket without waiting; notices a server that has gone away.
-    void poll() { pipeline_.receive(); }
+    void poll() {
+        // What others wait for may have come too, and the socket will not say so again.
+        if (pipeline_.receive()) socket_.wake();
+    }
 
     bool broken() const noexcept { return pipeline_.broken(); }
     /// Why it is broken.
@@ -146,7 +149,7 @@ inline asio::awaitable<void> Connection::wait(Exchange exchange) {
         else
             co_await socket_.ready_for_any(Clock::time_point::max());
         if (exchange->done) break;  // another wait has read the answer; *this may be gone
-        pipeline_.receive();
+        poll();
     }
 }
 
@@ -159,7 +162,7 @@ inline asio::awaitable<bool> Connection::settle_until(Exchange exchange, Clock::
             co_await socket_.ready(detail::BorrowedSocket::Base::wait_read, when);
         else
             co_await socket_.ready_for_any(when);
-        if (!exchange->done) pipeline_.receive();
+        if (!exchange->done) poll();
     }
     co_return exchange->done;
 }
