@@ -4,11 +4,13 @@
 #include "support/started.hpp"
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace asio = boost::asio;
@@ -254,4 +256,21 @@ TEST_CASE("a scope that is cancelled while its connection is being opened gives 
     proxy.resume();
     fixture.run([&] { return scope(body); });
     CHECK(fixture.names() == Names{"one"});
+}
+
+TEST_CASE("a scope may end while its cancellation is on the way to it", "[cancellation]") {
+    // However late the cancellation comes: the scope's strand has the end of it waiting already.
+    for (int turns = 0; turns < 6; ++turns) {
+        CAPTURE(turns);
+        Fixture fixture;
+        std::optional<Started> work;
+        work.emplace(fixture.io, fixture.scope([&]() -> asio::awaitable<void> {
+            for (int turn = 0; turn < turns; ++turn) co_await asio::post(asio::use_awaitable);
+            asio::post(fixture.io, [&] { work->cancel(); });
+            co_await asio::post(asio::use_awaitable);
+        }));
+        support::run_until(fixture.io, [&] { return work->done(); });
+        const bool told_the_truth = work->aborted() || work->failure() == nullptr;
+        CHECK(told_the_truth);
+    }
 }

@@ -713,7 +713,9 @@ TEST_CASE("a server that goes away takes its connections through the proxy along
 TEST_CASE("a client that leaves is gone from the server", "[fault_proxy]") {
     FaultProxy proxy{support::server()};
     const Database database;
-    { const Client client{proxy.dsn(database.name())}; }
+    {
+        const Client client{proxy.dsn(database.name())};
+    }
     await_disconnection(database);
     auto stalled = std::make_unique<Client>(proxy.dsn(database.name()));
     proxy.stall(Direction::to_server);

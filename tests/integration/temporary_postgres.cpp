@@ -210,7 +210,8 @@ TEST_CASE("a paused server keeps its connections and answers nothing until resum
     server.pause();
     CHECK(server.running());
     CHECK(state_of(postmaster_of(server)) == 'T');
-    for (const int process : backends_of(server)) CHECK(state_of(process) == 'T');
+    for (const int process : backends_of(server))
+        CHECK(state_of(process).value_or('T') == 'T');  // one may have been about to end
     client.send("SELECT 42");
     CHECK(PQconsumeInput(client.handle()) == 1);
     CHECK(PQisBusy(client.handle()) == 1);

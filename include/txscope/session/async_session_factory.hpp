@@ -109,7 +109,8 @@ template <typename Function>
 asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
     const auto executor = co_await asio::this_coro::executor;
     const auto strand = detail::strand_on(executor);
-    const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state};
+    const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                                     strand};
     co_await cancellation.spawn(strand, function(*pool), asio::deferred);
 }
 

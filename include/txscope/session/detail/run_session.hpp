@@ -133,7 +133,8 @@ asio::awaitable<void> run_session(std::shared_ptr<SessionState> state, Body& bod
     auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.borrower,
                                                    state, ambient_of(callers));
     AmbientExecutor executor{std::move(ambient), conversation.strand};
-    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state};
+    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                             conversation.strand};
     std::exception_ptr error;
     if (deadline == Clock::time_point::max())
         std::tie(error) = co_await cancellation.spawn(

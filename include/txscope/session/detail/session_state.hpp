@@ -141,7 +141,8 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     // started from within it, and goes on elsewhere.
     const Strand* strand = find_strand(executor);
     if (strand == nullptr || *strand != self->conversation_->strand) {
-        const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state};
+        const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                                 self->conversation_->strand};
         co_return co_await asio::co_spawn(
             AmbientExecutor{ambient_of(executor), self->conversation_->strand},
             converse(self, std::move(statement)),
