@@ -118,7 +118,7 @@ public:
     FaultSweep(const std::string& conninfo, FaultSweepOptions options)
         : options_{std::move(options)},
           witness_{conninfo},
-          name_{"txscope fault sweep " + std::to_string(witness_.backend_pid())},
+          name_{"txscope fault sweep (" + std::to_string(witness_.backend_pid()) + ")"},
           conninfo_{detail::replace_parameters(conninfo, {{"application_name", name_}})} {}
 
     /// Runs `body` once undisturbed, and once for each of its suspension points with the fault
@@ -274,10 +274,11 @@ inline void FaultSweep::check_outcome() const {
 }
 
 inline std::string FaultSweep::ask_sessions(const std::string& what) {
+    // In a scope with a label the name goes on behind this.
     return witness_.ask("SELECT " + what +
                         " FROM pg_stat_activity WHERE backend_type = 'client backend' AND "
-                        "application_name = '" +
-                        name_ + "'");
+                        "starts_with(application_name, '" +
+                        name_ + "')");
 }
 
 inline std::string FaultSweep::where(Fault fault) const {
