@@ -56,18 +56,19 @@ public:
     }
 };
 
+// Takes the tables back to where nothing has happened, and asks what has.
+constexpr auto reset = R"(
+    DROP TABLE IF EXISTS accounts, transfers;
+    CREATE TABLE accounts (id bigint PRIMARY KEY, balance bigint NOT NULL);
+    CREATE TABLE transfers (payer bigint, payee bigint, amount bigint);
+    INSERT INTO accounts VALUES (1, 100), (2, 0))";
+constexpr auto state = R"(
+    SELECT (SELECT string_agg(balance::text, ' and ' ORDER BY id) FROM accounts),
+           (SELECT count(*) FROM transfers))";
+
 int main() try {
     txscope::TemporaryPostgres server;  // a throwaway; any other server will do
-    txscope::FaultSweep sweep{server.dsn(),
-                              {.reset = R"(
-             DROP TABLE IF EXISTS accounts, transfers;
-             CREATE TABLE accounts (id bigint PRIMARY KEY, balance bigint NOT NULL);
-             CREATE TABLE transfers (payer bigint, payee bigint, amount bigint);
-             INSERT INTO accounts VALUES (1, 100), (2, 0))",
-                               .state = R"(
-             SELECT (SELECT string_agg(balance::text, ' and ' ORDER BY id) FROM accounts),
-                    (SELECT count(*) FROM transfers))"}};
-
+    txscope::FaultSweep sweep{server.dsn(), {.reset = reset, .state = state}};
     for (const txscope::Fault fault : txscope::all_faults) {
         const auto met =
             sweep.run(fault, [](txscope::AsyncSessionFactory sessions) -> asio::awaitable<void> {
