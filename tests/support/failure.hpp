@@ -1,6 +1,8 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <exception>
 #include <string>
@@ -46,6 +48,18 @@ bool is(const std::exception_ptr& failure) {
         std::rethrow_exception(failure);
     } catch (const Error&) {
         return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+/// Whether it is what a cancelled operation ends by.
+inline bool is_abort(const std::exception_ptr& failure) {
+    if (!failure) return false;
+    try {
+        std::rethrow_exception(failure);
+    } catch (const boost::system::system_error& error) {
+        return error.code() == asio::error::operation_aborted;
     } catch (...) {
         return false;
     }

@@ -6,9 +6,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/system/system_error.hpp>
 
 #include <exception>
 #include <memory>
@@ -46,16 +44,7 @@ public:
     const std::exception_ptr& failure() const { return state_->failure; }
 
     /// Whether it ended by its cancellation.
-    bool aborted() const {
-        if (!failure()) return false;
-        try {
-            std::rethrow_exception(failure());
-        } catch (const boost::system::system_error& error) {
-            return error.code() == asio::error::operation_aborted;
-        } catch (...) {
-            return false;
-        }
-    }
+    bool aborted() const { return is_abort(failure()); }
 
 private:
     struct State {
