@@ -1,10 +1,13 @@
 #include "support/catch.hpp"
 #include "support/failure.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/wire_connection.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/connection.hpp>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <pqxx/except>
 
 #include <unistd.h>
@@ -315,6 +318,33 @@ TEST_CASE("a terminated backend gives a typed error that says why, to everybody 
     const auto late = wire.send("SELECT 1");
     wire.await(late);
     CHECK(is<ConnectionLost>(late->error));
+}
+
+TEST_CASE("a connection that was lost leaves alone the one that has got its descriptor's number",
+          "[connection]") {
+    WireConnection wire;
+    support::FaultProxy proxy{support::server()};
+    const auto open = [&](const std::string& dsn) {
+        return support::run(wire.io, txscope::Connection::open(wire.io.get_executor(), dsn, 16,
+                                                               support::before_long()));
+    };
+    wire.connection = open(proxy.dsn(wire.database.name()));
+    const int number = PQsocket(wire.connection->native());
+    proxy.reset();
+    support::block_until([&] {
+        wire.connection->poll();
+        return wire.connection->broken();  // libpq has closed its socket
+    });
+    std::vector<int> lower;  // what is opened next gets the lowest number that is free
+    do lower.push_back(::dup(STDERR_FILENO));
+    while (lower.back() < number);
+    ::close(lower.back());
+    auto next = open(wire.database.dsn());
+    REQUIRE(PQsocket(next->native()) == number);
+    for (const int descriptor : lower)
+        if (descriptor < number) ::close(descriptor);
+    wire.connection = std::move(next);
+    CHECK(wire.ask("SELECT 42").one().get<int>(0) == 42);
 }
 
 TEST_CASE("a connection that is closed answers all that is outstanding", "[connection]") {

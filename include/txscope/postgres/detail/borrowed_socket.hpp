@@ -7,7 +7,11 @@
 #include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/system/system_error.hpp>
 
+#include <fcntl.h>
+
+#include <cerrno>
 #include <chrono>
 
 namespace txscope::detail {
@@ -15,7 +19,11 @@ namespace txscope::detail {
 namespace asio = boost::asio;
 using Clock = std::chrono::steady_clock;
 
-/// A socket that libpq owns and Asio waits on; destroyed without closing it.
+/// A socket that libpq owns and Asio waits on, through a descriptor of its own.
+///
+/// libpq closes its descriptor by itself when the connection is lost. Asio's would then be the
+/// number of whatever is opened next, on any thread, and letting go of it would end the waits of
+/// that.
 ///
 /// A wait may end for many reasons (readiness, `wake`, the time, a cancellation): the waiter looks
 /// again at what it waits for.
@@ -24,12 +32,7 @@ public:
     using Base = asio::posix::descriptor_base;
 
     BorrowedSocket(const asio::any_io_executor& executor, int socket)
-        : descriptor_{executor, socket} {}
-    BorrowedSocket(const BorrowedSocket&) = delete;
-    BorrowedSocket& operator=(const BorrowedSocket&) = delete;
-    ~BorrowedSocket() {
-        if (descriptor_.is_open()) descriptor_.release();
-    }
+        : descriptor_{executor, duplicate(socket)} {}
 
     asio::posix::stream_descriptor& descriptor() noexcept { return descriptor_; }
 
@@ -65,6 +68,14 @@ public:
     }
 
 private:
+    static int duplicate(int socket) {
+        const int copy = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+            throw boost::system::system_error{errno, boost::system::system_category(),
+                                              "no descriptor for a connection"};
+        return copy;
+    }
+
     asio::posix::stream_descriptor descriptor_;
 };
 
