@@ -130,9 +130,6 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
     const auto strand = detail::strand_on(executor);
     const auto deadline = options.timeout.count() > 0 ? detail::deadline_in(options.timeout)
                                                       : detail::Clock::time_point::max();
-    const auto end = [deadline](detail::SessionState& session, std::exception_ptr error) {
-        return detail::end_transaction(session, std::move(error), deadline);
-    };
     for (int attempt = 1;; ++attempt) {
         const auto session =
             detail::open_transaction(pool, strand, options, deadline, attempt, where);
@@ -141,7 +138,7 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
         detail::ResultSlot<detail::BodyResult<Body>> result;
         std::exception_ptr error;
         try {
-            co_await detail::run_session(session, body, end, result, deadline);
+            co_await detail::run_session(session, body, detail::end_transaction, result, deadline);
         } catch (...) {
             error = std::current_exception();
         }

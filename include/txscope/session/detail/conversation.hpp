@@ -49,7 +49,7 @@ struct Conversation {
 inline bool Conversation::has_connection() {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
     lease = pool->acquire_idle(&borrower);
-    if (lease && transaction) reporter.begin(Clock::now());
+    if (lease && transaction && reporter) reporter.begin(Clock::now());
     return static_cast<bool>(lease);
 }
 

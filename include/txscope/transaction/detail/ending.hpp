@@ -51,9 +51,9 @@ inline std::exception_ptr read_commit(const SessionState& session,
 /// What became of a transaction whose COMMIT was not answered: the error that its scope ends with.
 inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transaction,
                                                          std::exception_ptr doubt,
-                                                         std::exception_ptr loss,
-                                                         Clock::time_point deadline) {
-    deadline = std::min(deadline, deadline_in(transaction.pool->options().acquire_timeout));
+                                                         std::exception_ptr loss) {
+    const auto deadline =
+        std::min(transaction.deadline, deadline_in(transaction.pool->options().acquire_timeout));
     const TransactionIdentity identity{transaction.id->result.one()};
     const auto outcome = co_await find_outcome(transaction.pool, identity, deadline);
     transaction.in_doubt = outcome == CommitOutcome::unknown;
@@ -64,8 +64,7 @@ inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transactio
 /// Ends a transaction after its body, which failed with `error` if that is not null: commits it or
 /// rolls it back. Returns the error that the scope ends with, or null.
 inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session,
-                                                           std::exception_ptr error,
-                                                           Clock::time_point deadline) {
+                                                           std::exception_ptr error) {
     Transaction& transaction = transaction_of(session);
     const auto doomed_by = session.doomed_by() ? session.doomed_by() : transaction.failure;
     const bool roll_back_wanted = session.rollback_only();
@@ -84,7 +83,7 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
             const auto ending = co_await session.end_with("COMMIT");
             error = read_commit(session, ending);
             if (transaction.in_doubt && transaction.id && !transaction.id->error)
-                error = co_await resolve_doubt(transaction, error, ending.last->error, deadline);
+                error = co_await resolve_doubt(transaction, error, ending.last->error);
         }
         transaction.committed = !error;
         if (!error) co_return nullptr;
