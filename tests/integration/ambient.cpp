@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <atomic>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -21,24 +20,18 @@ namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::failure_of;
 using support::is;
+using support::Refusal;
 using txscope::ambient_session;
 using txscope::AsyncSessionFactory;
 using txscope::current_session;
-using txscope::Propagation;
 using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
 
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
-
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
 
     /// Written behind, from wherever this is called.
     void add(const std::string& name) {

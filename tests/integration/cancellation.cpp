@@ -21,7 +21,6 @@ using support::failure_of;
 using support::is;
 using support::Started;
 using support::text_of;
-using txscope::Propagation;
 using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
@@ -30,8 +29,6 @@ namespace {
 
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
-
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
 
     void run_until_waiting_for_a_lock() {
         support::run_until(io, [&] { return waiting_for_locks() == 1; });

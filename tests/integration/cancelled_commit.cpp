@@ -13,9 +13,7 @@ using support::Client;
 using support::failure_of;
 using support::is;
 using support::Started;
-using txscope::Propagation;
 using txscope::Session;
-using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
@@ -28,7 +26,6 @@ struct Fixture : support::ScopeFixture {
                        "DEFERRED);"
                        "INSERT INTO entries (name) VALUES ('the only one')"} {}
 
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
     std::string hook = "not called";
 
     std::unique_ptr<Client> hold_the_entry() const {

@@ -1,23 +1,17 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
-using txscope::Propagation;
+using support::Refusal;
 using txscope::Session;
-using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
-
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 struct Fixture : support::ScopeFixture {
     explicit Fixture(const std::string& schema = {}) : ScopeFixture{{}, schema} {}
@@ -27,7 +21,6 @@ struct Fixture : support::ScopeFixture {
         return [this, name] { ran.push_back(name); };
     }
     Names ran;
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
 };
 
 }  // namespace

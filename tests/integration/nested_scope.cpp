@@ -1,7 +1,6 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 
-#include <stdexcept>
 #include <string>
 
 namespace asio = boost::asio;
@@ -9,27 +8,16 @@ using Catch::Matchers::ContainsSubstring;
 using support::cause_of;
 using support::failure_of;
 using support::is;
+using support::Refusal;
 using support::text_of;
-using txscope::Propagation;
 using txscope::Session;
-using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
 
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
-
-    asio::awaitable<void> insert_and_throw(std::string name) {
-        co_await insert(name);
-        throw Refusal{name};
-    }
     asio::awaitable<void> insert_nested(std::string name) {
         co_await nested([&]() -> asio::awaitable<void> { co_await insert(name); });
     }

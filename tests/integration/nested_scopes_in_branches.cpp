@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 namespace asio = boost::asio;
@@ -17,27 +16,15 @@ using namespace asio::experimental::awaitable_operators;
 using support::cause_of;
 using support::failure_of;
 using support::is;
+using support::Refusal;
 using support::text_of;
-using txscope::Propagation;
 using txscope::Session;
-using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
 
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
-
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
-
-    asio::awaitable<void> insert_and_throw(std::string name) {
-        co_await insert(name);
-        throw Refusal{name};
-    }
 
     /// Lets everything that is ready to run have `turns` turns.
     static asio::awaitable<void> yield(int turns) {

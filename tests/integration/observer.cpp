@@ -21,7 +21,6 @@ using namespace std::chrono_literals;
 using support::ScopeFixture;
 using support::text_of;
 using txscope::IsolationLevel;
-using txscope::Propagation;
 using txscope::ScopeEvent;
 using txscope::Session;
 using txscope::TransactionScope;
@@ -227,9 +226,7 @@ TEST_CASE("a rollback that fails is told to the observer, and does not hide the 
     scopes.run([&]() -> asio::awaitable<void> {
         const auto fails = [&]() -> asio::awaitable<void> {
             co_await scopes.insert("one");
-            scopes.database.query(
-                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
-                "WHERE application_name = 'txscope' AND datname = current_database()");
+            scopes.terminate_backends();
             throw std::runtime_error{"first"};
         };
         const auto error = co_await support::failure_of(scopes.scope(fails));

@@ -3,12 +3,12 @@
 
 #include <boost/asio/use_awaitable.hpp>
 
-#include <stdexcept>
 #include <string>
 
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
+using support::Refusal;
 using txscope::AccessMode;
 using txscope::IsolationLevel;
 using txscope::Propagation;
@@ -18,10 +18,6 @@ using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
-
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;

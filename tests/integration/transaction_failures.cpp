@@ -5,7 +5,6 @@
 #include <pqxx/except>
 
 #include <exception>
-#include <stdexcept>
 #include <string>
 
 namespace asio = boost::asio;
@@ -13,6 +12,7 @@ using support::before_statement;
 using support::cause_of;
 using support::failure_of;
 using support::is;
+using support::Refusal;
 using support::text_of;
 using txscope::Propagation;
 using txscope::Session;
@@ -21,20 +21,9 @@ using Names = support::ScopeFixture::Names;
 
 namespace {
 
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
-
-    void terminate_backends() const {
-        database.query(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'txscope'");
-    }
     void check_that_the_pool_works_on() {
         run([&] { return insert_alone("afterwards"); });
         CHECK(names() == Names{"afterwards"});

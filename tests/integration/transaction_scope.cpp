@@ -9,7 +9,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 namespace asio = boost::asio;
@@ -17,16 +16,13 @@ using Catch::Matchers::ContainsSubstring;
 using support::cause_of;
 using support::failure_of;
 using support::is;
+using support::Refusal;
 using support::text_of;
 using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
-
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;

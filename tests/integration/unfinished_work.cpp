@@ -8,30 +8,22 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <exception>
-#include <stdexcept>
 #include <string>
 
 namespace asio = boost::asio;
 using support::eventually;
 using support::failure_of;
 using support::is;
+using support::Refusal;
 using support::text_of;
-using txscope::Propagation;
 using txscope::Session;
-using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
 namespace {
 
-struct Refusal : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
 /// Bodies that start a task, and do not wait for it.
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
-
-    const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
 
     struct Task {
         std::exception_ptr failure;

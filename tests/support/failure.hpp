@@ -5,6 +5,7 @@
 #include <boost/system/system_error.hpp>
 
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -13,6 +14,11 @@
 namespace support {
 
 namespace asio = boost::asio;
+
+/// What a body throws of its own accord.
+struct Refusal : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
 
 /// What `work` ends by; null when it returns.
 ///

@@ -43,6 +43,11 @@ public:
         co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name);
     }
 
+    asio::awaitable<void> insert_and_throw(std::string name) {
+        co_await insert(name);
+        throw Refusal{name};
+    }
+
     /// Adds an entry in a scope of its own.
     asio::awaitable<void> insert_alone(std::string name) {
         co_await scope([&]() -> asio::awaitable<void> { co_await insert(name); });
@@ -59,6 +64,13 @@ public:
         return holder;
     }
 
+    /// Ends the server processes of the library's connections, and waits until they are gone.
+    void terminate_backends() const {
+        database.query(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'txscope'");
+    }
+
     /// How many of the library's connections are in a transaction, or wait for a lock.
     std::int64_t in_transaction() const { return backends("xact_start IS NOT NULL"); }
     std::int64_t waiting_for_locks() const { return backends("wait_event_type = 'Lock'"); }
@@ -68,6 +80,7 @@ public:
     asio::io_context io;
     txscope::AsyncSessionFactory sessions;
     const txscope::TransactionScope scope{sessions};
+    const txscope::TransactionScope nested{sessions, {.propagation = txscope::Propagation::nested}};
 
 private:
     std::int64_t backends(const std::string& condition) const {
