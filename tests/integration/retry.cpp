@@ -72,9 +72,13 @@ TEST_CASE("of two scopes in a deadlock one tries again, and both commit", "[retr
         {.retry = {.max_attempts = 5, .initial_backoff = std::chrono::milliseconds{1}}}};
     int attempts = 0;
     int holding = 0;
+    bool committed = false;
     const auto add_to = [&](int first, int second) {
         return scope([&, first, second](Session& session) -> asio::awaitable<void> {
             ++attempts;
+            // Not to be in another deadlock, before the one that goes on has its second lock.
+            if (session.attempt() > 1) co_await support::eventually([&] { return committed; });
+            session.after_commit([&] { committed = true; });
             co_await session.execute("SET LOCAL deadlock_timeout = '10ms'");
             co_await session.execute("UPDATE accounts SET balance = balance + 1 WHERE id = $1",
                                      first);

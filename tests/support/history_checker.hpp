@@ -29,7 +29,7 @@ public:
         find_cycles();
     }
 
-    /// All that was found; of each kind of cycle, one.
+    /// All that was found; of cycles of one kind, those that have no transaction in common.
     const std::vector<Anomaly>& anomalies() const { return anomalies_; }
 
 private:
@@ -225,10 +225,9 @@ inline void HistoryChecker::find_cycles() {
     const std::pair<Dependency, Phenomenon> kinds[] = {{Dependency::write_write, Phenomenon::g0},
                                                        {Dependency::write_read, Phenomenon::g1c},
                                                        {Dependency::read_write, Phenomenon::g2}};
-    for (const auto& [dependency, phenomenon] : kinds) {
-        std::string cycle = graph.find_cycle(dependency);
-        if (!cycle.empty()) anomalies_.push_back({phenomenon, std::move(cycle)});
-    }
+    for (const auto& [dependency, phenomenon] : kinds)
+        for (std::string& cycle : graph.find_cycles(dependency))
+            anomalies_.push_back({phenomenon, std::move(cycle)});
 }
 
 }  // namespace support

@@ -304,3 +304,13 @@ TEST_CASE("a circle of a hundred transactions is found, and its opening closes t
     chain.push_back({committed, {Append{length, 1}, Read{0, {}}}});
     CHECK(phenomena(chain) == Phenomena{Phenomenon::g2});
 }
+
+TEST_CASE("of cycles that have nothing in common each is found", "[history]") {
+    History skews;
+    for (int list = 0; list < 10; list += 2) {
+        skews.push_back({committed, {Append{list, 1}, Read{list + 1, {}}}});
+        skews.push_back({committed, {Append{list + 1, 1}, Read{list, {}}}});
+        skews.push_back({committed, {Read{list, {1}}, Read{list + 1, {1}}}});
+    }
+    CHECK(phenomena(skews) == Phenomena(5, Phenomenon::g2));
+}
