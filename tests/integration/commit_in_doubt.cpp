@@ -151,3 +151,29 @@ TEST_CASE("after a crash the truth is not taken from another transaction with th
     }
     CHECK(database.query("SELECT count(*) FROM entries WHERE name = 'lost'").number() == 0);
 }
+
+TEST_CASE("a commit whose answer was lost in a crash is found, if the server keeps commit times",
+          "[commit_in_doubt]") {
+    txscope::TemporaryPostgresOptions options;
+    const bool kept = GENERATE(true, false);
+    if (kept) options.settings = {"track_commit_timestamp = on"};
+    txscope::TemporaryPostgres server{options};
+    const support::Database database{"CREATE TABLE entries (name text PRIMARY KEY)", server};
+    FaultProxy proxy{server};
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    const TransactionScope scope{sessions, {.verify_commit = true}};
+
+    proxy.stall(before_answer("COMMIT"));
+    support::Started work{io, scope([](Session& session) -> asio::awaitable<void> {
+                              co_await session.execute("INSERT INTO entries VALUES ('kept')");
+                          })};
+    support::run_until(io, [&] { return proxy.counts().struck == 1; });
+    server.kill();
+    server.start();
+    proxy.cut();
+    support::run_until(io, [&] { return work.done(); });
+    CHECK(database.count("entries") == 1);
+    CHECK(is<txscope::CommitInDoubt>(work.failure()) != kept);
+    CHECK((work.failure() == nullptr) == kept);
+}

@@ -196,8 +196,7 @@ TEST_CASE("money is neither made nor lost, and every client is told the truth, w
     CHECK(undead == std::vector<int>{});
     CHECK(twice == std::vector<int>{});
     CHECK(booked.size() == bank.fates().size());
-    // Only what was under way when the server crashed can be unknown to the server.
-    CHECK(in_doubt <= Turbulence::clients);
+    CHECK(in_doubt == 0);
 
     CHECK(database.query("SELECT sum(balance) FROM accounts").number() ==
           Bank::accounts * Bank::initial_balance);

@@ -96,7 +96,8 @@ private:
         txscope::TemporaryPostgresOptions options;
         options.durable = true;
         // Rows by their index, so that transactions conflict about rows and not whole tables.
-        options.settings = {"enable_seqscan = off", "deadlock_timeout = '20ms'"};
+        options.settings = {"enable_seqscan = off", "deadlock_timeout = '20ms'",
+                            "track_commit_timestamp = on"};
         return options;
     }
 

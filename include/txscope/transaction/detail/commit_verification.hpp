@@ -16,11 +16,27 @@ enum class CommitOutcome {
     unknown
 };
 
-/// Asks one server, over a connection of its own, what became of a transaction.
+/// What a server knows of `transaction`.
 ///
 /// Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions". A standby may
 /// not have heard of it yet, so only a primary is believed. One that has crashed since, or stood in
-/// for one, may have given the id to another transaction: of its answers "committed" means nothing.
+/// for one, may have given the id to another transaction: its answer "committed" means something
+/// only if it has kept when that was, and that was in another life.
+inline Statement status_question(const TransactionIdentity& transaction) {
+    return Statement{
+        "SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
+        "WHEN $2 = (" +
+            std::string{server_life} +
+            ") THEN coalesce(pg_xact_status($1::xid8), 'unknown') "
+            "WHEN $1::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) THEN 'aborted' "
+            "WHEN pg_xact_status($1::xid8) <> 'committed' THEN pg_xact_status($1::xid8) "
+            "WHEN NOT current_setting('track_commit_timestamp')::bool THEN 'unknown' "
+            "WHEN pg_xact_commit_timestamp($1::xid8::xid) < "
+            "(SELECT stats_reset FROM pg_stat_bgwriter) THEN 'committed' ELSE 'unknown' END",
+        transaction.id, transaction.life};
+}
+
+/// Asks one server, over a connection of its own, what became of a transaction.
 inline asio::awaitable<std::string> ask_status(std::shared_ptr<Pool> pool,
                                                TransactionIdentity transaction,
                                                Clock::time_point deadline) {
@@ -28,16 +44,7 @@ inline asio::awaitable<std::string> ask_status(std::shared_ptr<Pool> pool,
     Connection& connection = *opened->connection;
     const auto exchange = std::make_shared<Exchange>();
     Connection::Batch question;
-    question.push_back({Statement{"SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
-                                  "WHEN server.life = $2 "
-                                  "THEN coalesce(pg_xact_status($1::xid8), 'unknown') "
-                                  "WHEN $1::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) "
-                                  "THEN 'aborted' "
-                                  "ELSE coalesce(nullif(pg_xact_status($1::xid8), 'committed'), "
-                                  "'unknown') END FROM (" +
-                                      std::string{server_life} + ") AS server",
-                                  transaction.id, transaction.life},
-                        exchange});
+    question.push_back({status_question(transaction), exchange});
     connection.submit(std::move(question));
     co_await connection.settle(exchange, deadline);
     if (exchange->error) std::rethrow_exception(exchange->error);
