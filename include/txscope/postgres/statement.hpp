@@ -36,7 +36,8 @@ public:
     explicit Statement(std::string_view sql, const Args&... args) : sql_size_(sql.size()) {
         // libpq takes C strings: it would send what stands before the NUL, silently.
         if (sql.find('\0') != sql.npos) throw ValueError("a NUL character in SQL text");
-        text_.reserve(sql.size() + 64);  // with the values of most statements: one allocation
+        // With the values of most statements: one allocation; none for COMMIT and the like.
+        if (sql.size() >= text_.capacity()) text_.reserve(sql.size() + 64);
         text_.append(sql).push_back('\0');
         (bind(args), ...);
     }
