@@ -3,11 +3,18 @@
 #include <txscope/session/detail/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/require.hpp>
 
+#include <concepts>
 #include <memory>
+#include <mutex>
+#include <type_traits>
 #include <utility>
 
 namespace txscope::detail {
@@ -34,7 +41,11 @@ class AmbientExecutor {
     struct Core {
         std::shared_ptr<const Ambient> ambient;
         Strand strand;
+        // The same with outstanding work, for as long as somebody holds it.
+        mutable std::mutex mutex{};
+        mutable std::weak_ptr<const Core> tracked{};
     };
+    using Tracked = asio::execution::outstanding_work_t::tracked_t;
 
 public:
     AmbientExecutor(std::shared_ptr<const Ambient> ambient, Strand strand)
@@ -45,11 +56,13 @@ public:
 
     template <typename Function>
     void execute(Function&& function) const {
-        core_->strand.execute([core = core_, run = std::decay_t<Function>(
-                                                 std::forward<Function>(function))]() mutable {
-            const Running mark{core->ambient};
-            std::move(run)();
-        });
+        core_->strand.execute(marked(std::forward<Function>(function)));
+    }
+    /// Runs it at the strand's next turn, after all that is ready to run on it now.
+    template <typename Function>
+    void post(Function&& function) const {
+        asio::require(core_->strand, asio::execution::blocking.never)
+            .execute(marked(std::forward<Function>(function)));
     }
 
     template <typename Property>
@@ -65,6 +78,7 @@ public:
     template <typename Property>
         requires asio::can_prefer_v<const Strand&, Property>
     AmbientExecutor prefer(const Property& property) const {
+        if constexpr (std::same_as<Property, Tracked>) return tracked();
         return {core_->ambient, asio::prefer(core_->strand, property)};
     }
 
@@ -84,6 +98,30 @@ public:
     }
 
 private:
+    explicit AmbientExecutor(std::shared_ptr<const Core> core) : core_{std::move(core)} {}
+
+    template <typename Function>
+    auto marked(Function&& function) const {
+        return [core = core_,
+                run = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
+            const Running mark{core->ambient};
+            std::move(run)();
+        };
+    }
+
+    /// Every operation asks for it, and while a coroutine runs, somebody holds it.
+    AmbientExecutor tracked() const {
+        const std::lock_guard lock{core_->mutex};
+        auto tracked = core_->tracked.lock();
+        if (!tracked) {
+            tracked = std::make_shared<const Core>(core_->ambient,
+                                                   asio::prefer(core_->strand, Tracked{}));
+            tracked->tracked = tracked;
+            core_->tracked = tracked;
+        }
+        return AmbientExecutor{std::move(tracked)};
+    }
+
     class Running {
     public:
         explicit Running(const std::shared_ptr<const Ambient>& ambient)
@@ -123,6 +161,15 @@ inline const Strand* find_strand(const asio::any_io_executor& executor) noexcept
 inline Strand strand_on(const asio::any_io_executor& executor) {
     const Strand* strand = find_strand(executor);
     return strand != nullptr ? *strand : Strand{BaseExecutor{executor}};
+}
+
+/// Lets all that is ready to run on the strand of `executor` go first.
+inline auto next_turn(const asio::any_io_executor& executor) {
+    const auto* carrier = executor.target<AmbientExecutor>();
+    return asio::async_initiate<const asio::deferred_t&, void()>(
+        [on = carrier != nullptr ? *carrier : AmbientExecutor{nullptr, strand_on(executor)}](
+            auto handler) { on.post(std::move(handler)); },
+        asio::deferred);
 }
 
 }  // namespace txscope::detail

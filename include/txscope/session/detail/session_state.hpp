@@ -220,7 +220,7 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
 
 inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exchange) {
     // The other branches that are ready to run add theirs before all goes out at once.
-    co_await asio::post(asio::deferred);
+    co_await next_turn(co_await asio::this_coro::executor);
     if (!exchange->done) {
         conversation_->send_outbox();
         const auto member = conversation_->lease.member();  // outlives a loan that ends meanwhile
