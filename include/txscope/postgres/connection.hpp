@@ -88,8 +88,15 @@ public:
 
     /// Looks at the socket without waiting; notices a server that has gone away.
     void poll() {
-        // What others wait for may have come too, and the socket will not say so again.
-        if (pipeline_.receive()) socket_.wake();
+        if (!pipeline_.receive()) return;
+        heard_ = Clock::now();
+        socket_
+            .wake();  // what others wait for may have come too, and the socket won't say so again
+    }
+    /// The same, unless the server has just answered: to look once more would be a system call for
+    /// nothing.
+    void poll_unless_heard_within(Clock::duration time) {
+        if (Clock::now() - heard_ > time) poll();
     }
 
     bool broken() const noexcept { return pipeline_.broken(); }
@@ -129,6 +136,7 @@ private:
 
     detail::Pipeline pipeline_;
     detail::BorrowedSocket socket_;
+    Clock::time_point heard_{};  // when the last answer came
 };
 
 inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(

@@ -24,14 +24,13 @@ struct PooledConnection {
 
     /// Whether its server is still there, as far as one can see.
     bool usable() {
-        // The armed read may not have run yet; what came back just now needs no second look.
-        if (Clock::now() - idle_since > std::chrono::milliseconds{1}) connection->poll();
+        // The read that is armed while it is idle may not have run yet.
+        connection->poll_unless_heard_within(std::chrono::milliseconds{1});
         return !connection->broken();
     }
 
     std::unique_ptr<Connection> connection;
     std::uint64_t round_trips_counted = 0;
-    Clock::time_point idle_since{};
     // Guarded by the pool:
     Borrower* borrower = nullptr;  // null also for loans that nobody accounts for
     bool idle = false;

@@ -212,7 +212,6 @@ inline void Pool::keep(const Member& member) noexcept {
     if (broken) ++statistics_.discarded;
     if (closed_ || broken) return shrink();
     member->idle = true;
-    member->idle_since = Clock::now();
     idle_.push_back(member);
     serve();
     if (member->idle) watch(member);

@@ -264,7 +264,8 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     const StatementReport report{conversation_->reporter, last ? last : "", *ending.last};
     const auto member = conversation_->lease.member();
     Connection& connection = *member->connection;
-    connection.poll();  // what was lost by now is not in doubt
+    // What was lost by now is not in doubt.
+    connection.poll_unless_heard_within(std::chrono::microseconds{100});
     ending.unsent = connection.broken();
     conversation_->send_outbox();
     co_await connection.wait(ending.last);
