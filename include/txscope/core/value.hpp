@@ -12,13 +12,14 @@ namespace txscope {
 /// | C++ | PostgreSQL |
 /// |---|---|
 /// | `bool` | `boolean` |
-/// | every integer type, `std::int8_t` to `std::uint64_t` | `smallint`, `integer`, `bigint`,
-/// `numeric` | | `float`, `double`, `long double` | `real`, `double precision`, `numeric` | |
-/// `std::string`; as parameters also `std::string_view`, `const char*`, literals | `text` and all
-/// others | | `std::chrono::system_clock::time_point`, any `sys_time` | `timestamptz` | |
-/// `std::chrono::sys_days`, `std::chrono::year_month_day` | `date` | | `std::vector<std::byte>` |
-/// `bytea` | | an enumeration with `BOOST_DESCRIBE_ENUM` | its enumerators' names | |
-/// `std::vector<T>` | an array of one dimension |
+/// | every integer type, `std::int8_t` to `std::uint64_t` | `smallint` to `bigint`, `numeric` |
+/// | `float`, `double`, `long double` | `real`, `double precision`, `numeric` |
+/// | `std::string`; as parameters also `std::string_view`, `const char*` | `text` and all others |
+/// | `std::chrono::system_clock::time_point`, any `sys_time` | `timestamptz` |
+/// | `std::chrono::sys_days`, `std::chrono::year_month_day` | `date` |
+/// | `std::vector<std::byte>` | `bytea` |
+/// | an enumeration with `BOOST_DESCRIBE_ENUM` | its enumerators' names |
+/// | `std::vector<T>` | an array of one dimension |
 ///
 /// `std::optional<T>` of any of them may be SQL's NULL; so is a parameter that is `nullptr`,
 /// `std::nullopt` or a null `const char*`.

@@ -125,8 +125,7 @@ private:
         if (pipeline_.collect()) socket_.wake();
     }
     asio::awaitable<bool> settle_until(Exchange exchange, Clock::time_point when);
-    // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead of
-    // it.
+    // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead.
     enum class Interrupt {
         it,
         what_is_ahead

@@ -33,8 +33,8 @@ class TypedRows;
 /// for (auto [id, name] : (co_await session.execute("SELECT id, name FROM projects"))
 ///                            .rows<std::int64_t, std::string>()) { ... }
 ///
-/// std::vector<Project> projects = (co_await session.execute("SELECT * FROM
-/// projects")).as<Project>();
+/// std::vector<Project> projects =
+///     (co_await session.execute("SELECT * FROM projects")).as<Project>();
 ///
 /// auto count = (co_await session.execute("SELECT count(*) FROM projects")).one().get<int>(0);
 /// ```

@@ -23,8 +23,7 @@ class ParameterTexts;
 /// to live on. The server infers each place's type from the SQL, as in `PREPARE`.
 ///
 /// ```cpp
-/// Statement insert{"INSERT INTO projects (name, status) VALUES ($1, $2) RETURNING id", name,
-/// status};
+/// Statement insert{"INSERT INTO projects (name, status) VALUES ($1, $2)", name, status};
 ///
 /// Statement update{"UPDATE projects SET status = $1 WHERE id = $2"};
 /// update.bind(status).bind(id);

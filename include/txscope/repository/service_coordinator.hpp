@@ -27,16 +27,16 @@ namespace asio = boost::asio;
 ///     using ServiceCoordinator::ServiceCoordinator;
 ///
 ///     asio::awaitable<Project> create_with(Project project, std::vector<Workflow> workflows) {
-///         co_return co_await transact([&](ProjectRepository& projects, WorkflowRepository&
-///         flows)
-///                                         -> asio::awaitable<Project> {
-///             Project created = co_await projects.create(project);
-///             for (Workflow& flow : workflows) {
-///                 flow.project_id = created.id;
-///                 flows.add(flow);
-///             }
-///             co_return created;
-///         });
+///         co_return co_await transact(
+///             [&](ProjectRepository& projects, WorkflowRepository& flows)
+///                 -> asio::awaitable<Project> {
+///                 Project created = co_await projects.create(project);
+///                 for (Workflow& flow : workflows) {
+///                     flow.project_id = created.id;
+///                     flows.add(flow);
+///                 }
+///                 co_return created;
+///             });
 ///     }
 /// };
 /// ```

@@ -23,7 +23,7 @@ namespace txscope {
 ///
 /// ```cpp
 /// txscope::AsyncSessionFactory sessions{io, "postgresql:///app", {.max_size = 16}};
-/// TransactionScope scope{sessions};                                // transactions
+/// TransactionScope scope{sessions};                               // transactions
 /// co_await sessions.execute("REFRESH MATERIALIZED VIEW totals");  // one statement by itself
 /// ```
 ///

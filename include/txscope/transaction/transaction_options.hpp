@@ -65,8 +65,8 @@ struct TransactionOptions {
     /// When the connection is lost while `COMMIT` is under way, ask the server on another
     /// connection whether the transaction was committed, instead of throwing `CommitInDoubt`.
     /// A server that has crashed meanwhile can confirm a commit only if its setting
-    /// `track_commit_timestamp` is on; otherwise, or if no primary answers in time, the doubt stays.
-    /// Makes every transaction of the scope take a transaction id, also one that only reads.
+    /// `track_commit_timestamp` is on; otherwise, or if no primary answers in time, the doubt
+    /// stays. Makes every transaction of the scope take a transaction id, also one that only reads.
     bool verify_commit = false;
     /// What the transaction is for, told to the server. Who looks for the holder of a lock finds it
     /// in `pg_stat_activity.application_name` until the transaction ends: behind the connection's
