@@ -52,8 +52,7 @@ public:
         : AsyncSessionFactory{context.get_executor(), std::move(conninfo), options} {}
 
     /// Executes one statement on a connection of its own, in one round trip. It commits by itself.
-    /// @throws what `Session::execute` throws; and `ConnectionFailed`, `AcquireTimeout`,
-    ///     `PoolExhausted`, `PoolDeadlock`, `PoolClosed`
+    /// @throws what `Session::execute` throws
     template <typename... Args>
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) const {
         return execute(Statement{sql, args...});

@@ -20,8 +20,8 @@ namespace txscope {
 /// });
 /// ```
 ///
-/// A handle: copies mean the same session. The connection is taken with the first statement, and
-/// `BEGIN` goes out with it.
+/// A handle: copies mean the same session. The connection is taken with the first statement, and a
+/// transaction's `BEGIN` goes out with it.
 ///
 /// **Lifetime**: after its scope every call fails with `ScopeEnded` and sends nothing.
 ///
@@ -44,9 +44,14 @@ public:
     /// thrown.
     ///
     /// @throws SqlError, which is also libpqxx's class for the error (`pqxx::unique_violation`, …)
-    /// @throws TransactionAborted after a statement of this transaction failed
+    /// @throws ValueError for an argument that cannot be sent, such as a text with a NUL character
+    /// @throws TransactionAborted after a statement of this transaction, or a scope that had joined
+    ///     it, failed
     /// @throws ConnectionLost, ScopeEnded
-    /// @throws pqxx::usage_error for `COMMIT` and the like: scopes do that
+    /// @throws ConnectionFailed, AcquireTimeout, PoolExhausted, PoolDeadlock, PoolClosed where it is
+    ///     the first statement, which takes the connection
+    /// @throws pqxx::usage_error for `COMMIT` and the like in a transaction: scopes do that; and for
+    ///     `COPY`, whose connection is closed
     template <typename... Args>
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) {
         return execute(Statement{sql, args...});
@@ -71,6 +76,7 @@ public:
     /// The transaction is to be rolled back when its body ends, which is then no error: the body's
     /// value is returned. In a scope that has joined another one's transaction, the owner throws
     /// `UnexpectedRollback`.
+    /// @throws pqxx::usage_error in a session without a transaction
     void set_rollback_only() {
         if (!state_->conversation().transaction)
             throw pqxx::usage_error{"there is no transaction to roll back"};
@@ -87,14 +93,15 @@ public:
     /// Hooks run in the order they were registered; one that a hook registers comes after those.
     /// What a nested scope registered is its parent's when it is released, and dropped when it is
     /// rolled back. What a failed attempt registered is dropped when the scope tries again.
+    /// @throws pqxx::usage_error in a session without a transaction
     template <typename Function>
     void before_commit(Function hook) {
         add_hook(&detail::Hooks::before_commit, std::move(hook));
     }
 
     /// Calls `hook()` once the outermost scope has been committed, outside of it: what it does in
-    /// the database is a transaction of its own. An exception changes nothing any more, and is
-    /// dropped.
+    /// the database is a transaction of its own. An exception changes nothing any more; the
+    /// factory's observer is told of it (`ScopeEvent::hook_failure`).
     template <typename Function>
     void after_commit(Function hook) {
         add_hook(&detail::Hooks::after_commit, std::move(hook));
