@@ -46,8 +46,10 @@ namespace txscope {
 /// scope's `co_await` throws `operation_aborted`. From `COMMIT` on the outcome is awaited instead,
 /// at most for the pool's `cleanup_timeout`.
 ///
-/// **Destruction** of a scope in progress (of its coroutine, or of the whole execution context)
-/// never commits.
+/// **Destruction**: no `COMMIT` is sent for a scope that is destroyed in progress, and what is open
+/// is rolled back; a `COMMIT` that is on its way already may still take effect. The connection is
+/// cleaned up and lent again if just the scope's coroutine is destroyed, and closed if the execution
+/// context is.
 ///
 /// **Threads**: the body runs on a strand over the caller's executor, with all its branches.
 class TransactionScope {
