@@ -43,7 +43,11 @@ enum class AccessMode {
 /// ```
 ///
 /// What only a new transaction can have (everything but `propagation`) is looked at when the scope
-/// begins one. All of it goes out with `BEGIN`, in the first statement's round trip.
+/// begins one. A scope inside a transaction only must not contradict it: to ask there for another
+/// isolation level, or for `read_write` where it was begun `read_only`, is a `PropagationError`.
+///
+/// What the server has to know goes out with `BEGIN`, in the first statement's round trip; of
+/// `retry`, and before PostgreSQL 17 of `timeout`, it knows nothing.
 struct TransactionOptions {
     Propagation propagation = Propagation::required;
     IsolationLevel isolation = IsolationLevel::server_default;
