@@ -123,15 +123,18 @@ private:
     std::optional<std::source_location> scope_;
 };
 
-/// COMMIT was asked for and the server rolled back instead, or a joined scope had already doomed
-/// the transaction. Nothing was written.
+/// A body returned, but what it did was rolled back: the error of a statement had been swallowed in
+/// it, or a scope that had joined it failed or asked for a rollback, or the server answered COMMIT
+/// with ROLLBACK. From a nested scope: its work was undone, the transaction around it goes on.
 class UnexpectedRollback : public TransactionError {
 public:
     using TransactionError::TransactionError;
 };
 
-/// A statement was refused because an earlier one failed and its error was swallowed; PostgreSQL
-/// would answer 25P02. A nested scope around the first statement is the way to recover.
+/// A statement or scope was refused because the transaction can only be rolled back: an earlier
+/// statement failed, or one that was under way at the same time, or a scope that had joined it. That
+/// error is nested inside; PostgreSQL would answer 25P02. A nested scope around what may fail is the
+/// way to recover.
 class TransactionAborted : public TransactionError {
 public:
     using TransactionError::TransactionError;
@@ -143,7 +146,8 @@ public:
     using TransactionError::TransactionError;
 };
 
-/// A scope's `Propagation`, isolation level or access mode does not fit the transaction it is in.
+/// A scope's `Propagation`, isolation level or access mode does not fit where it was opened; or what
+/// needs a scope around it, a repository's `add` or `current_session`, had none.
 class PropagationError : public TransactionError {
 public:
     using TransactionError::TransactionError;

@@ -15,7 +15,7 @@ struct ScopeEvent {
                            ///< `duration`: from when it was given to the session.
         retry,             ///< An attempt failed with `error`. `duration`: the pause to the next.
         commit,            ///< The transaction was committed. `duration`: since it began.
-        rollback,          ///< It was not, because of `error`. `duration`: since it began.
+        rollback,          ///< It was not. `duration`: since it began.
         in_doubt,          ///< Nobody knows. `duration`: since it began.
         rollback_failure,  ///< The connection was closed with `error` instead of rolled back.
         hook_failure,      ///< An `after_commit` or `after_rollback` hook threw `error`.
@@ -28,7 +28,8 @@ struct ScopeEvent {
     int attempt;                 ///< From 1.
     std::chrono::nanoseconds duration{};
     std::string_view sql{};      ///< Of `statement`: its text. Never the values of its parameters.
-    std::exception_ptr error{};  ///< Of `statement`: null when it succeeded.
+    std::exception_ptr error{};  ///< Of `statement`: null when it succeeded. Of `rollback`: null
+                                 ///< when `set_rollback_only` was why.
 };
 
 /// Is told what happens in the scopes of a session factory, for logs, metrics and traces.

@@ -11,7 +11,7 @@
 #include <string_view>
 
 /// A `ScopeEvent` as one line without its end, such as
-/// `commit after 1.274 ms, attempt 2 of "transfer" at bank.cpp:42`.
+/// `commit after 1.274 ms, attempt 2, "transfer" at bank.cpp:42`.
 template <>
 struct fmt::formatter<txscope::ScopeEvent> {
     constexpr auto parse(format_parse_context& context) { return context.begin(); }
