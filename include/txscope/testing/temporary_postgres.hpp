@@ -3,6 +3,7 @@
 #include <txscope/testing/detail/guardian.hpp>
 #include <txscope/testing/detail/postgres_binaries.hpp>
 #include <txscope/testing/detail/temporary_cluster.hpp>
+#include <txscope/testing/temporary_postgres_error.hpp>
 
 #include <libpq-fe.h>
 
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace txscope {
@@ -57,11 +59,13 @@ enum class StopMode {
 /// superuser `postgres`, speaks UTF-8, sorts by the C locale, keeps its clock in UTC, and is up
 /// within about a second.
 ///
-///     txscope::TemporaryPostgres server;
-///     txscope::AsyncSessionFactory sessions{io, server.dsn()};
-///     ...
-///     server.kill();      // pull the plug
-///     server.start();     // and see what a program makes of it
+/// ```cpp
+/// txscope::TemporaryPostgres server;
+/// txscope::AsyncSessionFactory sessions{io, server.dsn()};
+/// ...
+/// server.kill();   // pull the plug
+/// server.start();  // and see what a program makes of it
+/// ```
 ///
 /// **Destruction**: the server ends and its folder goes, also when a test throws, calls `exit`,
 /// crashes or is killed: a guardian process outlives the test for as long as that takes.
@@ -242,7 +246,8 @@ inline void TemporaryPostgres::initialise() {
                             [&] { return (status = guardian_.exit_status()); }))
         fail("initdb did not finish in time");
     if (*status != 0) fail("initdb failed");
-    std::filesystem::remove(password);
+    std::error_code none;  // it may stay: nobody else may look into the folder
+    std::filesystem::remove(password, none);
 
     std::vector<std::string> lines{
         "unix_socket_directories = " + detail::quote_setting(folder_.path().string()),

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <txscope/testing/detail/guardian_process.hpp>
-#include <txscope/testing/detail/temporary_postgres_error.hpp>
+#include <txscope/testing/detail/throw_errno.hpp>
+#include <txscope/testing/temporary_postgres_error.hpp>
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -77,7 +78,7 @@ inline Guardian::Guardian(const std::filesystem::path& folder, const std::filesy
 
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
-        throw std::system_error{errno, std::generic_category(), "socketpair"};
+        throw_errno("cannot speak to a guardian process");
     control_ = ends[0];
     const GuardianPlan plan{ends[1],       folder.c_str(),   log.c_str(),
                             tables.data(), variables.data(), &user};
@@ -94,7 +95,7 @@ inline Guardian::Guardian(const std::filesystem::path& folder, const std::filesy
     ::close(ends[1]);
     if (process_ < 0) {
         ::close(control_);
-        throw std::system_error{error, std::generic_category(), "fork"};
+        throw_errno("cannot start a guardian process", error);
     }
     if (const GuardianReply reply = await_reply("become the server's user"); reply.detail != 0) {
         ::close(control_);

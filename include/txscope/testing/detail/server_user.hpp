@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/testing/detail/temporary_postgres_error.hpp>
+#include <txscope/testing/temporary_postgres_error.hpp>
 
 #include <grp.h>
 #include <pwd.h>

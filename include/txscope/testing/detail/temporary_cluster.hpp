@@ -1,12 +1,14 @@
 #pragma once
 
 #include <txscope/testing/detail/temporary_folder.hpp>
-#include <txscope/testing/detail/temporary_postgres_error.hpp>
+#include <txscope/testing/detail/throw_errno.hpp>
+#include <txscope/testing/temporary_postgres_error.hpp>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -62,7 +64,7 @@ inline void append_lines(const std::filesystem::path& path, const std::vector<st
 inline void write_private_file(const std::filesystem::path& path, const std::string& text,
                                const ServerUser& user) {
     std::ofstream{path} << text << '\n';
-    std::filesystem::permissions(path, std::filesystem::perms::owner_read);
+    if (::chmod(path.c_str(), S_IRUSR) != 0) throw_errno("cannot write " + path.string());
     if (user.differs && ::chown(path.c_str(), user.uid, user.gid) != 0)
         throw_errno("cannot give " + path.string() + " to the server's user");
 }

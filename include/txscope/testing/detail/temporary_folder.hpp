@@ -1,13 +1,12 @@
 #pragma once
 
 #include <txscope/testing/detail/server_user.hpp>
-#include <txscope/testing/detail/temporary_postgres_error.hpp>
+#include <txscope/testing/detail/throw_errno.hpp>
 
 #include <sys/types.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -15,11 +14,6 @@
 #include <system_error>
 
 namespace txscope::detail {
-
-[[noreturn]] inline void throw_errno(const std::string& what) {
-    const int error = errno;
-    throw TemporaryPostgresError{what + ": " + std::generic_category().message(error)};
-}
 
 /// Whether any user may pass through `folder` and all folders above it.
 inline bool open_to_everybody(const std::filesystem::path& folder) {

@@ -4,7 +4,7 @@
 
 namespace txscope {
 
-/// A throwaway server could not be made, started or stopped; what() says what is missing.
+/// A throwaway server could not be made, started or stopped; what() says why.
 class TemporaryPostgresError : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
