@@ -39,7 +39,7 @@ class TypedRows;
 /// auto count = (co_await session.execute("SELECT count(*) FROM projects")).one().get<int>(0);
 /// ```
 ///
-/// **Threads.** Results are never changed, so different copies may be read on different threads.
+/// **Threads**: results are never changed, so different copies may be read on different threads.
 class Result {
 public:
     using Iterator = detail::ResultIterator<Result>;

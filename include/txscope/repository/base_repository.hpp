@@ -51,13 +51,13 @@ namespace asio = boost::asio;
 ///                            ascending(field<&Project::name>), Page{.limit = 20});
 /// ```
 ///
-/// **Transactions.** Every call joins the ambient transaction of the coroutine that awaits it.
+/// **Transactions**: every call joins the ambient transaction of the coroutine that awaits it.
 /// Without one it is a transaction of its own, in one round trip.
 ///
-/// **Lifetime.** Arguments are copied before a call returns its awaitable, which needs neither them
+/// **Lifetime**: arguments are copied before a call returns its awaitable, which needs neither them
 /// nor the repository afterwards. Repositories are cheap handles, to be copied at will.
 ///
-/// **Errors.** A failed statement throws libpqxx's class for its SQLSTATE, which is also a
+/// **Errors**: a failed statement throws libpqxx's class for its SQLSTATE, which is also a
 /// `SqlError`; a row that does not fit the struct, a `ColumnError` with the column's name.
 template <typename T, typename Model>
 class BaseRepository {

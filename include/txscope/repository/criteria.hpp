@@ -30,7 +30,7 @@ namespace txscope {
 /// point; anything else does not compile. A number out of the column's range is refused by the
 /// server (`pqxx::data_exception`).
 ///
-/// **NULL.** A member of type `std::optional` can be compared with `std::nullopt` or an optional:
+/// **NULL**: a member of type `std::optional` can be compared with `std::nullopt` or an optional:
 /// `==` then means IS NULL where there is no value. All else is as in SQL: a comparison with a
 /// column that is NULL is not true, nor is its negation.
 template <auto Member>

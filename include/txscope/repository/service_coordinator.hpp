@@ -44,10 +44,10 @@ namespace asio = boost::asio;
 /// What `transact` wraps happens altogether or not at all, as `TransactionScope` says. Services
 /// may call each other: an inner `transact` joins the transaction of the outer one.
 ///
-/// **Lifetime.** The coordinator lives until its transactions have ended. The body passed to
+/// **Lifetime**: the coordinator lives until its transactions have ended. The body passed to
 /// `transact` is kept by the awaitable, what it captures by reference is not.
 ///
-/// **Threads.** One coordinator serves any number of transactions at once.
+/// **Threads**: one coordinator serves any number of transactions at once.
 template <std::constructible_from<AsyncSessionFactory>... Repositories>
 class ServiceCoordinator {
 public:

@@ -10,6 +10,22 @@
 #include <string>
 #include <string_view>
 
+namespace txscope {
+
+/// Prints each event as a line.
+class PrintingObserver : public Observer {
+public:
+    /// @param out stays open as long as this is used.
+    explicit PrintingObserver(std::FILE* out = stderr) noexcept : out_{out} {}
+
+    void notice(const ScopeEvent& event) noexcept override;
+
+private:
+    std::FILE* out_;
+};
+
+}  // namespace txscope
+
 /// A `ScopeEvent` as one line without its end, such as
 /// `commit after 1.274 ms, attempt 2, "transfer" at bank.cpp:42`.
 template <>
@@ -69,23 +85,9 @@ private:
     }
 };
 
-namespace txscope {
-
-/// Prints each event as a line.
-class PrintingObserver : public Observer {
-public:
-    /// @param out stays open as long as this is used.
-    explicit PrintingObserver(std::FILE* out = stderr) noexcept : out_{out} {}
-
-    void notice(const ScopeEvent& event) noexcept override {
-        try {
-            fmt::print(out_, "txscope: {}\n", event);  // one write: lines of threads do not mix
-        } catch (...) {  // what cannot be printed must not stop a transaction
-        }
+inline void txscope::PrintingObserver::notice(const ScopeEvent& event) noexcept {
+    try {
+        fmt::print(out_, "txscope: {}\n", event);  // one write: lines of threads do not mix
+    } catch (...) {  // what cannot be printed must not stop a transaction
     }
-
-private:
-    std::FILE* out_;
-};
-
-}  // namespace txscope
+}

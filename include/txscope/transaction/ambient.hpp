@@ -11,6 +11,18 @@
 
 namespace txscope {
 
+/// The session of the innermost scope of `sessions` that the awaiting coroutine runs in, if any.
+///
+/// It is found through the coroutine's executor, which scopes hand down to all that their body
+/// awaits, and to every branch of `&&` and `||`. A task that was detached inside a scope and
+/// outlives it still finds the session, which then answers `ScopeEnded`: what was meant to be part
+/// of a transaction never silently runs without it.
+asio::awaitable<std::optional<Session>> ambient_session(AsyncSessionFactory sessions);
+
+/// Like `ambient_session`, for code that cannot do without a scope.
+/// @throws PropagationError when no scope of `sessions` is open here
+asio::awaitable<Session> current_session(AsyncSessionFactory sessions);
+
 namespace detail {
 
 inline std::optional<Session> session_in(const Ambient* ambient,
@@ -27,19 +39,11 @@ inline std::optional<Session> ambient_session_here(const AsyncSessionFactory& se
 
 }  // namespace detail
 
-/// The session of the innermost scope of `sessions` that the awaiting coroutine runs in, if any.
-///
-/// It is found through the coroutine's executor, which scopes hand down to all that their body
-/// awaits, and to every branch of `&&` and `||`. A task that was detached inside a scope and
-/// outlives it still finds the session, which then answers `ScopeEnded`: what was meant to be part
-/// of a transaction never silently runs without it.
 inline asio::awaitable<std::optional<Session>> ambient_session(AsyncSessionFactory sessions) {
     co_return detail::session_in(detail::ambient_of(co_await asio::this_coro::executor).get(),
                                  sessions);
 }
 
-/// Like `ambient_session`, for code that cannot do without a scope.
-/// @throws PropagationError when no scope of `sessions` is open here
 inline asio::awaitable<Session> current_session(AsyncSessionFactory sessions) {
     auto session = co_await ambient_session(sessions);
     if (!session) throw PropagationError{"no scope of this session factory is open here"};
