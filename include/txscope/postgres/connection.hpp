@@ -114,7 +114,8 @@ public:
         return pipeline_.transaction_status() == PQTRANS_INTRANS ||
                pipeline_.transaction_status() == PQTRANS_INERROR;
     }
-    /// How many Syncs were sent: the round trips, as long as nobody sends two at once.
+    /// How many batches were submitted: the round trips, as long as nobody submits two at once. A
+    /// Sync that closes retired statements travels with the next batch, and is not counted.
     std::uint64_t round_trips() const noexcept { return pipeline_.batches(); }
     /// As 160004 for 16.4.
     int server_version() const noexcept { return PQserverVersion(native()); }

@@ -12,9 +12,6 @@ struct NativeDeleter {
     void operator()(PGcancel* request) const noexcept { PQfreeCancel(request); }
     void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
     void operator()(char* text) const noexcept { PQfreemem(text); }
-#ifdef LIBPQ_HAS_ASYNC_CANCEL
-    void operator()(PGcancelConn* request) const noexcept { PQcancelFinish(request); }
-#endif
 };
 
 /// Owns what libpq allocated.

@@ -3,6 +3,7 @@
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/postgres/detail/libpq_version.hpp>
 #include <txscope/postgres/detail/native.hpp>
 #include <txscope/postgres/detail/session_effect.hpp>
 #include <txscope/postgres/detail/statement_cache.hpp>
@@ -28,7 +29,8 @@ public:
     Pipeline(Native<PGconn> connection, std::size_t statement_cache_size);
     Pipeline(const Pipeline&) = delete;
 
-    /// Sends `batch` and a Sync. A failure at any statement makes the server skip what follows.
+    /// Sends `batch` and a Sync, and ahead of them, under a Sync of its own, what closes retired
+    /// statements. A failure at any statement makes the server skip what follows in the batch.
     void submit(std::vector<Outgoing> batch);
 
     /// Writes what is left to write; false when the socket takes no more for now.
@@ -52,6 +54,7 @@ public:
     std::exception_ptr failure() const noexcept { return failure_; }
     /// Whether a statement may have left in the session what outlives its transaction.
     bool session_changed() const noexcept { return session_changed_; }
+    /// How many were submitted; each counts as one, whatever was closed ahead of it.
     std::uint64_t batches() const noexcept { return next_batch_ - 1; }
     PGTransactionStatusType transaction_status() const noexcept {
         return PQtransactionStatus(connection_.get());
@@ -154,12 +157,7 @@ inline bool Pipeline::close_retired() {
     if (transaction_status() == PQTRANS_INERROR) return true;  // it would be refused
     auto names = cache_.take_retired();
     for (std::string& name : names) {
-#ifdef LIBPQ_HAS_CLOSE_PREPARED
-        const int sent = PQsendClosePrepared(native(), name.c_str());
-#else
-        const int sent = PQsendQueryParams(native(), ("DEALLOCATE " + name).c_str(), 0, nullptr,
-                                           nullptr, nullptr, nullptr, 0);
-#endif
+        const int sent = send_close(native(), name);
         commands_.push_back({.kind = Command::close, .name = std::move(name)});
         if (sent == 0) return false;
     }
