@@ -25,18 +25,19 @@ inline constexpr bool is_fixed = true;
 template <AnyCondition Part>
 inline constexpr bool is_fixed<Part> = Part::fixed;
 
-/// A sentence's text: fixed at compile time, unless a part's shape depends on its value.
+/// A sentence's text: a `std::string_view` of one fixed at compile time, but a `std::string` where a
+/// part's shape depends on its value.
 template <typename E, typename Sentence, typename... Parts>
-std::string sentence_text(const Parts&... parts) {
+auto sentence_text(const Parts&... parts) {
     if constexpr ((is_fixed<Parts> && ...))
-        return std::string{fixed_sql<E, Sentence, Parts...>};
+        return fixed_sql<E, Sentence, Parts...>;
     else
         return composed_sql<E, Sentence>(parts...);
 }
 
 template <typename E>
 std::string table_text() {
-    return sentence_text<E, TableOnly<E>>();
+    return std::string{sentence_text<E, TableOnly<E>>()};
 }
 
 inline void bind_page(Statement& statement, const Page& page) {
