@@ -55,7 +55,7 @@ public:
     explicit ServiceCoordinator(AsyncSessionFactory sessions, TransactionOptions options = {})
         : repositories_{Repositories(sessions)...},
           sessions_{std::move(sessions)},
-          options_{std::move(options)} {}
+          options_{options} {}
 
     /// Runs `body(repositories...)` or `body(session, repositories...)` in a transaction: the
     /// ambient one, or else one of its own. Gives the body's result once that is committed.
@@ -68,8 +68,8 @@ public:
     template <detail::TransactedBody<Repositories...> Body>
     auto transact(TransactionOptions options, Body&& body,
                   std::source_location where = std::source_location::current()) {
-        return run(sessions_, std::move(options), where,
-                   std::decay_t<Body>(std::forward<Body>(body)), repositories_);
+        return run(sessions_, options, where, std::decay_t<Body>(std::forward<Body>(body)),
+                   repositories_);
     }
 
     /// One of the repositories, to be used outside `transact`.
@@ -87,7 +87,7 @@ private:
                                                                   TransactionOptions options,
                                                                   std::source_location where,
                                                                   Body body, Owned& repositories) {
-        TransactionScope scope{std::move(sessions), std::move(options), where};
+        TransactionScope scope{std::move(sessions), options, where};
         const auto enter = [&](Session& session) {
             return std::apply(
                 [&](Repositories&... each) {
