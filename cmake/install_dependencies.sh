@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs, on Debian and Ubuntu, what building and running the tests and examples takes, where it
-# is missing. The arguments are further packages. On other systems this does nothing; CMake then
-# says what is missing.
+# is missing. The arguments are further packages. On other systems this does nothing, and Ubuntu's
+# CMake before 24.04 is too old; CMake then says what is missing.
 set -euo pipefail
 command -v apt-get > /dev/null || exit 0
 
