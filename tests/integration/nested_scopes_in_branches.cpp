@@ -106,6 +106,22 @@ TEST_CASE(
     CHECK(fixture.names() == Names{"kept"});
 }
 
+TEST_CASE("a nested scope that only writes behind waits for the connection of the other branch",
+          "[nested_scope]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            const auto behind = [](Session& session) -> asio::awaitable<void> {
+                session.enqueue("INSERT INTO entries (name) VALUES ('behind')");
+                co_return;
+            };
+            co_await (fixture.insert("awaited") && fixture.nested(behind));
+        });
+    });
+    CHECK(fixture.names() == Names{"awaited", "behind"});
+    CHECK(fixture.sessions.statistics().opened == 1);
+}
+
 TEST_CASE("a parallel branch whose statement fails while a nested scope waits its turn dooms both",
           "[nested_scope]") {
     Fixture fixture;

@@ -150,6 +150,79 @@ TEST_CASE("a body that returns while a scope that has joined it is open is rolle
     fixture.check_that_the_pool_works_on();
 }
 
+TEST_CASE("a scope within that outlives the transaction sends nothing any more, and has failed",
+          "[unfinished_work]") {
+    const bool throws = GENERATE(false, true);
+    const bool queues = GENERATE(false, true);
+    const bool fails = GENERATE(false, true);
+    const bool joins = GENERATE(false, true);
+    CAPTURE(throws, queues, fails, joins);
+    Fixture fixture;
+    Fixture::Task task;
+    bool open = false;
+    bool over = false;
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        co_await fixture.insert("in time");
+        if (queues) session.enqueue("INSERT INTO entries (name) VALUES ('late')");
+        open = true;
+        co_await eventually([&] { return over; });
+        if (fails) throw Refusal{"late"};
+    };
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            const auto& within = joins ? fixture.scope : fixture.nested;
+            co_await fixture.start(task, within(body));
+            co_await eventually([&] { return open; });
+            if (throws) throw Refusal{"the owner's"};
+        }));
+    });
+    CHECK(throws == is<Refusal>(failure));
+    CHECK(throws != is<txscope::UnfinishedWork>(failure));
+    over = true;
+    fixture.run_until_done(task);
+    CHECK(fails == is<Refusal>(task.failure));
+    CHECK(fails != is<txscope::ScopeEnded>(task.failure));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.sessions.statistics().acquired == 1);
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a nested scope that outlives the one around it leaves the next one's savepoint alone",
+          "[unfinished_work]") {
+    const bool throws = GENERATE(false, true);
+    Fixture fixture;
+    Fixture::Task task;
+    bool open = false;
+    bool over = false;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            const auto stray = [&](Session& session) -> asio::awaitable<void> {
+                co_await fixture.insert("stray");
+                session.enqueue("INSERT INTO entries (name) VALUES ('late')");
+                open = true;
+                co_await eventually([&] { return over; });
+                if (throws) throw Refusal{"late"};
+            };
+            const auto left = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.start(task, fixture.nested(stray));
+                co_await eventually([&] { return open; });
+            }));
+            CHECK(is<txscope::UnfinishedWork>(left));
+            co_await fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("next");
+                co_await fixture.nested([&]() -> asio::awaitable<void> {
+                    co_await fixture.insert("within the next");
+                    over = true;
+                    co_await eventually([&] { return task.done; });
+                });
+            });
+        });
+    });
+    CHECK(throws == is<Refusal>(task.failure));
+    CHECK(throws != is<txscope::ScopeEnded>(task.failure));
+    CHECK(fixture.names() == Names{"next", "within the next"});
+}
+
 TEST_CASE("a nested scope whose body returns with work under way is undone, the one around is not",
           "[unfinished_work]") {
     Fixture fixture;
@@ -170,6 +243,36 @@ TEST_CASE("a nested scope whose body returns with work under way is undone, the 
     });
     fixture.run_until_done(task);
     CHECK(fixture.names() == Names{"outer", "after"});
+}
+
+TEST_CASE("a statement that waits for the connection is not sent behind the rollback",
+          "[unfinished_work]") {
+    constexpr int statements = 10;
+    Fixture fixture;
+    for (int turns = 0; turns < 30; ++turns) {
+        CAPTURE(turns);
+        const txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn()};
+        const txscope::TransactionScope scope{sessions};
+        int done = 0;
+        const auto failure = fixture.run([&] {
+            return failure_of(scope([&](Session& session) -> asio::awaitable<void> {
+                const auto executor = co_await asio::this_coro::executor;
+                for (int i = 0; i < statements; ++i)
+                    asio::co_spawn(
+                        executor, session.execute("INSERT INTO entries (name) VALUES ($1)", i),
+                        [&done](const std::exception_ptr&, const txscope::Result&) { ++done; });
+                // The first has got it, and the others, one after another, are told so.
+                while (sessions.statistics().acquired == 0)
+                    co_await asio::post(asio::use_awaitable);
+                for (int i = 0; i < turns; ++i) co_await asio::post(asio::use_awaitable);
+                throw Refusal{"the body's"};
+            }));
+        });
+        CHECK(is<Refusal>(failure));
+        support::run_until(fixture.io, [&] { return done == statements; });
+        CHECK(fixture.names().empty());
+        fixture.run([&] { return sessions.close(); });
+    }
 }
 
 TEST_CASE("the body's exception comes out, whatever else was under way", "[unfinished_work]") {

@@ -180,14 +180,17 @@ auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
     outer->check_open();
     const auto joining = outer->joining();
     Session session{outer, true};
+    detail::ResultSlot<detail::BodyResult<Body>> result;
     std::exception_ptr error;
     try {
-        co_return co_await detail::invoke_body(body, session);
+        co_await detail::run_body(body, session, result);
     } catch (...) {
         error = std::current_exception();
     }
-    if (outer->conversation().transaction) outer->doom(error);
-    std::rethrow_exception(error);
+    if (error && outer->conversation().transaction) outer->doom(error);
+    if (error) std::rethrow_exception(error);
+    outer->check_not_ended();  // it did not wait: what the body did was undone
+    co_return detail::take_result<Body>(result);
 }
 
 template <typename Body>

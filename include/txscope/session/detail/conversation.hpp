@@ -38,12 +38,18 @@ struct Conversation {
     Connection::Batch outbox{};    // goes out together, at the end of this turn of the strand
     std::exception_ptr failure{};  // why the server refuses statements until a rollback
     bool in_doubt = false;         // COMMIT was sent, and nobody knows whether it was executed
+    bool over = false;             // whoever would give a connection back has ended
 
     /// Whether there is one, or was an idle one to take.
     bool has_connection();
     /// A connection, when one comes free.
     asio::awaitable<Lease> borrow();
     void send_outbox();
+    /// Gives the connection back, and takes no other.
+    void close() noexcept {
+        over = true;
+        lease = {};
+    }
 };
 
 inline bool Conversation::has_connection() {

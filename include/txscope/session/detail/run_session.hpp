@@ -52,6 +52,15 @@ using BodyResult =
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
+/// Runs the body, and leaves its value in the slot.
+template <typename Body>
+asio::awaitable<void> run_body(Body& body, Session& session, ResultSlot<BodyResult<Body>>& result) {
+    if constexpr (std::is_void_v<BodyResult<Body>>)
+        co_await invoke_body(body, session);
+    else
+        result.emplace(co_await invoke_body(body, session));
+}
+
 /// Runs the hooks in their order, and those that they register after them.
 inline asio::awaitable<void> run_hooks(std::vector<Hook>& hooks) {
     for (std::size_t next = 0; next < hooks.size(); ++next) {
@@ -68,12 +77,7 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     std::exception_ptr error;
     try {
         Session session{state, false};
-        if constexpr (std::is_void_v<BodyResult<Body>>) {
-            co_await invoke_body(body, session);
-            result.emplace();
-        } else {
-            result.emplace(co_await invoke_body(body, session));
-        }
+        co_await run_body(body, session, result);
         auto& hooks = state->hooks().before_commit;
         if (!hooks.empty() && !state->parent() && !state->rollback_only())
             co_await run_hooks(hooks);
@@ -97,7 +101,7 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     } catch (...) {
         if (!error) error = std::current_exception();  // the first error wins
     }
-    if (!state->parent()) state->conversation().lease = {};
+    if (!state->parent()) state->conversation().close();
     if (error) std::rethrow_exception(error);
 }
 

@@ -61,12 +61,23 @@ public:
     /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing:
     /// once the caller is cancelled it waits no longer than the cleanup time. The caller must not
     /// be interruptible.
+    /// @throws ScopeEnded when a scope around has ended, and sends nothing
     asio::awaitable<Ending> end_with(const char* last);
 
     /// @throws why statements are refused, if they are
     void check_open() const;
     /// The scope is over: statements are refused with `ScopeEnded`.
     void end() noexcept { ended_ = true; }
+    /// Of this scope and those around it, one that is over; null for none.
+    const SessionState* ended() const noexcept {
+        if (ended_) return this;
+        return parent_ ? parent_->ended() : nullptr;
+    }
+    /// @throws ScopeEnded when there is such a one
+    void check_not_ended() const {
+        if (const SessionState* over = ended())
+            throw ScopeEnded{"the scope of this session has ended", over->where_};
+    }
 
     /// A joined scope failed: there is nothing to be saved here any more.
     void doom(std::exception_ptr cause) {
@@ -154,7 +165,10 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     if (!self->nesting_.free()) co_await self->nesting_.pass();
     self->check_open();
     if (!statement && !self->has_queued()) co_return Result{};
-    if (!self->conversation_->has_connection()) co_await self->take_connection();
+    if (!self->conversation_->has_connection()) {
+        co_await self->take_connection();
+        self->check_open();  // it may have ended meanwhile
+    }
     // What is in the outbox will be sent: nothing of a caller who was cancelled meanwhile.
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     if (caller.cancelled() != asio::cancellation_type::none)
@@ -186,27 +200,26 @@ inline void SessionState::check_allowed(const Statement& statement) const {
 }
 
 inline void SessionState::check_open() const {
-    if (ended_) throw ScopeEnded{"the scope of this session has ended", where_};
-    if (doom_)
-        std::rethrow_exception(
-            nest(doom_, TransactionAborted{"a scope that had joined this transaction failed, so it "
-                                           "can only be rolled back",
-                                           where_}));
-    if (parent_) return parent_->check_open();
+    check_not_ended();
+    for (const SessionState* scope = this; scope != nullptr; scope = scope->parent_.get())
+        if (scope->doom_)
+            std::rethrow_exception(
+                nest(scope->doom_, TransactionAborted{"a scope that had joined this transaction "
+                                                      "failed, so it can only be rolled back",
+                                                      scope->where_}));
     if (conversation_->transaction && conversation_->failure)
         std::rethrow_exception(
             nest(conversation_->failure,
                  TransactionAborted{"a statement failed before, so the transaction can only be "
                                     "rolled back",
-                                    where_}));
+                                    conversation_->borrower.where}));
 }
 
 inline asio::awaitable<void> SessionState::take_connection() {
     const auto stay = co_await conversation_->leasing.enter();
     if (conversation_->lease) co_return;
     auto lease = co_await conversation_->borrow();
-    check_open();  // it may have ended meanwhile
-    conversation_->lease = std::move(lease);
+    if (!conversation_->over) conversation_->lease = std::move(lease);
 }
 
 /// Puts the openings of this session and those around it, and all they have queued, into `batch`.
@@ -241,7 +254,7 @@ inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exc
 }
 
 inline void SessionState::throw_failure(const Exchange& exchange) {
-    if (!conversation_->transaction || ended_) std::rethrow_exception(exchange.error);
+    if (!conversation_->transaction || ended()) std::rethrow_exception(exchange.error);
     auto& first = conversation_->failure;
     const bool follows = exchange.skipped || first;
     if (!first) first = exchange.error;
@@ -252,7 +265,8 @@ inline void SessionState::throw_failure(const Exchange& exchange) {
 }
 
 inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last) {
-    if (!conversation_->has_connection()) conversation_->lease = co_await conversation_->borrow();
+    if (!conversation_->has_connection()) co_await take_connection();
+    if (parent_) parent_->check_not_ended();
     const auto queued = std::make_shared<Exchange>();
     move_unsent(conversation_->outbox, queued);
     Ending ending;

@@ -123,7 +123,8 @@ inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
     }
 }
 
-/// Scopes on the same depth take turns, so the depth is name enough.
+/// Scopes on the same depth take turns, and one that outlives the scope around it names its
+/// savepoint no more: so the depth is name enough.
 inline std::string savepoint_name(unsigned depth) { return "txscope_" + std::to_string(depth); }
 
 /// Undoes what a nested scope did. Where that fails too, the whole transaction is lost.
@@ -133,6 +134,7 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
     const auto name = savepoint_name(session.depth());
     const auto rollback = "ROLLBACK TO SAVEPOINT " + name;
     const auto back = co_await session.end_with(rollback.c_str());
+    if (session.parent()->ended()) co_return;  // it has been undone by more than this
     auto& failure = session.conversation().failure;
     if (back.last->error) {
         if (!failure) failure = back.last->error;
@@ -144,8 +146,10 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
 
 /// Ends a nested scope after its body: keeps what it did in the transaction around it, or undoes
 /// it.
+/// @throws ScopeEnded when a scope around did not wait for it: what it did was undone with that
 inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
                                                          std::exception_ptr error) {
+    session.parent()->check_not_ended();
     const auto& failure = session.conversation().failure;
     const auto doomed_by = session.doomed_by() ? session.doomed_by() : failure;
     if (!error && !session.rollback_only() && doomed_by)
@@ -158,6 +162,7 @@ inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
         if (session.has_queued()) {
             const auto ending = co_await session.end_with(nullptr);
             error = ending.last->error;
+            session.parent()->check_not_ended();
         }
         if (!error) {
             if (session.begun())
