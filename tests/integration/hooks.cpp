@@ -100,6 +100,35 @@ TEST_CASE("a hook that opens a scope gets a transaction of its own", "[hooks]") 
     CHECK(fixture.names() == Names{"by the body", "by the hook"});
 }
 
+TEST_CASE("a hook of a requires-new scope is no part of the transaction around, and cannot doom it",
+          "[hooks]") {
+    Fixture fixture;
+    const txscope::TransactionScope apart{fixture.sessions,
+                                          {.propagation = txscope::Propagation::requires_new}};
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            co_await apart([&](Session& session) -> asio::awaitable<void> {
+                session.after_commit([&] { return fixture.insert_alone("by the hook"); });
+                session.after_commit([&] {
+                    return fixture.scope([&] { return fixture.insert_and_throw("refused"); });
+                });
+                session.after_commit([&]() -> asio::awaitable<void> {
+                    CHECK_FALSE(co_await txscope::ambient_session(fixture.sessions));
+                    fixture.ran.push_back("last");
+                });
+                co_await fixture.insert("inner");
+            });
+            CHECK(fixture.names() == Names{"inner", "by the hook"});
+            co_await fixture.insert("the outer one goes on");
+            throw Refusal{"outer"};
+        }));
+    });
+    CHECK(support::text_of(failure) == "outer");
+    CHECK(fixture.ran == Names{"last"});
+    CHECK(fixture.names() == Names{"inner", "by the hook"});
+}
+
 TEST_CASE("a hook that a hook registers runs after the current list", "[hooks]") {
     Fixture fixture;
     fixture.run([&]() -> asio::awaitable<void> {

@@ -342,6 +342,31 @@ TEST_CASE("the session of a scope around that has no connection yet gets none fr
     fixture.check_that_the_pool_is_whole();
 }
 
+TEST_CASE("what a hook of a scope waits for keeps the scopes around that from their ends",
+          "[pool_deadlock]") {
+    Fixture fixture{2};
+    std::exception_ptr failure;
+    const auto hook = [&]() -> asio::awaitable<void> {
+        co_await fixture.apart([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("by the hook");
+            failure = co_await failure_of(fixture.insert_apart("one too many"));
+        });
+    };
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("outer");
+            co_await fixture.apart([&](Session& session) -> asio::awaitable<void> {
+                session.after_commit(hook);
+                co_await fixture.insert("inner");
+            });
+        });
+    });
+    CHECK(is<PoolDeadlock>(failure));
+    CHECK(places_in(failure).size() == 2);
+    CHECK(fixture.names() == Names{"outer", "inner", "by the hook"});
+    fixture.check_that_the_pool_is_whole();
+}
+
 TEST_CASE("a session of a scope on another strand, too, is waited for by the scope that uses it",
           "[pool_deadlock]") {
     Fixture fixture{1};

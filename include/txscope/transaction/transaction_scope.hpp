@@ -167,7 +167,7 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
             // The outcome is told also to a caller who was cancelled while COMMIT was under way.
             const bool throws = co_await asio::this_coro::throw_if_cancelled();
             co_await asio::this_coro::throw_if_cancelled(false);
-            co_await detail::run_outcome_hooks(*session);
+            co_await detail::run_outcome_hooks(session);
             co_await asio::this_coro::throw_if_cancelled(throws);
         }
         if (error) std::rethrow_exception(error);

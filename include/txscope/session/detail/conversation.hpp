@@ -65,7 +65,8 @@ inline asio::awaitable<Lease> Conversation::borrow() {
     Demand demand{borrower};
     for (const Ambient* around = find_ambient(ambient.get(), pool.get()); around != nullptr;
          around = find_ambient(around->outer.get(), pool.get()))
-        if (around->borrower != &borrower) demand.around.push_back(around->borrower);
+        if (around->session && around->borrower != &borrower)
+            demand.around.push_back(around->borrower);
     auto found = co_await pool->acquire(std::move(demand));
     if (transaction) reporter.begin(asked);
     co_return std::move(found);

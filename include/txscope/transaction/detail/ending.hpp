@@ -107,20 +107,35 @@ inline std::vector<Hook>& outcome_hooks(SessionState& session) {
                                              : session.hooks().after_rollback;
 }
 
-/// Runs them, outside the transaction; what they throw changes nothing any more. The caller must
-/// not be interruptible.
-inline asio::awaitable<void> run_outcome_hooks(SessionState& session) {
-    auto& hooks = outcome_hooks(session);
+/// Runs them one after another; what they throw changes nothing any more.
+inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> session) {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    auto& hooks = outcome_hooks(*session);
     for (std::size_t next = 0; next < hooks.size(); ++next) {
         const Hook hook = hooks[next];
         const auto started = Clock::now();
         try {
             co_await hook();
         } catch (...) {  // the transaction has ended as it has
-            session.conversation().reporter.report(ScopeEvent::hook_failure, Clock::now() - started,
-                                                   std::current_exception());
+            session->conversation().reporter.report(
+                ScopeEvent::hook_failure, Clock::now() - started, std::current_exception());
         }
     }
+}
+
+/// Runs them where no session of the pool is ambient: what they do there is part of no transaction,
+/// also when the one that has ended was opened inside of another. The caller must not be
+/// interruptible.
+inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> session) {
+    const Conversation& conversation = session->conversation();
+    const asio::any_io_executor callers = co_await asio::this_coro::executor;
+    auto set_aside = std::make_shared<const Ambient>(conversation.pool.get(), nullptr, nullptr,
+                                                     ambient_of(callers));
+    const AmbientExecutor executor{std::move(set_aside), conversation.strand};
+    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                             conversation.strand};
+    co_await cancellation.spawn(executor, call_outcome_hooks(session), asio::deferred);
+    AmbientExecutor::goes_on(callers);
 }
 
 /// Scopes on the same depth take turns, and one that outlives the scope around it names its
