@@ -4,10 +4,12 @@
 
 #include <pqxx/except>
 
+#include <chrono>
 #include <exception>
 #include <string>
 
 namespace asio = boost::asio;
+using namespace std::chrono_literals;
 using support::before_statement;
 using support::cause_of;
 using support::failure_of;
@@ -35,8 +37,11 @@ struct Fixture : support::ScopeFixture {
 
 /// The same behind a proxy.
 struct ProxiedFixture : Fixture {
+    explicit ProxiedFixture(txscope::PoolOptions options = {})
+        : through{io, proxy.dsn(database.name()), options} {}
+
     support::FaultProxy proxy{support::server()};
-    txscope::AsyncSessionFactory through{io, proxy.dsn(database.name())};
+    txscope::AsyncSessionFactory through;
     const TransactionScope scope{through};
 
     asio::awaitable<void> insert(std::string name) {
@@ -164,6 +169,28 @@ TEST_CASE("a rollback to a savepoint that fails does not replace the body's exce
     CHECK(is<txscope::UnexpectedRollback>(failure));
     CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
     CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a rollback to a savepoint that is not answered takes no longer than the cleanup may",
+          "[transaction_failures]") {
+    ProxiedFixture fixture{{.cleanup_timeout = 50ms}};
+    const TransactionScope nested{fixture.through, {.propagation = Propagation::nested}};
+    fixture.proxy.stall(before_statement("ROLLBACK TO SAVEPOINT"));
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto inner = co_await failure_of(nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("nested");
+                throw Refusal{"the nested body's"};
+            }));
+            CHECK(text_of(inner) == "the nested body's");
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
+    CHECK(fixture.names().empty());
+    fixture.proxy.resume();
     fixture.check_that_the_pool_works_on();
 }
 

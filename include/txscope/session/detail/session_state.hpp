@@ -15,6 +15,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -58,11 +59,12 @@ public:
         std::shared_ptr<Exchange> last;   ///< The last statement's.
         bool unsent = false;              ///< The connection was lost before.
     };
-    /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing:
-    /// once the caller is cancelled it waits no longer than the cleanup time. The caller must not
-    /// be interruptible.
+    /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing.
+    /// It waits until `deadline` at most, and once the caller is cancelled no longer than the
+    /// cleanup time. The caller must not be interruptible.
     /// @throws ScopeEnded when a scope around has ended, and sends nothing
-    asio::awaitable<Ending> end_with(const char* last);
+    asio::awaitable<Ending> end_with(const char* last,
+                                     Clock::time_point deadline = Clock::time_point::max());
 
     /// @throws why statements are refused, if they are
     void check_open() const;
@@ -264,7 +266,8 @@ inline void SessionState::throw_failure(const Exchange& exchange) {
              TransactionAborted{"a statement that was under way at the same time failed", where_}));
 }
 
-inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last) {
+inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last,
+                                                                    Clock::time_point deadline) {
     if (!conversation_->has_connection()) co_await take_connection();
     if (parent_) parent_->check_not_ended();
     const auto queued = std::make_shared<Exchange>();
@@ -282,9 +285,10 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     connection.poll_unless_heard_within(std::chrono::microseconds{100});
     ending.unsent = connection.broken();
     conversation_->send_outbox();
-    co_await connection.wait(ending.last);
+    if (deadline == Clock::time_point::max()) co_await connection.wait(ending.last);
     if (!ending.last->done)
-        co_await connection.settle(ending.last, conversation_->pool->cleanup_deadline());
+        co_await connection.settle(ending.last,
+                                   std::min(deadline, conversation_->pool->cleanup_deadline()));
     if (queued->error != connection.failure()) ending.queued_error = queued->error;
     co_return ending;
 }

@@ -148,7 +148,8 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
     if (!session.begun()) co_return;
     const auto name = savepoint_name(session.depth());
     const auto rollback = "ROLLBACK TO SAVEPOINT " + name;
-    const auto back = co_await session.end_with(rollback.c_str());
+    const auto deadline = session.conversation().pool->cleanup_deadline();
+    const auto back = co_await session.end_with(rollback.c_str(), deadline);
     if (session.parent()->ended()) co_return;  // it has been undone by more than this
     auto& failure = session.conversation().failure;
     if (back.last->error) {
