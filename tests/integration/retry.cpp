@@ -63,6 +63,24 @@ TEST_CASE("of two scopes with a write skew one tries again, and the invariant ho
     CHECK(attempts == 3);
 }
 
+TEST_CASE("a conflict in what was written behind is tried again, also when a nested scope sends it",
+          "[retry]") {
+    Fixture fixture;
+    const auto behind = [](Session& session) -> asio::awaitable<void> {
+        session.enqueue("INSERT INTO entries (name) VALUES ('nested')");
+        co_return;
+    };
+    const int attempts = fixture.run([&] {
+        return fixture.retrying([&](Session& session) -> asio::awaitable<int> {
+            if (session.attempt() == 1) session.enqueue(conflict);
+            co_await fixture.nested(behind);
+            co_return session.attempt();
+        });
+    });
+    CHECK(attempts == 2);
+    CHECK(fixture.names() == Names{"nested"});
+}
+
 TEST_CASE("of two scopes in a deadlock one tries again, and both commit", "[retry]") {
     Fixture fixture{{},
                     "CREATE TABLE accounts (id int PRIMARY KEY, balance int);"

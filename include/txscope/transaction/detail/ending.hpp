@@ -166,8 +166,8 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
 inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
                                                          std::exception_ptr error) {
     session.parent()->check_not_ended();
-    const auto& failure = session.conversation().failure;
-    const auto doomed_by = session.doomed_by() ? session.doomed_by() : failure;
+    Conversation& conversation = session.conversation();
+    const auto doomed_by = session.doomed_by() ? session.doomed_by() : conversation.failure;
     if (!error && !session.rollback_only() && doomed_by)
         error = nest(doomed_by,
                      UnexpectedRollback{"the nested scope was rolled back, because an error in it "
@@ -179,6 +179,8 @@ inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
             const auto ending = co_await session.end_with(nullptr);
             error = ending.last->error;
             session.parent()->check_not_ended();
+            // What the parent had queued goes ahead of the savepoint, and nothing undoes its error.
+            if (error && !conversation.failure) conversation.failure = error;
         }
         if (!error) {
             if (session.begun())
