@@ -251,7 +251,7 @@ TEST_CASE("a session that outlives its scope is refused, and sends nothing", "[s
         CHECK(is<txscope::ScopeEnded>(flushed));
     };
     fixture.run(late());
-    CHECK(failure_of([&] { kept->enqueue(insert, "late"); }));
+    CHECK(is<txscope::ScopeEnded>(failure_of([&] { kept->enqueue(insert, "late"); })));
     CHECK(fixture.names() == Names{"within"});
     CHECK(fixture.sessions.statistics().acquired == 1);
 }

@@ -303,7 +303,9 @@ TEST_CASE("a session that is used after its scope has ended says so and sends no
         CHECK(is<txscope::ScopeEnded>(co_await failure_of(kept->flush())));
         const auto queued =
             failure_of([&] { kept->enqueue("INSERT INTO entries (name) VALUES ('three')"); });
-        CHECK(queued != nullptr);
+        CHECK(is<txscope::ScopeEnded>(queued));
+        CHECK(is<txscope::ScopeEnded>(failure_of([&] { kept->set_rollback_only(); })));
+        CHECK(is<txscope::ScopeEnded>(failure_of([&] { kept->after_commit([] {}); })));
         CHECK(fixture.sessions.statistics().acquired == before);
     });
     CHECK(fixture.names() == Names{"one"});

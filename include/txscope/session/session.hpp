@@ -20,8 +20,8 @@ namespace txscope {
 /// });
 /// ```
 ///
-/// A handle: copies mean the same session. The connection is taken with the first statement, and a
-/// transaction's `BEGIN` goes out with it.
+/// A handle: copies mean the same session, and within a nested scope all mean that scope's. The
+/// connection is taken with the first statement, and a transaction's `BEGIN` goes out with it.
 ///
 /// **Lifetime**: after its scope every call fails with `ScopeEnded` and sends nothing.
 ///
@@ -33,8 +33,8 @@ namespace txscope {
 /// (`operation_aborted`). The transaction can then only be rolled back. Parallel statements of the
 /// same session may be hit too.
 ///
-/// **Threads**: `execute` and `flush` from anywhere; they run on the scope's strand. `enqueue` and
-/// `set_rollback_only` from the scope's body and what it awaits.
+/// **Threads**: `execute` and `flush` from anywhere; they run on the scope's strand. All else from
+/// the scope's body and what it awaits.
 class Session {
 public:
     /// Executes one statement, `args` being the values of its `$1`, `$2`, …, and returns its
@@ -80,11 +80,13 @@ public:
     void set_rollback_only() {
         if (!state_->conversation().transaction)
             throw pqxx::usage_error{"there is no transaction to roll back"};
-        if (joined_)
-            state_->doom(std::make_exception_ptr(
-                TransactionError{"a joined scope asked for a rollback", state_->where()}));
+        const auto scope = detail::SessionState::here(state_);
+        scope->check_not_ended();
+        if (scope == state_ ? joined_ : scope->joined())
+            scope->doom(std::make_exception_ptr(
+                TransactionError{"a joined scope asked for a rollback", scope->where()}));
         else
-            state_->set_rollback_only();
+            scope->set_rollback_only();
     }
 
     /// Calls `hook()` when the body has returned, within the transaction, before `COMMIT` is sent;

@@ -7,6 +7,7 @@
 #include <txscope/session/detail/counted.hpp>
 #include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/hooks.hpp>
+#include <txscope/session/detail/scope_life.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
@@ -29,18 +30,20 @@ namespace txscope::detail {
 ///
 /// A nested session speaks over its parent's connection, and keeps the parent's other branches
 /// waiting meanwhile. All of it runs on the conversation's strand.
-class SessionState : public std::enable_shared_from_this<SessionState> {
+class SessionState : public ScopeLife {
 public:
     using Shared = std::shared_ptr<SessionState>;
 
     SessionState(std::shared_ptr<Conversation> conversation, Unsent::Opening opening,
                  std::source_location where)
-        : conversation_{std::move(conversation)}, unsent_{std::move(opening)}, where_{where} {}
+        : ScopeLife{nullptr, where},
+          conversation_{std::move(conversation)},
+          unsent_{std::move(opening)} {}
     SessionState(Shared parent, Unsent::Opening opening, std::source_location where)
-        : conversation_{parent->conversation_},
+        : ScopeLife{parent.get(), where},
+          conversation_{parent->conversation_},
           parent_{std::move(parent)},
-          unsent_{std::move(opening)},
-          where_{where} {}
+          unsent_{std::move(opening)} {}
 
     /// Sends it with all that is queued, and awaits its result.
     static asio::awaitable<Result> execute(Shared self, Statement statement) {
@@ -59,6 +62,10 @@ public:
         std::shared_ptr<Exchange> last;   ///< The last statement's.
         bool unsent = false;              ///< The connection was lost before.
     };
+    /// The session that is meant by a call that is not awaited.
+    /// @throws ScopeEnded, pqxx::usage_error when the session's strand does not run it
+    static Shared here(const Shared& self);
+
     /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing.
     /// It waits until `deadline` at most, and once the caller is cancelled no longer than the
     /// cleanup time. The caller must not be interruptible.
@@ -68,27 +75,6 @@ public:
 
     /// @throws why statements are refused, if they are
     void check_open() const;
-    /// The scope is over: statements are refused with `ScopeEnded`.
-    void end() noexcept { ended_ = true; }
-    /// Of this scope and those around it, one that is over; null for none.
-    const SessionState* ended() const noexcept {
-        if (ended_) return this;
-        return parent_ ? parent_->ended() : nullptr;
-    }
-    /// @throws ScopeEnded when there is such a one
-    void check_not_ended() const {
-        if (const SessionState* over = ended())
-            throw ScopeEnded{"the scope of this session has ended", over->where_};
-    }
-
-    /// A joined scope failed: there is nothing to be saved here any more.
-    void doom(std::exception_ptr cause) {
-        if (!doom_) doom_ = std::move(cause);
-    }
-    std::exception_ptr doomed_by() const noexcept { return doom_; }
-    /// The owner wants a rollback, and no error.
-    void set_rollback_only() noexcept { rollback_only_ = true; }
-    bool rollback_only() const noexcept { return rollback_only_; }
 
     /// Lets go of all that was not sent; those who await it get the refusal.
     void discard_unsent();
@@ -110,15 +96,10 @@ public:
 
     Conversation& conversation() const noexcept { return *conversation_; }
     const Shared& parent() const noexcept { return parent_; }
-    const std::source_location& where() const noexcept { return where_; }
-    unsigned depth() const noexcept { return parent_ ? parent_->depth() + 1 : 0; }
 
 private:
     static asio::awaitable<Result> converse(Shared self, std::optional<Statement> statement);
     static const Shared& innermost(const Shared& self, const Ambient* ambient);
-    bool is_within(const SessionState& outer) const noexcept {
-        return this == &outer || (parent_ && parent_->is_within(outer));
-    }
     void check_allowed(const Statement& statement) const;
     asio::awaitable<void> take_connection();
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
@@ -128,15 +109,11 @@ private:
     const std::shared_ptr<Conversation> conversation_;
     const Shared parent_;
     Unsent unsent_;
-    const std::source_location where_;
-    std::exception_ptr doom_;
     Hooks hooks_;
     Turnstile nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
-    bool rollback_only_ = false;
     bool begun_ = false;
-    bool ended_ = false;
 };
 
 /// A session handed down into a scope nested in it means that scope's session there.
@@ -186,10 +163,17 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     co_return std::move(exchange->result);
 }
 
+inline SessionState::Shared SessionState::here(const Shared& self) {
+    if (self->conversation_->strand.running_in_this_thread())
+        return innermost(self, AmbientExecutor::running());
+    self->check_not_ended();
+    throw pqxx::usage_error{
+        "a session is used from outside the body of its scope by a call that "
+        "is not awaited"};
+}
+
 inline void SessionState::enqueue(Shared self, Statement statement) {
-    if (!self->conversation_->strand.running_in_this_thread())
-        throw pqxx::usage_error{"a session's queue is used from outside the body of its scope"};
-    self = innermost(self, AmbientExecutor::running());
+    self = here(self);
     self->check_allowed(statement);
     self->check_open();
     self->unsent_.push(std::move(statement));
@@ -203,12 +187,7 @@ inline void SessionState::check_allowed(const Statement& statement) const {
 
 inline void SessionState::check_open() const {
     check_not_ended();
-    for (const SessionState* scope = this; scope != nullptr; scope = scope->parent_.get())
-        if (scope->doom_)
-            std::rethrow_exception(
-                nest(scope->doom_, TransactionAborted{"a scope that had joined this transaction "
-                                                      "failed, so it can only be rolled back",
-                                                      scope->where_}));
+    check_not_doomed();
     if (conversation_->transaction && conversation_->failure)
         std::rethrow_exception(
             nest(conversation_->failure,
@@ -261,9 +240,9 @@ inline void SessionState::throw_failure(const Exchange& exchange) {
     const bool follows = exchange.skipped || first;
     if (!first) first = exchange.error;
     if (!follows) std::rethrow_exception(exchange.error);
-    std::rethrow_exception(
-        nest(first,
-             TransactionAborted{"a statement that was under way at the same time failed", where_}));
+    std::rethrow_exception(nest(
+        first,
+        TransactionAborted{"a statement that was under way at the same time failed", where()}));
 }
 
 inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last,
@@ -300,7 +279,7 @@ inline void SessionState::discard_unsent() {
     if (parent_) return conversation_->send_outbox();
     for (const Outgoing& unsent : std::exchange(conversation_->outbox, {})) {
         unsent.exchange->error = std::make_exception_ptr(
-            ScopeEnded{"the scope of this session ended before the statement was sent", where_});
+            ScopeEnded{"the scope of this session ended before the statement was sent", where()});
         unsent.exchange->done = true;
     }
 }
