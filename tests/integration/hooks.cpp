@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -142,6 +143,57 @@ TEST_CASE("a hook that a hook registers runs after the current list", "[hooks]")
         });
     });
     CHECK(fixture.ran == Names{"first", "second", "registered by the first"});
+}
+
+TEST_CASE("a hook that could not run any more is refused", "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            const auto refused = [](auto registering) {
+                return is<txscope::ScopeEnded>(failure_of(registering));
+            };
+            session.after_commit([&fixture, refused, session]() mutable {
+                CHECK(refused([&] { session.before_commit(fixture.note("too late")); }));
+                CHECK(refused([&] { session.after_rollback(fixture.note("committed")); }));
+                session.after_commit(fixture.note("in time"));
+            });
+            std::optional<Session> kept;
+            co_await fixture.nested([&](Session& inner) -> asio::awaitable<void> {
+                kept = inner;
+                co_return;
+            });
+            CHECK(refused([&] { kept->after_commit(fixture.note("of a scope that has ended")); }));
+        });
+    });
+    CHECK(fixture.ran == Names{"in time"});
+}
+
+TEST_CASE("a hook that is registered within a nested scope is that scope's, through any handle",
+          "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& outer) -> asio::awaitable<void> {
+            const auto failed = co_await failure_of(fixture.nested([&]() -> asio::awaitable<void> {
+                outer.before_commit(fixture.note("dropped"));
+                outer.after_commit(fixture.note("dropped"));
+                co_await fixture.insert("dropped");
+                throw Refusal{"nested"};
+            }));
+            CHECK(is<Refusal>(failed));
+            const int value = co_await fixture.nested([&]() -> asio::awaitable<int> {
+                co_await fixture.insert("dropped");
+                outer.set_rollback_only();
+                co_return 7;
+            });
+            CHECK(value == 7);
+            co_await fixture.nested([&]() -> asio::awaitable<void> {
+                outer.after_commit(fixture.note("kept"));
+                co_await fixture.insert("kept");
+            });
+        });
+    });
+    CHECK(fixture.ran == Names{"kept"});
+    CHECK(fixture.names() == Names{"kept"});
 }
 
 TEST_CASE("a before-commit hook is part of the transaction, and can refuse it", "[hooks]") {

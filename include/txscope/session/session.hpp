@@ -92,9 +92,10 @@ public:
     /// Calls `hook()` when the body has returned, within the transaction, before `COMMIT` is sent;
     /// it may be a coroutine (`asio::awaitable<void>`) or not. An exception rolls back.
     ///
-    /// Hooks run in the order they were registered; one that a hook registers comes after those.
-    /// What a nested scope registered is its parent's when it is released, and dropped when it is
-    /// rolled back. What a failed attempt registered is dropped when the scope tries again.
+    /// Hooks run in the order they were registered; one that a hook of the same kind registers
+    /// comes after those. What a nested scope registered is its parent's when it is released, and
+    /// dropped when it is rolled back. What a failed attempt registered is dropped when the scope
+    /// tries again.
     /// @throws pqxx::usage_error in a session without a transaction
     template <typename Function>
     void before_commit(Function hook) {
@@ -128,9 +129,10 @@ private:
     void add_hook(std::vector<detail::Hook> detail::Hooks::* list, Function hook) {
         if (!state_->conversation().transaction)
             throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
-        if (state_->hooks().closed)
-            throw ScopeEnded{"the scope of this session has ended", state_->where()};
-        (state_->hooks().*list).push_back(detail::make_hook(std::move(hook)));
+        const auto scope = detail::SessionState::here(state_);
+        auto& hooks = scope->hooks().*list;
+        if (scope->hooks().telling != &hooks) scope->check_not_ended();
+        hooks.push_back(detail::make_hook(std::move(hook)));
     }
 
     std::shared_ptr<detail::SessionState> state_;

@@ -135,7 +135,7 @@ auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOpti
     for (int attempt = 1;; ++attempt) {
         const auto session =
             detail::open_transaction(pool, strand, options, deadline, attempt, where);
-        const detail::HooksEnd hooks_end{session->hooks()};
+        const detail::HooksEnd hooks_end{*session, session->hooks()};
         const detail::OverlongAlarm alarm{session};
         detail::ResultSlot<detail::BodyResult<Body>> result;
         std::exception_ptr error;
@@ -203,7 +203,7 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
         batch.push_back({Statement{"SAVEPOINT " + detail::savepoint_name(depth)}, nullptr});
     };
     const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
-    const detail::HooksEnd hooks_end{session->hooks()};
+    const detail::HooksEnd hooks_end{*session, session->hooks()};
     detail::ResultSlot<detail::BodyResult<Body>> result;
     co_await detail::run_session(session, body, detail::end_savepoint, result);
     co_return detail::take_result<Body>(result);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/session/detail/scope_life.hpp>
+
 #include <boost/asio/awaitable.hpp>
 
 #include <functional>
@@ -31,7 +33,8 @@ struct Hooks {
     std::vector<Hook> before_commit;
     std::vector<Hook> after_commit;
     std::vector<Hook> after_rollback;
-    bool closed = false;  // it is too late to register any
+    /// The list whose time is now, after the scope: it alone still takes more. Null before that.
+    const std::vector<Hook>* telling = nullptr;
 
     /// Takes over those of a nested scope that was released.
     void append(Hooks&& nested) {
@@ -45,20 +48,21 @@ struct Hooks {
     }
 };
 
-/// Ends the time of a scope's hooks, however the scope ends: one that holds its own session would
+/// Ends the time of a scope and its hooks, in whatever way: one that holds its own session would
 /// keep it alive for ever.
 class HooksEnd {
 public:
-    explicit HooksEnd(Hooks& hooks) noexcept : hooks_{hooks} {}
+    HooksEnd(ScopeLife& scope, Hooks& hooks) noexcept : scope_{scope}, hooks_{hooks} {}
     HooksEnd(const HooksEnd&) = delete;
     HooksEnd& operator=(const HooksEnd&) = delete;
     ~HooksEnd() {
+        scope_.end();
         // Taken out first: what a hook holds may look at the lists when it goes.
         const Hooks gone = std::exchange(hooks_, {});
-        hooks_.closed = true;
     }
 
 private:
+    ScopeLife& scope_;
     Hooks& hooks_;
 };
 

@@ -111,6 +111,7 @@ inline std::vector<Hook>& outcome_hooks(SessionState& session) {
 inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> session) {
     co_await asio::this_coro::throw_if_cancelled(false);
     auto& hooks = outcome_hooks(*session);
+    session->hooks().telling = &hooks;
     for (std::size_t next = 0; next < hooks.size(); ++next) {
         const Hook hook = hooks[next];
         const auto started = Clock::now();
