@@ -95,6 +95,23 @@ TEST_CASE("a verified commit that never reached the server is a lost connection,
     fixture.proxy.await_fault();
 }
 
+TEST_CASE("while a commit is verified, its broken connection keeps no place in the pool",
+          "[commit_in_doubt]") {
+    Fixture fixture;
+    const TransactionScope scope{fixture.sessions, {.verify_commit = true}};
+    fixture.proxy.cut(before_answer("COMMIT"));
+    support::Started work{fixture.io, scope([&](Session& session) -> asio::awaitable<void> {
+                              co_await session.execute("INSERT INTO entries VALUES ('one')");
+                              fixture.proxy.refuse_connections();
+                          })};
+    support::run_until(fixture.io, [&] { return fixture.sessions.statistics().discarded == 1; });
+    CHECK(fixture.sessions.statistics().size == 0);
+    CHECK_FALSE(work.done());
+    fixture.proxy.accept_connections();
+    support::run_until(fixture.io, [&] { return work.done(); });
+    CHECK(work.failure() == nullptr);
+}
+
 TEST_CASE("verifying costs no round trip as long as nothing goes wrong", "[commit_in_doubt]") {
     Fixture fixture;
     support::run(fixture.io, fixture.sessions.warm_up(1));

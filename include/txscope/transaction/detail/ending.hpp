@@ -55,6 +55,7 @@ inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transactio
     const auto deadline =
         std::min(transaction.deadline, deadline_in(transaction.pool->options().acquire_timeout));
     const TransactionIdentity identity{transaction.id->result.one()};
+    transaction.lease = {};  // it is of no use any more, and somebody may wait for its place
     const auto outcome = co_await find_outcome(transaction.pool, identity, deadline);
     transaction.in_doubt = outcome == CommitOutcome::unknown;
     if (outcome == CommitOutcome::committed) co_return nullptr;

@@ -28,7 +28,7 @@ struct Transaction : Conversation {
     }
     Transaction(const Transaction&) = delete;
     ~Transaction() {
-        if (lease) reporter.report_since_begin(ScopeEvent::leaked);  // nobody has ended it
+        if (!over) reporter.report_since_begin(ScopeEvent::leaked);  // nobody has ended it
     }
 
     const TransactionOptions options;
