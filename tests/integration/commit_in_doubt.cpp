@@ -66,6 +66,26 @@ TEST_CASE("a connection lost while COMMIT is under way leaves the outcome in dou
     CHECK(fixture.ran.empty());
 }
 
+TEST_CASE(
+    "a COMMIT that was answered with an error is not in doubt, whatever comes of the connection",
+    "[commit_in_doubt]") {
+    Fixture fixture;
+    fixture.database.query(
+        "CREATE TABLE parts (entry text REFERENCES entries DEFERRABLE INITIALLY DEFERRED)");
+    const TransactionScope scope{fixture.sessions};
+    const auto failure = support::run(
+        fixture.io, failure_of(scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_rollback([&] { fixture.ran += "after rollback"; });
+            co_await session.execute("INSERT INTO parts VALUES ('of nothing')");
+            // COMMIT is parsed, bound, described and refused: then the server is ready again.
+            fixture.proxy.cut(support::before_message(support::Direction::to_client, 5));
+        })));
+    fixture.proxy.await_fault();
+    CHECK(is<pqxx::foreign_key_violation>(failure));
+    CHECK(fixture.ran == "after rollback");
+    CHECK(fixture.sessions.statistics().discarded == 1);
+}
+
 TEST_CASE("a verified commit whose answer was lost is found committed", "[commit_in_doubt]") {
     Fixture fixture;
     fixture.proxy.cut(before_answer("COMMIT"));

@@ -33,7 +33,8 @@ inline std::exception_ptr read_commit(const SessionState& session,
     Conversation& conversation = session.conversation();
     if (ending.queued_error) return ending.queued_error;
     if (ending.unsent) return commit.error;
-    if (commit.error && conversation.lease->broken()) {
+    // COMMIT's own error says that it is not, also when the connection was lost behind it.
+    if (commit.error && commit.error == conversation.lease->failure()) {
         conversation.in_doubt = true;
         return nest(commit.error,
                     CommitInDoubt{"the connection was lost while COMMIT was under way: the "
