@@ -124,6 +124,32 @@ TEST_CASE("a body that returns while a nested scope it started is open is rolled
     fixture.check_that_the_pool_works_on();
 }
 
+TEST_CASE("a body that returns while a nested scope it started waits for its turn is rolled back",
+          "[unfinished_work]") {
+    Fixture fixture;
+    Fixture::Task task;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            const auto executor = co_await asio::this_coro::executor;
+            const auto next = [&]() -> asio::awaitable<void> { co_await fixture.insert("next"); };
+            co_await fixture.nested([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("first");
+                asio::co_spawn(executor, fixture.nested(next), [&](std::exception_ptr error) {
+                    task.failure = std::move(error);
+                    task.done = true;
+                });
+                // It has been told to wait.
+                for (int i = 0; i < 3; ++i) co_await asio::post(asio::use_awaitable);
+            });
+        }));
+    });
+    CHECK(is<txscope::UnfinishedWork>(failure));
+    fixture.run_until_done(task);
+    CHECK(is<txscope::ScopeEnded>(task.failure));
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
 TEST_CASE("a body that returns while a scope that has joined it is open is rolled back",
           "[unfinished_work]") {
     Fixture fixture;

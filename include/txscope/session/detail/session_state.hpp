@@ -82,7 +82,7 @@ public:
     bool begun() const noexcept { return begun_; }
     bool has_queued() const noexcept { return unsent_.has_queued(); }
     /// Whether statements or scopes within are still under way.
-    bool busy() const noexcept { return outstanding_ > 0 || joined_ > 0 || nesting_.occupied(); }
+    bool busy() const noexcept { return outstanding_ > 0 || joined_ > 0 || !nesting_.free(); }
     /// Whether a scope that has joined this session's is open.
     bool joined() const noexcept { return joined_ > 0; }
     /// For as long as such a scope is open.
