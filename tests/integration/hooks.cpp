@@ -1,6 +1,12 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +28,7 @@ struct Fixture : support::ScopeFixture {
         return [this, name] { ran.push_back(name); };
     }
     Names ran;
+    bool by_the_body = true;  // or else by a hook
 };
 
 }  // namespace
@@ -143,6 +150,39 @@ TEST_CASE("a hook that a hook registers runs after the current list", "[hooks]")
         });
     });
     CHECK(fixture.ran == Names{"first", "second", "registered by the first"});
+}
+
+TEST_CASE("before a rollback that is certain no before-commit hook runs", "[hooks]") {
+    Fixture fixture;
+    const auto failure_with = [&](auto body) {
+        return fixture.run([&] {
+            return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                session.before_commit([&] { return body(session); });
+                session.before_commit(fixture.note("a later one"));
+                session.before_commit([&] { return fixture.insert("by a hook"); });
+                if (fixture.by_the_body) co_await body(session);
+            }));
+        });
+    };
+    fixture.by_the_body = GENERATE(true, false);
+    const auto statement = failure_with([](Session& session) -> asio::awaitable<void> {
+        co_await failure_of(session.execute("SELECT 1/0"));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(statement));
+    CHECK(is<txscope::SqlError>(support::cause_of(statement)));
+    const auto joined = failure_with([&](Session&) -> asio::awaitable<void> {
+        co_await failure_of(fixture.scope([&] { return fixture.insert_and_throw("joined"); }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(joined));
+    CHECK(is<Refusal>(support::cause_of(joined)));
+    const auto stray = failure_with([](Session& session) -> asio::awaitable<void> {
+        asio::co_spawn(co_await asio::this_coro::executor, session.execute("SELECT 1"),
+                       asio::detached);
+        co_await asio::post(asio::use_awaitable);
+    });
+    CHECK(is<txscope::UnfinishedWork>(stray));
+    CHECK(fixture.ran.empty());
+    CHECK(fixture.names().empty());
 }
 
 TEST_CASE("a hook that could not run any more is refused", "[hooks]") {

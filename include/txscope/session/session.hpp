@@ -90,7 +90,8 @@ public:
     }
 
     /// Calls `hook()` when the body has returned, within the transaction, before `COMMIT` is sent;
-    /// it may be a coroutine (`asio::awaitable<void>`) or not. An exception rolls back.
+    /// it may be a coroutine (`asio::awaitable<void>`) or not. An exception rolls back. Not called
+    /// when the transaction can only be rolled back by then.
     ///
     /// Hooks run in the order they were registered; one that a hook of the same kind registers
     /// comes after those. What a nested scope registered is its parent's when it is released, and

@@ -61,9 +61,11 @@ asio::awaitable<void> run_body(Body& body, Session& session, ResultSlot<BodyResu
         result.emplace(co_await invoke_body(body, session));
 }
 
-/// Runs the hooks in their order, and those that they register after them.
-inline asio::awaitable<void> run_hooks(std::vector<Hook>& hooks) {
-    for (std::size_t next = 0; next < hooks.size(); ++next) {
+/// Runs the hooks in their order, and those that they register after them, for as long as there is
+/// something to be committed.
+inline asio::awaitable<void> run_before_commit(SessionState& state) {
+    const auto& hooks = state.hooks().before_commit;
+    for (std::size_t next = 0; next < hooks.size() && state.may_be_kept(); ++next) {
         const Hook hook = hooks[next];
         co_await hook();
     }
@@ -78,9 +80,8 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     try {
         Session session{state, false};
         co_await run_body(body, session, result);
-        auto& hooks = state->hooks().before_commit;
-        if (!hooks.empty() && !state->parent() && !state->rollback_only())
-            co_await run_hooks(hooks);
+        if (!state->parent() && !state->hooks().before_commit.empty())
+            co_await run_before_commit(*state);
     } catch (...) {
         error = std::current_exception();
     }

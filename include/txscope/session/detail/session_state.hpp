@@ -83,6 +83,13 @@ public:
     bool has_queued() const noexcept { return unsent_.has_queued(); }
     /// Whether statements or scopes within are still under way.
     bool busy() const noexcept { return outstanding_ > 0 || joined_ > 0 || !nesting_.free(); }
+    /// Why what was done here can only be undone, null if it can be kept: the error of a joined
+    /// scope or of a statement.
+    std::exception_ptr lost_to() const noexcept {
+        return doomed_by() ? doomed_by() : conversation_->failure;
+    }
+    /// Whether it would be kept, if its body returned now.
+    bool may_be_kept() const noexcept { return !rollback_only() && !lost_to() && !busy(); }
     /// Whether a scope that has joined this session's is open.
     bool joined() const noexcept { return joined_ > 0; }
     /// For as long as such a scope is open.

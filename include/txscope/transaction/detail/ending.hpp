@@ -68,10 +68,10 @@ inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transactio
 inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session,
                                                            std::exception_ptr error) {
     Transaction& transaction = transaction_of(session);
-    const auto doomed_by = session.doomed_by() ? session.doomed_by() : transaction.failure;
+    const auto lost_to = session.lost_to();
     const bool roll_back_wanted = session.rollback_only();
-    if (!error && !roll_back_wanted && doomed_by)
-        error = nest(doomed_by,
+    if (!error && !roll_back_wanted && lost_to)
+        error = nest(lost_to,
                      UnexpectedRollback{"the transaction was rolled back, because an error in it "
                                         "had been swallowed",
                                         session.where()});
@@ -170,9 +170,9 @@ inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
                                                          std::exception_ptr error) {
     session.parent()->check_not_ended();
     Conversation& conversation = session.conversation();
-    const auto doomed_by = session.doomed_by() ? session.doomed_by() : conversation.failure;
-    if (!error && !session.rollback_only() && doomed_by)
-        error = nest(doomed_by,
+    const auto lost_to = session.lost_to();
+    if (!error && !session.rollback_only() && lost_to)
+        error = nest(lost_to,
                      UnexpectedRollback{"the nested scope was rolled back, because an error in it "
                                         "had been swallowed",
                                         session.where()});
