@@ -30,6 +30,7 @@
 
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
+using Catch::Matchers::ContainsSubstring;
 using support::eventually;
 using support::failure_of;
 using support::Gate;
@@ -256,7 +257,8 @@ TEST_CASE("a session that outlives its scope is refused, and sends nothing", "[s
     CHECK(fixture.sessions.statistics().acquired == 1);
 }
 
-TEST_CASE("a body that returns while its statements are under way is told so", "[session]") {
+TEST_CASE("a session scope that ends while its statements are under way breaks them off",
+          "[session]") {
     ScopeFixture fixture;
     support::Client blocker{fixture.database.dsn()};
     blocker.query("SELECT pg_advisory_lock(1)");
@@ -271,8 +273,21 @@ TEST_CASE("a body that returns while its statements are under way is told so", "
                        });
         co_await eventually([&] { return fixture.waiting_for_locks() == 1; });
     };
-    const auto failure = fixture.run(failure_of(fixture.sessions.session_scope(body)));
-    CHECK(is<txscope::UnfinishedWork>(failure));
+    SECTION("when it returns") {
+        const auto failure = fixture.run(failure_of(fixture.sessions.session_scope(body)));
+        CHECK(is<txscope::UnfinishedWork>(failure));
+        CHECK_THAT(text_of(failure), ContainsSubstring("broken off"));
+    }
+    SECTION("when it throws") {
+        const auto throwing = [&](Session& session) -> asio::awaitable<void> {
+            co_await body(session);
+            throw std::domain_error{"enough"};
+        };
+        const auto failure = fixture.run(failure_of(fixture.sessions.session_scope(throwing)));
+        CHECK(is<std::domain_error>(failure));
+    }
+    // Nobody else has to see to the connection, while the statement still uses it.
+    CHECK(fixture.sessions.statistics().idle == 1);
     support::run_until(fixture.io, [&] { return ended; });
     CHECK(left_behind);
     fixture.run(fixture.sessions.execute("SELECT 1"));

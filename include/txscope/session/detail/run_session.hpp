@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -92,11 +93,14 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
         error =
             std::make_exception_ptr(boost::system::system_error{asio::error::operation_aborted});
     state->end();
-    if (!error && state->busy())
-        error = std::make_exception_ptr(
-            UnfinishedWork{"the body returned while statements or scopes that it had started were "
-                           "under way; nothing was committed",
-                           state->where()});
+    if (!error && state->busy()) {
+        const bool transaction = state->conversation().transaction;
+        error = std::make_exception_ptr(UnfinishedWork{
+            std::string{"the body returned while statements or scopes that it had started were "
+                        "under way; "} +
+                (transaction ? "nothing was committed" : "these were broken off"),
+            state->where()});
+    }
     try {
         error = co_await end(*state, error);
     } catch (...) {
@@ -169,7 +173,7 @@ inline std::shared_ptr<SessionState> open_session(std::shared_ptr<Pool> pool,
     return std::make_shared<SessionState>(std::move(conversation), nullptr, where);
 }
 
-/// Sends what was enqueued, unless the body failed.
+/// Sends what was enqueued, unless the body failed; ends what is under way.
 inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& session,
                                                              std::exception_ptr error) {
     if (!error && session.has_queued()) {
@@ -177,6 +181,12 @@ inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& sessi
         error = ending.last->error;
     }
     session.discard_unsent();
+    Conversation& conversation = session.conversation();
+    if (session.busy() && conversation.lease) {
+        // What is under way uses the connection on this strand; the pool cleans up on another.
+        const auto member = conversation.lease.member();
+        co_await member->connection->recover(conversation.pool->cleanup_deadline());
+    }
     co_return error;
 }
 
