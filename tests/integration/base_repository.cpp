@@ -396,6 +396,22 @@ TEST_CASE("adding without a scope is refused, since nothing would ever send it",
     CHECK(f.run(f.projects.count()) == 0);
 }
 
+TEST_CASE("a row added in a scope without a transaction commits with the next awaited call",
+          "[repository]") {
+    Fixture f;
+    f.run([&]() -> asio::awaitable<void> {
+        co_await f.sessions.session_scope([&]() -> asio::awaitable<void> {
+            f.projects.add(project("first"));
+            CHECK(f.database.count("projects") == 0);
+            co_await f.projects.create(project("second"));
+            CHECK(f.database.count("projects") == 2);
+            f.projects.add(project("third"));
+        });
+    });
+    CHECK(f.database.query("SELECT name FROM projects ORDER BY id").column() ==
+          Names{"first", "second", "third"});
+}
+
 TEST_CASE("parallel calls in a scope run in its transaction", "[repository]") {
     using namespace asio::experimental::awaitable_operators;
     Stocked f;

@@ -81,8 +81,9 @@ public:
     }
 
     /// Inserts behind: sent with the next awaited statement of the ambient transaction, or with its
-    /// COMMIT, in the same round trip. That is where a violated constraint is thrown.
-    /// @throws PropagationError when the calling coroutine is in no scope of the factory.
+    /// COMMIT, in the same round trip. That is where a violated constraint is thrown. In a scope
+    /// without a transaction (`session_scope`) it commits with that statement.
+    /// @throws PropagationError when the calling coroutine is in no scope of the factory: nothing would follow.
     void add(const Model& model) const {
         detail::enqueue_ambient(sessions_, detail::compose_insert<Mapping, false>(model));
     }

@@ -28,12 +28,12 @@ boost::asio::awaitable<Answer> execute_ambient(AsyncSessionFactory sessions, Sta
     co_return read(result);
 }
 
-/// Leaves a statement for the ambient transaction to send with whatever it sends next.
+/// Leaves a statement for the ambient session to send with whatever it sends next.
 inline void enqueue_ambient(const AsyncSessionFactory& sessions, Statement statement) {
     std::optional<Session> session = ambient_session_here(sessions);
     if (!session)
         throw PropagationError{
-            "add() writes behind and so needs an open transaction scope; without one, create() "
+            "add() writes behind and so needs an open scope; without one, create() "
             "writes at once. Refused: " +
             std::string{statement.sql()}};
     session->enqueue(std::move(statement));
