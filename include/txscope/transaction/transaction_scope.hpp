@@ -183,7 +183,10 @@ auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
     detail::ResultSlot<detail::BodyResult<Body>> result;
     std::exception_ptr error;
     try {
-        co_await detail::run_body(body, session, result);
+        if constexpr (std::is_void_v<detail::BodyResult<Body>>)
+            co_await detail::invoke_body(body, session);
+        else
+            result.emplace(co_await detail::invoke_body(body, session));
     } catch (...) {
         error = std::current_exception();
     }

@@ -53,15 +53,6 @@ using BodyResult =
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
-/// Runs the body, and leaves its value in the slot.
-template <typename Body>
-asio::awaitable<void> run_body(Body& body, Session& session, ResultSlot<BodyResult<Body>>& result) {
-    if constexpr (std::is_void_v<BodyResult<Body>>)
-        co_await invoke_body(body, session);
-    else
-        result.emplace(co_await invoke_body(body, session));
-}
-
 /// Runs the hooks in their order, and those that they register after them, for as long as there is
 /// something to be committed.
 inline asio::awaitable<void> run_before_commit(SessionState& state) {
@@ -80,7 +71,10 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     std::exception_ptr error;
     try {
         Session session{state, false};
-        co_await run_body(body, session, result);
+        if constexpr (std::is_void_v<BodyResult<Body>>)
+            co_await invoke_body(body, session);
+        else
+            result.emplace(co_await invoke_body(body, session));
         if (!state->parent() && !state->hooks().before_commit.empty())
             co_await run_before_commit(*state);
     } catch (...) {

@@ -110,8 +110,7 @@ private:
     void check_allowed(const Statement& statement) const;
     asio::awaitable<void> take_connection();
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
-    asio::awaitable<void> await_answer(Connection::Exchange exchange);
-    [[noreturn]] void throw_failure(const Exchange& exchange);
+    [[noreturn]] void throw_failure(const Exchange& exchange, bool cancelled);
 
     const std::shared_ptr<Conversation> conversation_;
     const Shared parent_;
@@ -166,7 +165,24 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     const std::string_view sql = statement ? statement->sql() : "";
     const StatementReport report{self->conversation_->reporter, sql, *exchange};
     if (statement) outbox.push_back({*std::move(statement), exchange});
-    co_await self->await_answer(exchange);
+
+    // The other branches that are ready to run add theirs before all goes out at once.
+    co_await next_turn(executor);
+    bool cancelled = false;
+    if (!exchange->done) {
+        self->conversation_->send_outbox();
+        const auto member = self->conversation_->lease.member();  // outlives a loan that ends
+        // What was sent is seen to its end, also for a caller who was cancelled before it went out.
+        const bool throws = co_await asio::this_coro::throw_if_cancelled();
+        co_await asio::this_coro::throw_if_cancelled(false);
+        co_await member->connection->wait(exchange);
+        cancelled = !exchange->done;
+        if (cancelled)
+            co_await member->connection->cancel(exchange,
+                                                self->conversation_->pool->cleanup_deadline());
+        co_await asio::this_coro::throw_if_cancelled(throws);
+    }
+    if (exchange->error) self->throw_failure(*exchange, cancelled);
     co_return std::move(exchange->result);
 }
 
@@ -219,31 +235,13 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
     unsent_.move_to(batch, exchange, *conversation_->lease);
 }
 
-inline asio::awaitable<void> SessionState::await_answer(Connection::Exchange exchange) {
-    // The other branches that are ready to run add theirs before all goes out at once.
-    co_await next_turn(co_await asio::this_coro::executor);
-    if (!exchange->done) {
-        conversation_->send_outbox();
-        const auto member = conversation_->lease.member();  // outlives a loan that ends meanwhile
-        // What was sent is seen to its end, also for a caller who was cancelled before it went out.
-        const bool throws = co_await asio::this_coro::throw_if_cancelled();
-        co_await asio::this_coro::throw_if_cancelled(false);
-        co_await member->connection->wait(exchange);
-        const bool cancelled = !exchange->done;
-        if (cancelled)
-            co_await member->connection->cancel(exchange, conversation_->pool->cleanup_deadline());
-        co_await asio::this_coro::throw_if_cancelled(throws);
-        if (cancelled && exchange->error) {
-            if (!conversation_->failure) conversation_->failure = exchange->error;
-            throw boost::system::system_error{asio::error::operation_aborted};
-        }
-    }
-    if (exchange->error) throw_failure(*exchange);
-}
-
-inline void SessionState::throw_failure(const Exchange& exchange) {
-    if (!conversation_->transaction || ended()) std::rethrow_exception(exchange.error);
+inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled) {
     auto& first = conversation_->failure;
+    if (cancelled) {
+        if (!first) first = exchange.error;
+        throw boost::system::system_error{asio::error::operation_aborted};
+    }
+    if (!conversation_->transaction || ended()) std::rethrow_exception(exchange.error);
     const bool follows = exchange.skipped || first;
     if (!first) first = exchange.error;
     if (!follows) std::rethrow_exception(exchange.error);
