@@ -74,6 +74,21 @@ TEST_CASE("what begins, ends or divides a transaction is for the scope to say, n
     CHECK(fixture.sessions.statistics().acquired == 1);
 }
 
+TEST_CASE("in a scope that is to run without a transaction no statement begins one",
+          "[transaction_control]") {
+    support::ScopeFixture fixture;
+    const auto propagation =
+        GENERATE(Propagation::never, Propagation::supports, Propagation::not_supported);
+    const TransactionScope without{fixture.sessions, {.propagation = propagation}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await without([&](Session& session) -> asio::awaitable<void> {
+            CHECK(is<pqxx::usage_error>(co_await failure_of(session.execute("BEGIN"))));
+            co_await fixture.insert("one");
+        });
+    });
+    CHECK(fixture.names() == Names{"one"});
+}
+
 TEST_CASE("statements that only look like ending a transaction are executed",
           "[transaction_control]") {
     support::ScopeFixture fixture;

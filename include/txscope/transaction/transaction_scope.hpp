@@ -116,7 +116,7 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
         case Propagation::not_supported:
             if (!outer || inside)
                 co_return co_await detail::run_plain_session(sessions.pool(), std::move(body),
-                                                             where);
+                                                             where, false);
             break;
     }
     if (inside) detail::check_fits(options, *outer, where);

@@ -33,12 +33,13 @@ struct Conversation {
 
     Borrower borrower;
     Reporter reporter;
-    Lease lease{};                 // taken with the first statement
-    Turnstile leasing{};           // parallel first statements take it once
-    Connection::Batch outbox{};    // goes out together, at the end of this turn of the strand
-    std::exception_ptr failure{};  // why the server refuses statements until a rollback
-    bool in_doubt = false;         // COMMIT was sent, and nobody knows whether it was executed
-    bool over = false;             // whoever would give a connection back has ended
+    Lease lease{};                  // taken with the first statement
+    Turnstile leasing{};            // parallel first statements take it once
+    Connection::Batch outbox{};     // goes out together, at the end of this turn of the strand
+    std::exception_ptr failure{};   // why the server refuses statements until a rollback
+    bool in_doubt = false;          // COMMIT was sent, and nobody knows whether it was executed
+    bool own_transactions = false;  // statements may begin and end transactions of their own
+    bool over = false;              // whoever would give a connection back has ended
 
     /// Whether there is one, or was an idle one to take.
     bool has_connection();

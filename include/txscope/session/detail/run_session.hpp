@@ -158,12 +158,15 @@ BodyResult<Body> take_result([[maybe_unused]] ResultSlot<BodyResult<Body>>& slot
     if constexpr (!std::is_void_v<BodyResult<Body>>) return *std::move(slot);
 }
 
-/// A session without a transaction, for a coroutine that runs on `executor`.
+/// A session without a transaction, for a coroutine that runs on `executor`. With
+/// `own_transactions` its statements may be `BEGIN` and the like.
 inline std::shared_ptr<SessionState> open_session(std::shared_ptr<Pool> pool,
                                                   const asio::any_io_executor& executor,
-                                                  std::source_location where) {
+                                                  std::source_location where,
+                                                  bool own_transactions = true) {
     auto conversation =
         std::make_shared<Conversation>(std::move(pool), strand_on(executor), where, false);
+    conversation->own_transactions = own_transactions;
     return std::make_shared<SessionState>(std::move(conversation), nullptr, where);
 }
 
@@ -187,9 +190,10 @@ inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& sessi
 /// Runs `body` with a connection to itself and no transaction.
 template <typename Body>
 asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<Pool> pool, Body body,
-                                                    std::source_location where) {
+                                                    std::source_location where,
+                                                    bool own_transactions = true) {
     const auto executor = co_await asio::this_coro::executor;
-    const auto session = open_session(std::move(pool), executor, where);
+    const auto session = open_session(std::move(pool), executor, where, own_transactions);
     ResultSlot<BodyResult<Body>> result;
     co_await run_session(session, body, end_plain_session, result);
     co_return take_result<Body>(result);

@@ -203,8 +203,8 @@ inline void SessionState::enqueue(Shared self, Statement statement) {
 }
 
 inline void SessionState::check_allowed(const Statement& statement) const {
-    if (conversation_->transaction && is_transaction_control(statement.sql()))
-        throw pqxx::usage_error{"the scope ends its transaction, not a statement: " +
+    if (!conversation_->own_transactions && is_transaction_control(statement.sql()))
+        throw pqxx::usage_error{"the scope says what is a transaction, not a statement: " +
                                 std::string{statement.sql()}};
 }
 
