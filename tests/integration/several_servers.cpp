@@ -1,0 +1,127 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/failure.hpp"
+#include "support/run.hpp"
+#include "support/silent_server.hpp"
+#include <txscope/core/error.hpp>
+#include <txscope/session/async_session_factory.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <vector>
+
+namespace asio = boost::asio;
+using Catch::Matchers::ContainsSubstring;
+using support::DeadPort;
+using support::failure_of;
+using support::is;
+using support::server;
+using support::SilentServer;
+using support::text_of;
+
+namespace {
+
+using Ports = std::vector<std::uint16_t>;
+
+/// A connection string of several servers, at these ports of 127.0.0.1, in the order to try them.
+std::string dsn_of(const Ports& ports, const std::string& more = {}) {
+    std::string hosts;
+    std::string numbers;
+    for (const std::uint16_t port : ports) {
+        const std::string separator = hosts.empty() ? "" : ",";
+        hosts += separator + "127.0.0.1";
+        numbers += separator + std::to_string(port);
+    }
+    return "host=" + hosts + " port=" + numbers +
+           " dbname=postgres user=postgres sslmode=disable gssencmode=disable " + more;
+}
+
+/// The port of the server that a factory for `dsn` has got to.
+std::uint16_t reached(const std::string& dsn) {
+    asio::io_context io;
+    const txscope::AsyncSessionFactory sessions{io, dsn};
+    const auto result = support::run(io, sessions.execute("SHOW port"));
+    return result.one().get<std::uint16_t>(0);
+}
+
+std::exception_ptr failure_to_reach(const std::string& dsn) {
+    return failure_of([&] { reached(dsn); });
+}
+
+/// A server that takes nothing that is written; started when the first test asks for it.
+const txscope::TemporaryPostgres& replica() {
+    static const txscope::TemporaryPostgres shared{[] {
+        txscope::TemporaryPostgresOptions options;
+        options.settings = {"default_transaction_read_only = on"};
+        return options;
+    }()};
+    return shared;
+}
+
+}  // namespace
+
+TEST_CASE("where nobody listens at the first address, the next server is taken",
+          "[several_servers]") {
+    const DeadPort nobody;
+    CHECK(reached(dsn_of({nobody.port(), server().port()})) == server().port());
+}
+
+TEST_CASE("a server that keeps silent is passed over after connect_timeout", "[several_servers]") {
+    const SilentServer silent;
+    CHECK(reached(dsn_of({silent.port(), server().port()}, "connect_timeout=1")) ==
+          server().port());
+}
+
+TEST_CASE("each of several silent servers gets its connect_timeout, wherever in the list it is",
+          "[several_servers]") {
+    const DeadPort nobody;
+    const SilentServer first;
+    const SilentServer second;
+    CHECK(reached(dsn_of({nobody.port(), first.port(), second.port(), server().port()},
+                         "connect_timeout=1")) == server().port());
+}
+
+TEST_CASE("when no server answers, the last one that was tried is named", "[several_servers]") {
+    const SilentServer first;
+    const SilentServer second;
+    const auto failure =
+        failure_to_reach(dsn_of({first.port(), second.port()}, "connect_timeout=1"));
+    CHECK(is<txscope::ConnectionFailed>(failure));
+    CHECK_THAT(text_of(failure),
+               ContainsSubstring("no answer") && ContainsSubstring(std::to_string(second.port())));
+}
+
+TEST_CASE("target_session_attrs chooses among the servers, in whatever order they are listed",
+          "[several_servers]") {
+    const std::uint16_t writable = server().port();
+    const std::uint16_t read_only = replica().port();
+    for (const Ports& ports : {Ports{writable, read_only}, Ports{read_only, writable}}) {
+        CAPTURE(ports);
+        CHECK(reached(dsn_of(ports, "target_session_attrs=read-write")) == writable);
+        CHECK(reached(dsn_of(ports, "target_session_attrs=read-only")) == read_only);
+        CHECK(reached(dsn_of(ports, "target_session_attrs=any")) == ports.front());
+    }
+    const auto failure = failure_to_reach(dsn_of({read_only}, "target_session_attrs=read-write"));
+    CHECK(is<txscope::ConnectionFailed>(failure));
+    CHECK_THAT(text_of(failure), ContainsSubstring("read-only"));
+}
+
+TEST_CASE("target_session_attrs holds among the servers that are left when one is passed over",
+          "[several_servers]") {
+    const SilentServer silent;
+    const Ports ports{replica().port(), silent.port(), server().port()};
+    CHECK(reached(dsn_of(ports, "connect_timeout=1 target_session_attrs=read-write")) ==
+          server().port());
+}
+
+TEST_CASE("no server but the silent one is passed over: one that was second choice is still there",
+          "[several_servers]") {
+    const SilentServer silent;
+    CHECK(reached(dsn_of({server().port(), silent.port()},
+                         "connect_timeout=1 target_session_attrs=prefer-standby")) ==
+          server().port());
+}
