@@ -1,10 +1,15 @@
 #include "support/catch.hpp"
+#include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
+#include <pqxx/except>
 
 #include <cstdint>
+#include <exception>
+#include <string>
+#include <vector>
 
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
@@ -76,6 +81,24 @@ TEST_CASE("what is only enqueued travels with BEGIN and COMMIT in one round trip
         });
     }) == 1);
     CHECK(fixture.database.count("entries") == 10);
+}
+
+TEST_CASE("a COMMIT that fails is the end of it: no ROLLBACK is sent after it", "[round_trips]") {
+    Fixture fixture;
+    fixture.database.query(
+        "ALTER TABLE entries ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED;"
+        "INSERT INTO entries VALUES ('one')");
+    std::exception_ptr failure;
+    CHECK(fixture.trips([&]() -> asio::awaitable<void> {
+        failure = co_await support::failure_of(
+            fixture.scope([](Session& session) -> asio::awaitable<void> {
+                co_await session.execute(insert, "one");
+            }));
+    }) == 2);
+    CHECK(support::is<pqxx::unique_violation>(failure));
+    CHECK(fixture.proxy.statements() == std::vector<std::string>{"BEGIN", insert, "COMMIT"});
+    CHECK(fixture.sessions.statistics().discarded == 0);
+    CHECK(fixture.database.count("entries") == 1);
 }
 
 TEST_CASE("a scope that executes nothing sends nothing and takes no connection", "[round_trips]") {

@@ -1,11 +1,15 @@
 #include "support/catch.hpp"
+#include "support/client.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <boost/asio/this_coro.hpp>
 #include <pqxx/except>
 
 #include <chrono>
 #include <exception>
+#include <memory>
+#include <source_location>
 #include <string>
 
 namespace asio = boost::asio;
@@ -207,6 +211,55 @@ TEST_CASE("a connection that is lost while COMMIT is under way leaves the outcom
     CHECK(is<txscope::CommitInDoubt>(failure));
     CHECK(is<pqxx::in_doubt_error>(failure));
     CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
+}
+
+// Who reads all answers knows of every failure before COMMIT, and does not send it; so these two
+// come to that answer from the outside.
+TEST_CASE("a COMMIT that the server answers with ROLLBACK is no commit", "[transaction_failures]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            // A statement that fails behind the scope's back, on its connection.
+            const auto ambient = txscope::detail::ambient_of(co_await asio::this_coro::executor);
+            const auto& conversation =
+                txscope::detail::find_ambient(ambient.get(), fixture.sessions.pool().get())
+                    ->session->conversation();
+            const auto connection = conversation.lease.member()->connection.get();
+            const auto unseen = std::make_shared<txscope::detail::Exchange>();
+            connection->submit({{txscope::Statement{"SELECT 1 / 0"}, unseen}});
+            co_await connection->wait(unseen);
+            CHECK(is<pqxx::data_exception>(unseen->error));
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(text_of(failure).find("at COMMIT") != std::string::npos);
+    CHECK(fixture.names().empty());
+    CHECK(fixture.in_transaction() == 0);
+    CHECK(fixture.sessions.statistics().discarded == 0);
+}
+
+TEST_CASE("UnexpectedRollback at COMMIT has the failure that caused it nested inside",
+          "[transaction_failures]") {
+    Fixture fixture;
+    support::Client client{fixture.database.dsn()};
+    client.query("BEGIN");
+    const auto cause = failure_of([&] { client.query("SELECT 1 / 0"); });
+    txscope::detail::SessionState::Ending ending;
+    ending.last = std::make_shared<txscope::detail::Exchange>();
+    ending.last->result = txscope::Result{PQexec(client.handle(), "COMMIT")};
+    ending.last->done = true;
+    REQUIRE(PQresultStatus(ending.last->result.handle()) == PGRES_COMMAND_OK);
+    REQUIRE(ending.last->result.command_tag() == "ROLLBACK");
+
+    const auto session = txscope::detail::open_transaction(
+        fixture.sessions.pool(), txscope::detail::strand_on(fixture.io.get_executor()), {},
+        txscope::detail::Clock::time_point::max(), 1, std::source_location::current());
+    session->conversation().failure = cause;
+    const auto failure = txscope::detail::read_commit(*session, ending);
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(cause_of(failure) == cause);
+    CHECK_FALSE(session->conversation().in_doubt);
 }
 
 TEST_CASE("no error of a transaction shows a value that was bound", "[transaction_failures]") {
