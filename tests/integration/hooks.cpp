@@ -99,10 +99,16 @@ TEST_CASE("a hook that opens a scope gets a transaction of its own", "[hooks]") 
     fixture.run([&]() -> asio::awaitable<void> {
         co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
             session.after_commit([&]() -> asio::awaitable<void> {
-                co_await fixture.scope(
-                    [&]() -> asio::awaitable<void> { co_await fixture.insert("by the hook"); });
+                // Another connection sees what the body did: that is over and done with.
+                CHECK(fixture.names() == Names{"by the body"});
+                co_await fixture.scope([&]() -> asio::awaitable<void> {
+                    co_await fixture.insert("by the hook");
+                    CHECK(fixture.names() == Names{"by the body"});
+                });
+                CHECK(fixture.names() == Names{"by the body", "by the hook"});
             });
             co_await fixture.insert("by the body");
+            CHECK(fixture.names().empty());
         });
     });
     CHECK(fixture.names() == Names{"by the body", "by the hook"});
@@ -135,6 +141,34 @@ TEST_CASE("a hook of a requires-new scope is no part of the transaction around, 
     CHECK(support::text_of(failure) == "outer");
     CHECK(fixture.ran == Names{"last"});
     CHECK(fixture.names() == Names{"inner", "by the hook"});
+}
+
+TEST_CASE("a hook's scope that fails is rolled back alone: what the body did stays", "[hooks]") {
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([&] {
+                return fixture.scope([&] { return fixture.insert_and_throw("by the hook"); });
+            });
+            session.after_commit([&] { return fixture.insert_alone("by the next hook"); });
+            co_await fixture.insert("by the body");
+        });
+    });
+    CHECK(fixture.names() == Names{"by the body", "by the next hook"});
+    CHECK(fixture.in_transaction() == 0);
+}
+
+TEST_CASE("a hook that opens a scope after a rollback gets a transaction of its own too",
+          "[hooks]") {
+    Fixture fixture;
+    const auto failed = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_rollback([&] { return fixture.insert_alone("by the hook"); });
+            co_await fixture.insert_and_throw("by the body");
+        }));
+    });
+    CHECK(is<Refusal>(failed));
+    CHECK(fixture.names() == Names{"by the hook"});
 }
 
 TEST_CASE("a hook that a hook registers runs after the current list", "[hooks]") {
