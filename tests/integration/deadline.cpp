@@ -22,7 +22,8 @@ using Names = support::ScopeFixture::Names;
 
 namespace {
 
-constexpr std::chrono::milliseconds soon{50};
+/// Enough for a statement or two over a connection that is open.
+constexpr std::chrono::milliseconds soon{500};
 
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
@@ -48,26 +49,35 @@ asio::awaitable<void> forever() {
 
 TEST_CASE("a body that takes longer than the timeout is rolled back", "[deadline]") {
     Fixture fixture{{.max_size = 1}};
+    fixture.run(fixture.sessions.warm_up(1));
+    bool inserted = false;
     fixture.run([&]() -> asio::awaitable<void> {
         const auto late = co_await failure_of(fixture.hurried([&]() -> asio::awaitable<void> {
             co_await fixture.insert("late");
+            inserted = true;
             co_await forever();
         }));
         CHECK(is<TransactionTimeout>(late));
     });
+    CHECK(inserted);
     CHECK(fixture.names().empty());
     fixture.check_that_the_one_connection_works_on();
 }
 
 TEST_CASE("a statement that waits beyond the timeout is cancelled on the server", "[deadline]") {
     Fixture fixture{{.max_size = 1}};
+    fixture.run(fixture.sessions.warm_up(1));
     support::Client blocker{fixture.database.dsn()};
     blocker.query("BEGIN; LOCK TABLE entries");
-    fixture.run([&]() -> asio::awaitable<void> {
-        const auto late = co_await failure_of(
-            fixture.hurried([&]() -> asio::awaitable<void> { co_await fixture.insert("late"); }));
-        CHECK(is<TransactionTimeout>(late));
+    Started late{fixture.io, fixture.hurried([&] { return fixture.insert("late"); })};
+    bool waited = false;
+    support::run_until(fixture.io, [&] {
+        waited = waited || fixture.waiting_for_locks() == 1;
+        return waited || late.done();
     });
+    CHECK(waited);
+    support::run_until(fixture.io, [&] { return late.done(); });
+    CHECK(is<TransactionTimeout>(late.failure()));
     CHECK(fixture.waiting_for_locks() == 0);
     blocker.query("ROLLBACK");
     CHECK(fixture.names().empty());
