@@ -130,12 +130,17 @@ TEST_CASE("a scope that is raced by a timer is rolled back when the timer wins",
     Fixture fixture;
     const auto holder = fixture.hold("held");
     fixture.run([&]() -> asio::awaitable<void> {
-        asio::steady_timer timer{fixture.io, std::chrono::milliseconds{50}};
         const auto body = [&]() -> asio::awaitable<void> {
             co_await fixture.insert("one");
             co_await fixture.insert("held");
         };
-        const auto first = co_await (fixture.scope(body) || timer.async_wait(asio::use_awaitable));
+        const auto expires = [&]() -> asio::awaitable<void> {
+            // Not before the scope is at its second statement.
+            co_await eventually([&] { return fixture.waiting_for_locks() == 1; });
+            asio::steady_timer timer{fixture.io, std::chrono::milliseconds{1}};
+            co_await timer.async_wait(asio::use_awaitable);
+        };
+        const auto first = co_await (fixture.scope(body) || expires());
         CHECK(first.index() == 1);
     });
     CHECK(fixture.names().empty());
