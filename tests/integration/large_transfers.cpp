@@ -1,18 +1,18 @@
 #include "support/catch.hpp"
 #include "support/eventually.hpp"
 #include "support/failure.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/started.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -20,12 +20,12 @@
 #include <vector>
 
 namespace asio = boost::asio;
-using namespace std::chrono_literals;
 using namespace asio::experimental::awaitable_operators;
 using support::failure_of;
 using support::is;
 using support::ScopeFixture;
 using txscope::Session;
+using txscope::TransactionScope;
 
 namespace {
 
@@ -150,33 +150,75 @@ TEST_CASE("a failure in the middle of a large batch leaves a connection that wor
     CHECK(fixture.sessions.statistics().opened == 1);
 }
 
-TEST_CASE("a large transfer that is cancelled leaves a pool that works", "[large_transfers]") {
-    ScopeFixture fixture;
-    const std::string text = text_of_size(16 * megabyte);
-    const auto give_up = [&](std::chrono::microseconds patience) -> asio::awaitable<void> {
-        const auto body = [&](Session& session) -> asio::awaitable<void> {
-            co_await session.execute("INSERT INTO entries (name) VALUES (left($1, 10))", text);
-            co_await session.execute("SELECT repeat($1::text, 2)", text);
-        };
-        asio::steady_timer timer{co_await asio::this_coro::executor, patience};
-        co_await (fixture.scope(body) || timer.async_wait(asio::use_awaitable));
+namespace {
+
+/// A transfer that is held up half-way: the other end takes, or gives, no more.
+struct HeldTransfer {
+    enum class Stage {
+        sending,
+        receiving
     };
-    for (const auto patience : {0us, 1000us, 5000us, 20000us, 50000us}) {
-        CAPTURE(patience.count());
-        fixture.run(give_up(patience));
-        fixture.run(fixture.sessions.execute("SELECT 1"));
-        CHECK(fixture.in_transaction() == 0);
-        fixture.run(fixture.sessions.execute("DELETE FROM entries"));
+
+    explicit HeldTransfer(Stage stage) {
+        support::run(io, sessions.warm_up(1));
+        if (stage == Stage::sending)  // far more is left than fits into the sockets' buffers
+            proxy.stall(support::before_message(support::Direction::to_server, 20));
+        else
+            proxy.stall(support::after_bytes(support::Direction::to_client, 8 * megabyte));
     }
-    CHECK(fixture.sessions.statistics().waiting == 0);
+
+    asio::awaitable<void> transfer() {
+        const TransactionScope scope{sessions};
+        const auto body = [&](Session& session) -> asio::awaitable<void> {
+            const std::string text = text_of_size(megabyte);
+            for (int number = 0; number < 32; ++number)
+                session.enqueue("INSERT INTO entries VALUES ($1)", text);
+            co_await session.execute("SELECT string_agg(name, '') FROM entries");
+            returned = true;
+        };
+        co_await scope(body);
+    }
+
+    void run_until_held() {
+        support::run_until(io, [&] {
+            const auto counts = proxy.counts();
+            return counts.struck == counts.armed;
+        });
+    }
+
+    const support::Database database{"CREATE TABLE entries (name text)"};
+    support::FaultProxy proxy{support::server()};
+    asio::io_context io;
+    const txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), {.max_size = 1}};
+    bool returned = false;
+};
+
+}  // namespace
+
+TEST_CASE("a large transfer that is cancelled half-way leaves a pool that works",
+          "[large_transfers]") {
+    const auto stage = GENERATE(HeldTransfer::Stage::sending, HeldTransfer::Stage::receiving);
+    HeldTransfer held{stage};
+    support::Started work{held.io, held.transfer()};
+    held.run_until_held();
+    CHECK_FALSE(held.returned);
+    work.cancel();
+    support::run_until(held.io, [&] { return held.proxy.cancel_requests() == 1; });
+    CHECK_FALSE(work.done());
+    held.proxy.resume();
+    support::run_until(held.io, [&] { return work.done(); });
+    CHECK(work.aborted());
+    CHECK(held.database.count("entries") == 0);
+    support::run(held.io, held.sessions.execute("SELECT 1"));
+    CHECK(held.sessions.statistics().opened == 1);
+    CHECK(held.sessions.statistics().waiting == 0);
 }
 
 TEST_CASE("a context destroyed in the middle of a large transfer leaks nothing",
           "[large_transfers]") {
-    const support::Database database;
-    const std::string text = text_of_size(16 * megabyte);
-    asio::io_context io;
-    const txscope::AsyncSessionFactory sessions{io, database.dsn()};
-    asio::co_spawn(io, sessions.execute("SELECT $1::text", text), asio::detached);
-    support::run_until(io, [&] { return sessions.statistics().acquired == 1; });
+    const auto stage = GENERATE(HeldTransfer::Stage::sending, HeldTransfer::Stage::receiving);
+    HeldTransfer held{stage};
+    asio::co_spawn(held.io, held.transfer(), asio::detached);
+    held.run_until_held();
+    CHECK_FALSE(held.returned);
 }
