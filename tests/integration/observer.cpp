@@ -1,5 +1,7 @@
 #include "support/catch.hpp"
+#include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/started.hpp"
 #include <txscope/session/printing_observer.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -7,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <mutex>
@@ -119,15 +122,33 @@ TEST_CASE("a scope without SQL is nothing to tell of", "[observer]") {
 }
 
 TEST_CASE("the wait for a connection is what begin took", "[observer]") {
+    using Clock = std::chrono::steady_clock;
     ObservedFixture fixture{{.max_size = 1}};
     auto& [recorder, scopes] = fixture;
-    scopes.run([&]() -> asio::awaitable<void> {
-        co_await scopes.insert_alone("one");  // opens the connection
-        co_await scopes.insert_alone("two");  // finds it
-    });
+    support::Gate gate{scopes.io};
+    support::Started first{scopes.io, scopes.scope([&]() -> asio::awaitable<void> {
+                               co_await scopes.insert("first");
+                               co_await gate.wait();
+                           })};
+    support::run_until(scopes.io, [&] { return gate.waiting() == 1; });
+    const auto asked = Clock::now();
+    support::Started second{scopes.io, scopes.insert_alone("second")};
+    support::run_until(scopes.io, [&] { return scopes.sessions.statistics().waiting == 1; });
+    const auto waiting = Clock::now();
+    support::run_until(scopes.io, [&] { return Clock::now() >= waiting + 20ms; });
+    const auto let_go = Clock::now();
+    gate.open();
+    support::run_until(scopes.io, [&] { return first.done() && second.done(); });
+    const auto over = Clock::now();
     const auto begins = recorder->of(ScopeEvent::begin);
     REQUIRE(begins.size() == 2u);
-    CHECK(begins[0].duration > begins[1].duration);
+    CHECK(begins[1].duration >= let_go - waiting);
+    CHECK(begins[1].duration <= over - asked);
+    // What the transaction itself took does not include the wait for it.
+    const auto commits = recorder->of(ScopeEvent::commit);
+    REQUIRE(commits.size() == 2u);
+    CHECK(commits[0].duration >= let_go - asked);
+    CHECK(commits[1].duration <= over - let_go);
 }
 
 TEST_CASE("an observer is told why a transaction was rolled back, and never a value",
