@@ -1,6 +1,8 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <cstdint>
+#include <memory>
 #include <string>
 
 namespace asio = boost::asio;
@@ -284,4 +286,53 @@ TEST_CASE("a hundred nested scopes one after another all do what they say", "[ne
         });
     });
     CHECK(fixture.names() == expected);
+}
+
+namespace {
+
+/// What a session costs the server.
+struct Footprint {
+    std::int64_t bytes;
+    std::int64_t statements;
+};
+
+asio::awaitable<Footprint> footprint(Session& session) {
+    const auto found = co_await session.execute(
+        "SELECT (SELECT sum(total_bytes) FROM pg_backend_memory_contexts)::bigint, "
+        "(SELECT count(*) FROM pg_prepared_statements)");
+    co_return Footprint{found.one().get<std::int64_t>(0), found.one().get<std::int64_t>(1)};
+}
+
+}  // namespace
+
+TEST_CASE("nested scopes one after another leave nothing behind, here or on the server",
+          "[nested_scope]") {
+    Fixture fixture;
+    // PostgreSQL manual, "pg_backend_memory_contexts": since 14.
+    if (fixture.database.query("SHOW server_version_num").number() < 140000) return;
+    const auto held = std::make_shared<int>();
+    int number = 0;
+    const auto open_and_end = [&](int times) -> asio::awaitable<void> {
+        for (int i = 0; i < times; ++i) {
+            const auto body = [&, held]() -> asio::awaitable<void> {
+                co_await fixture.insert(std::to_string(number++));
+                if (i % 3 == 0) throw Refusal{"every third"};
+            };
+            co_await failure_of(fixture.nested(body));
+        }
+    };
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await open_and_end(10);
+            co_await footprint(session);  // has a price of its own, the first time
+            const auto before = co_await footprint(session);
+            co_await open_and_end(100);
+            const auto after = co_await footprint(session);
+            // A savepoint that is still there takes 8 kB and more.
+            CHECK(after.bytes < before.bytes + 100'000);
+            CHECK(after.statements == before.statements);
+            CHECK(held.use_count() == 1);
+        });
+    });
+    CHECK(fixture.names().size() == 110 - 38);
 }
