@@ -11,8 +11,10 @@
 
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
+using Catch::Matchers::ContainsSubstring;
 using support::failure_of;
 using support::is;
+using support::text_of;
 using txscope::IsolationLevel;
 using txscope::Propagation;
 using txscope::Session;
@@ -21,9 +23,11 @@ using Names = support::ScopeFixture::Names;
 
 namespace {
 
-/// Fails the way a lost serialization conflict does.
-constexpr const char* conflict =
-    "DO $$ BEGIN RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001'; END $$";
+/// Fails the way a lost serialization conflict does, with these words.
+std::string conflict_that_says(const std::string& words) {
+    return "DO $$ BEGIN RAISE EXCEPTION '" + words + "' USING ERRCODE = '40001'; END $$";
+}
+const std::string conflict = conflict_that_says("could not serialize");
 
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
@@ -122,10 +126,12 @@ TEST_CASE("when the attempts are used up the last error comes out", "[retry]") {
         const auto failed =
             co_await failure_of(fixture.retrying([&](Session& session) -> asio::awaitable<void> {
                 attempts.push_back(session.attempt());
-                co_await fixture.insert("attempt " + std::to_string(session.attempt()));
-                co_await session.execute(conflict);
+                const auto attempt = "attempt " + std::to_string(session.attempt());
+                co_await fixture.insert(attempt);
+                co_await session.execute(conflict_that_says("lost in " + attempt));
             }));
         CHECK(is<pqxx::transaction_rollback>(failed));
+        CHECK_THAT(text_of(failed), ContainsSubstring("lost in attempt 5"));
     });
     CHECK(attempts == std::vector{1, 2, 3, 4, 5});
     CHECK(fixture.names().empty());
