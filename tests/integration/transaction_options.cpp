@@ -179,7 +179,7 @@ TEST_CASE(
     Fixture fixture;
     const auto holder = fixture.hold("held");
     const TransactionScope scope{fixture.sessions,
-                                 {.statement_timeout = std::chrono::milliseconds{20}}};
+                                 {.statement_timeout = std::chrono::milliseconds{500}}};
     const TransactionScope nested{fixture.sessions, {.propagation = Propagation::nested}};
     fixture.run([&]() -> asio::awaitable<void> {
         co_await scope([&]() -> asio::awaitable<void> {
