@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
@@ -425,6 +426,47 @@ TEST_CASE("parallel calls in a scope run in its transaction", "[repository]") {
             CHECK(active.size() == 3);
         });
     });
+}
+
+TEST_CASE("repositories on two databases each find their own transaction, however scopes nest",
+          "[repository]") {
+    Fixture one;
+    const support::Database other{schema};
+    const txscope::AsyncSessionFactory sessions{one.io, other.dsn()};
+    const Projects theirs{sessions};
+    const TransactionScope outer{one.sessions};
+    const TransactionScope inner{sessions};
+    const auto named = [](const support::Database& database) {
+        return database.query("SELECT name FROM projects ORDER BY name").column();
+    };
+    const auto write = [&](std::string name) -> asio::awaitable<void> {
+        co_await one.projects.create(field<&Project::name> = name + ", created");
+        one.projects.add(field<&Project::name> = name + ", added");
+        co_await theirs.create(field<&Project::name> = name + ", created");
+        theirs.add(field<&Project::name> = name + ", added");
+    };
+    one.run([&] {
+        return outer([&]() -> asio::awaitable<void> {
+            const auto undone = co_await support::failure_of(inner([&]() -> asio::awaitable<void> {
+                co_await write("1");
+                throw support::Refusal{"the inner scope only"};
+            }));
+            CHECK(support::is<support::Refusal>(undone));
+            CHECK(named(other) == Names{});
+            co_await inner([&] { return write("2"); });
+            CHECK(named(other) == Names{"2, added", "2, created"});
+            CHECK(named(one.database) == Names{});
+
+            // Outside of its scope a repository is in none, whatever the other one is in.
+            CHECK_THROWS_AS(theirs.add(project("3")), txscope::PropagationError);
+            co_await theirs.create(field<&Project::name> = "3, created");
+            CHECK(named(other) == Names{"2, added", "2, created", "3, created"});
+            one.projects.add(project("3, added"));
+        });
+    });
+    CHECK(named(one.database) ==
+          Names{"1, added", "1, created", "2, added", "2, created", "3, added"});
+    CHECK(named(other) == Names{"2, added", "2, created", "3, created"});
 }
 
 TEST_CASE("a stored awaitable needs neither its arguments nor its repository", "[repository]") {
