@@ -639,11 +639,22 @@ const std::vector<std::string> attacks{
     std::string(100'000, '\''),
 };
 
+/// The pattern that fits this text and no other.
+std::string pattern_of(const std::string& text) {
+    std::string pattern;
+    for (const char c : text) {
+        if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+        pattern += c;
+    }
+    return pattern;
+}
+
 }  // namespace
 
 TEST_CASE("whatever a value holds, in every position it stays a value", "[repository]") {
     Fixture f{"CREATE TABLE victims (id text PRIMARY KEY, text text NOT NULL)"};
     const Victims victims{f.sessions};
+    const TransactionScope scope{f.sessions};
     f.run(victims.create(Victim{"bystander", "unharmed"}));
     const auto id = field<&Victim::id>;
     const auto text = field<&Victim::text>;
@@ -656,6 +667,9 @@ TEST_CASE("whatever a value holds, in every position it stays a value", "[reposi
         CHECK(f.run(victims.count(id.in(attack, "no such row"))) == 1);
         CHECK(f.run(victims.count(id.in(attacks))) == 1);
         CHECK(f.run(victims.count(id >= attack && id <= attack)) == 1);
+        CHECK(f.run(victims.count(id.like(pattern_of(attack)))) == 1);
+        CHECK(f.run(victims.count(!id.like("%" + pattern_of(attack) + "%"))) ==
+              (attack.empty() ? 0 : 1));
         CHECK(f.run(victims.update(attack, text = attack + "!"))->text == attack + "!");
         CHECK(f.run(victims.update(id == attack, text = attack)) == 1);
         CHECK(f.run(victims.get(text == attack)).id == attack);
@@ -663,6 +677,14 @@ TEST_CASE("whatever a value holds, in every position it stays a value", "[reposi
         CHECK(f.run(victims.remove(id == attack)) == 0);
         CHECK(f.run(victims.create(id = attack, text = attack)).id == attack);
         CHECK(f.run(victims.remove(id == attack)) == 1);
+        const auto add = [&]() -> asio::awaitable<void> {
+            victims.add(Victim{attack, attack});
+            victims.add(id = attack + "!", text = attack);
+            co_return;
+        };
+        f.run([&] { return scope(add); });
+        CHECK(f.run(victims.get(attack)).text == attack);
+        CHECK(f.run(victims.remove(text == attack)) == 2);
     }
     CHECK(f.database.query("SELECT text FROM victims").column() == Names{"unharmed"});
 }
