@@ -499,6 +499,22 @@ TEST_CASE("recovery undoes what was changed in the server's session", "[connecti
         wire.recover();
         CHECK(wire.ask("SHOW work_mem").one().get<std::string>(0) != "1234kB");
     }
+    SECTION("a setting by function, beside a local one") {
+        wire.ask("SELECT set_config('work_mem', '1234kB', false), set_config('a.b', 'c', true)");
+        wire.recover();
+        CHECK(wire.ask("SHOW work_mem").one().get<std::string>(0) != "1234kB");
+    }
+    SECTION("a setting by way of the view that shows it") {
+        wire.ask("UPDATE pg_settings SET setting = '1234' WHERE name = 'work_mem'");
+        wire.recover();
+        CHECK(wire.ask("SHOW work_mem").one().get<std::string>(0) != "1234kB");
+    }
+    SECTION("whatever a block does") {
+        wire.ask("DO $$ BEGIN SET work_mem = '1234kB'; LISTEN news; END $$");
+        wire.recover();
+        CHECK(wire.ask("SHOW work_mem").one().get<std::string>(0) != "1234kB");
+        CHECK(wire.ask("SELECT pg_listening_channels()").empty());
+    }
     SECTION("a role") {
         wire.ask("SET ROLE pg_monitor");
         wire.recover();
@@ -524,6 +540,11 @@ TEST_CASE("recovery undoes what was changed in the server's session", "[connecti
         wire.recover();
         CHECK(wire.ask("SELECT to_regclass('scratch')").one().is_null(0));
     }
+    SECTION("a temporary table by an explained statement") {
+        wire.ask("EXPLAIN ANALYZE CREATE TABLE \"pg_temp\".scratch AS SELECT 1 AS id");
+        wire.recover();
+        CHECK(wire.ask("SELECT to_regclass('scratch')").one().is_null(0));
+    }
     SECTION("a temporary view and a temporary sequence") {
         wire.ask("CREATE TEMP VIEW scratch AS SELECT 1");
         wire.ask("CREATE TEMP SEQUENCE numbers");
@@ -533,6 +554,12 @@ TEST_CASE("recovery undoes what was changed in the server's session", "[connecti
     }
     SECTION("an advisory lock") {
         wire.ask("SELECT pg_advisory_lock(42)");
+        wire.recover();
+        CHECK(wire.database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+                  .number() == 0);
+    }
+    SECTION("an advisory lock, behind a text with an odd quote") {
+        wire.ask("SELECT $$it's$$, E'it\\'s', pg_advisory_lock(42)");
         wire.recover();
         CHECK(wire.database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
                   .number() == 0);

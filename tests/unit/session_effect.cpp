@@ -26,14 +26,26 @@ TEST_CASE("the words of an SQL text are those outside of quotes and comments", "
     CHECK(words_of("SELECT a1, b_2 FROM t") == Words{"SELECT", "a1", "b_2", "FROM", "t"});
     CHECK(words_of(" \t\n(;,*select(1)") == Words{"select", "1"});
     CHECK(words_of("a 'it''s b' c") == Words{"a", "c"});
-    CHECK(words_of("a \"b\"\"c\" d") == Words{"a", "d"});
+    CHECK(words_of("a 'b\\' c 'd' e") == Words{"a", "c", "e"});
+    CHECK(words_of("a E'b\\' c' d e'\\\\' f") == Words{"a", "E", "d", "e", "f"});
+    CHECK(words_of("a $$it's$$ b $x$ $$ c' $x$ d $1 e") == Words{"a", "b", "d", "1", "e"});
+    CHECK(words_of("a$b$ c$b$ 'd' $1 + $2") == Words{"a$b$", "c$b$", "1", "2"});
     CHECK(words_of("a -- b ' c\nd") == Words{"a", "d"});
     CHECK(words_of("a /* b /* c */ d ' */ e") == Words{"a", "e"});
     CHECK(words_of("a 'open b") == Words{"a"});
     CHECK(words_of("a /* open b") == Words{"a"});
     CHECK(words_of("a -- open b") == Words{"a"});
     CHECK(words_of("größe + 1-2") == Words{"größe", "1", "2"});
-    CHECK(words_of("DO $$ BEGIN x; END $$") == Words{"DO", "BEGIN", "x", "END"});
+    CHECK(words_of("DO $$ BEGIN x; END $$") == Words{"DO"});
+    CHECK(words_of("a $$open b") == Words{"a"});
+    CHECK(words_of("a E'open\\") == Words{"a", "E"});
+}
+
+TEST_CASE("a quoted name is a word, whatever stands in it", "[sql_words]") {
+    CHECK(words_of("a \"b\".c") == Words{"a", "b", "c"});
+    CHECK(words_of("a \"it's\" b") == Words{"a", "it's", "b"});
+    CHECK(words_of("a \"\"\"\" b") == Words{"a", "b"});
+    CHECK(words_of("a \",\" b") == Words{"a", "b"});
 }
 
 TEST_CASE("keywords are compared whatever their case", "[sql_words]") {
@@ -72,11 +84,30 @@ TEST_CASE("what outlives its transaction in the server's session is recognised",
           "SELECT set_config('work_mem', '1MB', false)",
           "SELECT set_config($1, $2, $3)",
           "SELECT true, set_config($1, $2, false)",
+          "SELECT set_config('app.tenant', $1, false), set_config('app.trace', $2, true)",
+          "SELECT set_config('app.trace', $2, true), set_config('app.tenant', $1, false)",
+          "SELECT set_config('app.tenant', $1, false) WHERE true",
+          "SELECT set_config('app.tenant', f($1, true), false)",
+          "SELECT set_config('app.tenant', $1, false OR true)",
+          "SELECT set_config('app.tenant', $1, \"true\") FROM t",
+          "SELECT \"set_config\"('app.tenant', $1, false)",
+          "UPDATE pg_settings SET setting = $1 WHERE name = 'work_mem'",
           "SELECT pg_advisory_lock(1)",
           "SELECT pg_advisory_lock_shared(1, 2)",
           "SELECT pg_try_advisory_lock($1)",
           "SELECT pg_catalog.pg_try_advisory_lock_shared(1)",
-          "DO $$ BEGIN PERFORM set_config('work_mem', '1MB', false); END $$"}) {
+          "SELECT \"pg_advisory_lock\"(1)",
+          "SELECT $$it's$$, pg_advisory_lock(1)",
+          "SELECT E'it\\'s', pg_advisory_lock(1)",
+          "SELECT '--', '/*', pg_advisory_lock(1)",
+          "CREATE TABLE \"pg_temp\".t (id int)",
+          "EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1",
+          "EXPLAIN ANALYZE CREATE TABLE pg_temp.t AS SELECT 1",
+          "SELECT 1 INTO /* soon gone */ TEMP t",
+          "SET LOCAL search_path = pg_temp",
+          "DO $$ BEGIN SET work_mem = '1MB'; END $$",
+          "DO 'BEGIN CREATE TEMP TABLE t (id int); END'",
+          "CALL procedure(1)"}) {
         CAPTURE(sql);
         CHECK(has_session_effect(sql));
     }
@@ -84,29 +115,40 @@ TEST_CASE("what outlives its transaction in the server's session is recognised",
 
 TEST_CASE("what ends with its transaction, or only sounds like a change, is let be",
           "[session_effect]") {
-    for (const std::string_view sql : {"",
-                                       "SELECT 1",
-                                       "SET LOCAL work_mem = '1MB'",
-                                       "SET TRANSACTION READ ONLY",
-                                       "SET CONSTRAINTS ALL DEFERRED",
-                                       "PREPARE TRANSACTION 'x'",
-                                       "UPDATE t SET x = 1",
-                                       "SELECT set_config($1, $2, true)",
-                                       "SELECT pg_catalog.set_config('a', 'b', TRUE)",
-                                       "SELECT pg_advisory_xact_lock(1)",
-                                       "SELECT pg_try_advisory_xact_lock(1)",
-                                       "CREATE TABLE t (temp int, temporary int)",
-                                       "SELECT temp FROM sensors",
-                                       "INSERT INTO temp VALUES (1)",
-                                       "SELECT 'CREATE TEMP TABLE'",
-                                       "DECLARE c CURSOR FOR SELECT 1",
-                                       "SELECT hold FROM t",
-                                       "BEGIN",
-                                       "COMMIT",
-                                       "NOTIFY news",
-                                       "UNLISTEN *",
-                                       "EXPLAIN SELECT 1",
-                                       "-- SET x = 1\nSELECT 1"}) {
+    for (const std::string_view sql :
+         {"",
+          "SELECT 1",
+          "SET LOCAL work_mem = '1MB'",
+          "SET TRANSACTION READ ONLY",
+          "SET CONSTRAINTS ALL DEFERRED",
+          "PREPARE TRANSACTION 'x'",
+          "UPDATE t SET x = 1",
+          "SELECT set_config($1, $2, true)",
+          "SELECT pg_catalog.set_config('a', 'b', TRUE)",
+          "SELECT set_config('a', f(b, (c)), true)",
+          "SELECT set_config('a', 'b', true) WHERE false",
+          "SELECT set_config('a', $1, true), set_config('b', $2, true)",
+          "SELECT set_config('a', $1::text, /* local */ true)",
+          "SELECT pg_advisory_xact_lock(1)",
+          "SELECT pg_try_advisory_xact_lock(1)",
+          "CREATE TABLE t (temp int, temporary int)",
+          "SELECT temp FROM sensors",
+          "INSERT INTO temp VALUES (1)",
+          "SELECT 'CREATE TEMP TABLE'",
+          "SELECT setting FROM pg_settings",
+          "INSERT INTO log VALUES ('pg_advisory_lock')",
+          "INSERT INTO log VALUES (E'\\'', $$ pg_temp $$, $x$ ' $x$)",
+          "UPDATE log SET text = 'SET ROLE x' WHERE id = $1",
+          "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS "
+          "$$ SELECT 1 FROM pg_advisory_lock(1) $$",
+          "DECLARE c CURSOR FOR SELECT 1",
+          "SELECT hold FROM t",
+          "BEGIN",
+          "COMMIT",
+          "NOTIFY news",
+          "UNLISTEN *",
+          "EXPLAIN SELECT 1",
+          "-- SET x = 1\nSELECT 1"}) {
         CAPTURE(sql);
         CHECK_FALSE(has_session_effect(sql));
     }

@@ -6,16 +6,34 @@
 
 namespace txscope::detail {
 
-/// The words of an SQL text, one after another, outside of quotes and comments.
+/// The words of an SQL text, one after another, outside of literals and comments. A quoted name is
+/// a word too.
+///
+/// Source: PostgreSQL manual, "Lexical Structure", with `standard_conforming_strings` on.
 class SqlWords {
 public:
     constexpr explicit SqlWords(std::string_view sql) : rest_{sql} {}
 
-    /// Empty at the end.
+    /// The next word, a quoted name without its quotes; empty at the end.
     constexpr std::string_view next() {
-        while (!rest_.empty() && !is_part_of_word(rest_.front())) skip_one();
-        const auto end = std::find_if_not(rest_.begin(), rest_.end(), is_part_of_word);
-        return take(static_cast<std::size_t>(end - rest_.begin()));
+        for (auto token = next_token(); !token.empty(); token = next_token()) {
+            if (token.front() == '"') token = token.substr(1, token.size() - 2);
+            if (!token.empty() && is_part_of_word(token.front())) return token;
+        }
+        return {};
+    }
+
+    /// The next word, a quoted name with its quotes, or sign; empty at the end.
+    constexpr std::string_view next_token() {
+        while (skip_one()) continue;
+        if (rest_.empty()) return {};
+        if (rest_.front() == '"') return take_past("\"", 1);
+        if (!is_part_of_word(rest_.front())) return take(1);
+        const auto end =
+            std::ranges::find_if_not(rest_, [](char c) { return is_part_of_word(c) || c == '$'; });
+        const auto word = take(static_cast<std::size_t>(end - rest_.begin()));
+        if (is(word, "E") && rest_.starts_with('\'')) skip_escape_string();
+        return word;
     }
 
     /// Whether `word` is `keyword`, which is in capitals.
@@ -26,8 +44,9 @@ public:
 
 private:
     static constexpr bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+    static constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
     static constexpr bool is_part_of_word(char c) {
-        return is_lower(c) || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+        return is_lower(c) || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' ||
                static_cast<unsigned char>(c) >= 0x80;
     }
 
@@ -36,18 +55,29 @@ private:
         rest_.remove_prefix(taken.size());
         return taken;
     }
-    constexpr void skip_past(std::string_view end) {
-        const auto found = rest_.find(end);
-        take(found == rest_.npos ? rest_.size() : found + end.size());
+    constexpr std::string_view take_past(std::string_view end, std::size_t from) {
+        const auto found = rest_.find(end, from);
+        return take(found == rest_.npos ? rest_.size() : found + end.size());
     }
-    constexpr void skip_one() {
+
+    // A blank, a comment or a literal; false when none is next.
+    constexpr bool skip_one() {
+        constexpr std::string_view blanks = " \t\n\r\f\v";
+        if (rest_.empty()) return false;
         if (rest_.starts_with("--")) {
             take(std::min(rest_.find_first_of("\n\r"), rest_.size()));  // either ends a comment
-            return;
+        } else if (rest_.starts_with("/*")) {
+            skip_comment();
+        } else if (rest_.front() == '\'') {
+            take_past("'", 1);
+        } else if (const auto quote = dollar_quote(); !quote.empty()) {
+            take_past(quote, quote.size());
+        } else if (blanks.find(rest_.front()) != blanks.npos) {
+            take(1);
+        } else {
+            return false;
         }
-        if (rest_.starts_with("/*")) return skip_comment();
-        const auto first = take(1);
-        if (first == "'" || first == "\"") skip_past(first);
+        return true;
     }
     constexpr void skip_comment() {
         int depth = 0;  // comments nest in PostgreSQL
@@ -57,6 +87,23 @@ private:
             depth += opens ? 1 : closes ? -1 : 0;
             take(opens || closes ? 2 : 1);
         } while (depth > 0 && !rest_.empty());
+    }
+    constexpr void skip_escape_string() {
+        take(1);
+        while (!rest_.empty()) {
+            const auto c = take(1).front();
+            if (c == '\'') return;
+            if (c == '\\') take(1);
+        }
+    }
+
+    // The `$tag$` that comes next, if one does; `$1` is a parameter.
+    constexpr std::string_view dollar_quote() const {
+        const auto end = rest_.find('$', 1);
+        if (rest_.front() != '$' || end == rest_.npos) return {};
+        const auto tag = rest_.substr(1, end - 1);
+        const bool named = std::ranges::all_of(tag, is_part_of_word);
+        return named && (tag.empty() || !is_digit(tag.front())) ? rest_.substr(0, end + 1) : "";
     }
 
     std::string_view rest_;
