@@ -1,6 +1,5 @@
 #pragma once
 
-#include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
 #include <txscope/postgres/detail/libpq_version.hpp>
@@ -226,7 +225,7 @@ inline bool Pipeline::take(Native<PGresult> answer) {
         case PGRES_EMPTY_QUERY:
             if (command.kind == Command::prepare) cache_.confirm(command.name);
             if (command.kind == Command::statement) {
-                session_changed_ = session_changed_ || command.affects_session;
+                session_changed_ |= command.affects_session;
                 const std::string_view tag = PQcmdStatus(answer.get());
                 if (tag == "DISCARD ALL") session_changed_ = false;
                 if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
@@ -234,8 +233,7 @@ inline bool Pipeline::take(Native<PGresult> answer) {
             }
             return false;
         case PGRES_PIPELINE_ABORTED:
-            if (command.kind == Command::prepare) cache_.forget(command.name);
-            if (command.kind == Command::close) cache_.give_back_retired(command.name);
+            cache_.take_failure(command);
             if (command.kind == Command::statement && !command.outgoing.exchange->error) {
                 command.outgoing.exchange->error = batch_error_;
                 command.outgoing.exchange->skipped = true;
@@ -252,22 +250,12 @@ inline bool Pipeline::take(Native<PGresult> answer) {
 }
 
 inline void Pipeline::take_error(Command& command, const PGresult* error) {
-    const Statement& statement = command.outgoing.statement;
-    const auto failure = make_statement_error(error, statement);
+    const auto failure = make_statement_error(error, command.outgoing.statement);
     if (ends_session(error) || PQstatus(native()) == CONNECTION_BAD)
         return fail(failure);  // the server's last word before it closes the connection
 
     if (!batch_error_) batch_error_ = failure;
-    const auto code = error_field(error, PG_DIAG_SQLSTATE);
-    if (command.kind == Command::prepare) cache_.forget(command.name);
-    if (command.kind == Command::close && code != sqlstate::invalid_sql_statement_name)
-        cache_.give_back_retired(command.name);
-    if (command.kind == Command::statement) {
-        if (code == sqlstate::feature_not_supported)
-            cache_.retire(statement.sql());  // "cached plan must not change result type"
-        if (code == sqlstate::invalid_sql_statement_name)
-            cache_.forget_sql(statement.sql());  // somebody deallocated it
-    }
+    cache_.take_failure(command, error_field(error, PG_DIAG_SQLSTATE));
     // An error at a Sync comes from the implicit COMMIT there: it is everybody's.
     const Exchanges concerned =
         command.kind == Command::sync ? command.batch : Exchanges{command.outgoing.exchange};

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/postgres/detail/exchange.hpp>
 #include <txscope/postgres/detail/session_effect.hpp>
 
 #include <cstddef>
@@ -65,6 +67,18 @@ public:
     /// The server knows the statement, but it is of no use any more.
     void retire(std::string_view sql) {
         if (const auto found = by_sql_.find(sql); found != by_sql_.end()) retire(found->second);
+    }
+
+    /// The server has skipped `command`, or failed it with that SQLSTATE.
+    void take_failure(const Command& command, std::string_view code = {}) {
+        if (command.kind == Command::prepare) forget(command.name);
+        if (command.kind == Command::close && code != sqlstate::invalid_sql_statement_name)
+            give_back_retired(command.name);
+        if (command.kind != Command::statement) return;
+        if (code == sqlstate::feature_not_supported)
+            retire(command.outgoing.statement.sql());  // "cached plan must not change result type"
+        if (code == sqlstate::invalid_sql_statement_name)
+            forget_sql(command.outgoing.statement.sql());  // somebody deallocated it
     }
 
     /// The server's names are all gone.
