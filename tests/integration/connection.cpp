@@ -583,6 +583,29 @@ TEST_CASE("recovery undoes what was changed in the server's session", "[connecti
     CHECK(wire.connection->clean());
 }
 
+TEST_CASE("a lock of the session's that a statement took before it failed goes, too",
+          "[connection]") {
+    WireConnection wire;
+    SECTION("when it failed by itself") {
+        const auto failed = wire.send("SELECT pg_advisory_lock(42), 1 / (random() * 0)::int");
+        wire.await(failed);
+        CHECK(is<pqxx::data_exception>(failed->error));
+    }
+    SECTION("when it was cancelled") {
+        LockHolder holder{wire};
+        const auto waiting = wire.send("SELECT pg_advisory_lock(42), pg_advisory_lock(1)");
+        wire.await_lock_wait();
+        support::run(wire.io, wire.connection->cancel(waiting, support::before_long()));
+        CHECK(diagnostics(waiting->error).sqlstate == txscope::sqlstate::query_canceled);
+    }
+    CHECK(wire.connection->dirty());
+    wire.recover();
+    CHECK(wire.connection->clean());
+    CHECK(
+        wire.database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").number() ==
+        0);
+}
+
 TEST_CASE("what ends with its transaction needs no reset", "[connection]") {
     WireConnection wire{"CREATE TABLE notes (id int)"};
     wire.await(wire.send({Statement{"BEGIN"}, Statement{"SET LOCAL work_mem = '1234kB'"},

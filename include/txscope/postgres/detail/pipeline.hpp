@@ -256,6 +256,7 @@ inline void Pipeline::take_error(Command& command, const PGresult* error) {
 
     if (!batch_error_) batch_error_ = failure;
     cache_.take_failure(command, error_field(error, PG_DIAG_SQLSTATE));
+    session_changed_ |= command.affects_session;  // a session's locks outlive a failure
     // An error at a Sync comes from the implicit COMMIT there: it is everybody's.
     const Exchanges concerned =
         command.kind == Command::sync ? command.batch : Exchanges{command.outgoing.exchange};
