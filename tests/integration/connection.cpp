@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
+#include "support/started.hpp"
 #include "support/wire_connection.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
@@ -8,6 +9,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <pqxx/except>
 
 #include <unistd.h>
@@ -17,7 +19,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,6 +68,13 @@ private:
     support::Client client_;
 };
 constexpr auto wait_for_lock = "SELECT pg_advisory_xact_lock(1)";
+
+// Where the server listens.
+std::filesystem::path socket_of(const txscope::TemporaryPostgres& server) {
+    for (const auto& entry : std::filesystem::directory_iterator{server.socket_directory()})
+        if (entry.is_socket()) return entry.path();
+    throw std::runtime_error{"no socket"};
+}
 
 // What is written to the standard error stream while this lives.
 class StandardError {
@@ -441,6 +452,41 @@ TEST_CASE("a statement that is done before it can be cancelled keeps its result"
             CHECK(quick->result.one().get<int>(0) == i);
         CHECK(wire.connection->clean());
     }
+}
+
+TEST_CASE("a connection is closed while a request to cancel is on its way to what it runs",
+          "[connection]") {
+    txscope::TemporaryPostgres server;
+    support::asio::io_context io;
+    const auto connection = support::run(
+        io, txscope::Connection::open(io.get_executor(), server.dsn(), 8, support::before_long()));
+    support::Client holder{server.dsn()};
+    holder.query("SELECT pg_advisory_lock(1)");
+    const auto exchange = std::make_shared<txscope::detail::Exchange>();
+    txscope::Connection::Batch batch;
+    batch.push_back({Statement{wait_for_lock}, exchange});
+    connection->submit(std::move(batch));
+    support::run_until(io, [&] {
+        return holder.query("SELECT count(*) FROM pg_locks WHERE NOT granted").number() == 1;
+    });
+
+    // From here on the server's address takes connections, and does nothing with them.
+    using Protocol = support::asio::local::stream_protocol;
+    const auto address = socket_of(server);
+    std::filesystem::rename(address, address.string() + ".away");
+    Protocol::acceptor silent{io, Protocol::endpoint{address.string()}};
+    Protocol::socket request{io};
+    bool requested = false;
+    silent.async_accept(request, [&](const auto& error) { requested = !error; });
+
+    support::Started cancelling{io, connection->cancel(exchange, std::chrono::steady_clock::now() +
+                                                                     std::chrono::seconds{1})};
+    support::run_until(io, [&] { return requested; });
+    holder.query("SELECT pg_advisory_unlock(1)");
+    support::run(io, connection->wait(exchange));
+    CHECK(exchange->done);
+    support::run_until(io, [&] { return cancelling.done(); });
+    CHECK(connection->broken());
 }
 
 TEST_CASE("recovery brings a connection back to where nothing is open", "[connection]") {

@@ -197,9 +197,13 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
             break;
         }
         pipeline_.flush();
-        if (pipeline_.running(*exchange) == (what == Interrupt::it))
-            co_await detail::request_cancel(socket_.descriptor().get_executor(), native(),
-                                            deadline);
+        if (pipeline_.running(*exchange) == (what == Interrupt::it)) {
+            const bool over = co_await detail::request_cancel(socket_.descriptor().get_executor(),
+                                                              native(), deadline);
+            if (!over)  // it would strike whoever has the connection by then
+                co_return close(std::make_exception_ptr(ConnectionLost{
+                    "the request to cancel a statement was not taken within the cleanup time"}));
+        }
         co_await settle_until(exchange, std::min(deadline, Clock::now() + patience));
     }
 }

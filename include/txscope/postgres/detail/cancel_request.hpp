@@ -5,9 +5,9 @@
 
 namespace txscope::detail {
 
-/// Asks the server to cancel what `connection` runs; returns when the server has taken the request,
-/// or it could not be delivered, or at `deadline`.
-inline asio::awaitable<void> request_cancel(asio::any_io_executor executor, PGconn* connection,
+/// Asks the server to cancel what `connection` runs; returns when the server has taken the request
+/// or it could not be delivered: true, or at `deadline`: false, and it may strike later.
+inline asio::awaitable<bool> request_cancel(asio::any_io_executor executor, PGconn* connection,
                                             Clock::time_point deadline) {
     CancelRequest request{connection};
     while (request.phase() == PGRES_POLLING_WRITING || request.phase() == PGRES_POLLING_READING) {
@@ -20,9 +20,10 @@ inline asio::awaitable<void> request_cancel(asio::any_io_executor executor, PGco
                                               : BorrowedSocket::Base::wait_read,
                                           deadline);
         }
-        if (!ready && Clock::now() >= deadline) co_return;
+        if (!ready && Clock::now() >= deadline) co_return false;
         if (ready) request.poll();
     }
+    co_return true;
 }
 
 }  // namespace txscope::detail
