@@ -3,6 +3,7 @@
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace asio = boost::asio;
@@ -138,6 +139,39 @@ TEST_CASE("verifying costs no round trip as long as nothing goes wrong", "[commi
     fixture.proxy.reset_counts();
     CHECK(fixture.insert({.verify_commit = true}) == nullptr);
     CHECK(fixture.proxy.round_trips() == 2);
+}
+
+TEST_CASE(
+    "a commit still under way is waited for, whoever has reset the server's counters meanwhile",
+    "[commit_in_doubt]") {
+    Fixture fixture;
+    fixture.database.query(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$; "
+        "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION wait()");
+    support::Client holder{fixture.database.dsn()};
+    holder.query("SELECT pg_advisory_lock(1)");
+    const TransactionScope scope{fixture.sessions, {.verify_commit = true}};
+    support::Started work{fixture.io, scope([](Session& session) -> asio::awaitable<void> {
+                              co_await session.execute("INSERT INTO entries VALUES ('slow')");
+                          })};
+    support::run_until(fixture.io, [&] {
+        return holder.query("SELECT count(*) FROM pg_locks WHERE NOT granted").number() == 1;
+    });
+    holder.query("SELECT pg_stat_reset_shared('bgwriter')");
+    fixture.proxy.cut();  // the server notices it after the COMMIT
+    const auto questions = [&] {
+        return std::ranges::count_if(fixture.proxy.counts().statements, [](const auto& statement) {
+            return statement.find("pg_xact_status") != std::string::npos;
+        });
+    };
+    support::run_until(fixture.io, [&] { return work.done() || questions() > 1; });
+    CHECK_FALSE(work.done());
+    holder.query("SELECT pg_advisory_unlock(1)");
+    support::run_until(fixture.io, [&] { return work.done(); });
+    CHECK(is<txscope::CommitInDoubt>(work.failure()));
+    CHECK(fixture.entries() == 1);
 }
 
 TEST_CASE("after a crash the truth is not taken from another transaction with the same id",

@@ -21,14 +21,16 @@ enum class CommitOutcome {
 /// Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions". A standby may
 /// not have heard of it yet, so only a primary is believed. One that has crashed since, or stood in
 /// for one, may have given the id to another transaction: its answer "committed" means something
-/// only if it has kept when that was, and that was in another life.
+/// only if it has kept when that was, and that was in another life. One whose counters somebody has
+/// reset looks the same, and may still be at the transaction: that one is never reached only if the
+/// next id to be given out is not beyond it, whatever the snapshot says.
 inline Statement status_question(const TransactionIdentity& transaction) {
     return Statement{
         "SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
         "WHEN $2 = (" +
             std::string{server_life} +
             ") THEN coalesce(pg_xact_status($1::xid8), 'unknown') "
-            "WHEN $1::xid8 >= pg_snapshot_xmax(pg_current_snapshot()) THEN 'aborted' "
+            "WHEN $1::xid8 >= pg_current_xact_id() THEN 'aborted' "
             "WHEN pg_xact_status($1::xid8) <> 'committed' THEN pg_xact_status($1::xid8) "
             "WHEN NOT current_setting('track_commit_timestamp')::bool THEN 'unknown' "
             "WHEN pg_xact_commit_timestamp($1::xid8::xid) < "
