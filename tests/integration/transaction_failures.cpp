@@ -14,6 +14,7 @@
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
 using support::before_statement;
 using support::cause_of;
 using support::failure_of;
@@ -297,4 +298,61 @@ TEST_CASE("no error of a transaction shows a value that was bound", "[transactio
         check(co_await failure_of(session.execute("COMMIT -- $1", "hunter2")));
         co_await session.execute("SELEKT $1", "hunter2");
     });
+}
+
+TEST_CASE("what a deferred trigger says of values that were bound before is not shown",
+          "[transaction_failures]") {
+    Fixture fixture;
+    fixture.database.query(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE 'nobody is called %', NEW.name; END $$; "
+        "CREATE CONSTRAINT TRIGGER refusal AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION refuse()");
+    constexpr auto insert = "INSERT INTO entries (name) VALUES ($1)";
+    const auto fail = [&](auto body) {
+        return fixture.run([&] { return failure_of(fixture.scope(body)); });
+    };
+    std::exception_ptr failure;
+    SECTION("at COMMIT") {
+        failure = fail([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "hunter2");
+        });
+    }
+    SECTION("at COMMIT, sent along with it") {
+        failure = fail([&](Session& session) -> asio::awaitable<void> {
+            session.enqueue(insert, "hunter2");
+            co_return;
+        });
+    }
+    SECTION("before it, when the trigger is called for") {
+        failure = fail([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "hunter2");
+            co_await session.execute("SET CONSTRAINTS ALL IMMEDIATE");
+        });
+    }
+    SECTION("at the end of a statement that is a transaction of its own") {
+        failure = fixture.run([&]() -> asio::awaitable<std::exception_ptr> {
+            co_return co_await failure_of(fixture.sessions.execute(insert, "hunter2"));
+        });
+    }
+    CHECK(is<pqxx::plpgsql_raise>(failure));
+    CHECK_THAT(text_of(failure),
+               ContainsSubstring("SQLSTATE P0001") && !ContainsSubstring("hunter2"));
+    try {
+        std::rethrow_exception(failure);
+    } catch (const txscope::SqlError& error) {
+        CHECK(error.diagnostics().message == "nobody is called hunter2");
+    }
+}
+
+TEST_CASE("what the server itself says at COMMIT is shown", "[transaction_failures]") {
+    Fixture fixture;
+    fixture.database.query(
+        "CREATE TABLE ages (of text REFERENCES entries (name) DEFERRABLE INITIALLY DEFERRED)");
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO ages VALUES ($1)", "hunter2");
+        }));
+    });
+    CHECK_THAT(text_of(failure), ContainsSubstring("violates foreign key constraint"));
 }

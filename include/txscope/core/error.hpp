@@ -65,7 +65,9 @@ struct ServerError {
 /// exceptions (class 22, whose messages quote the input) everything quoted and every number is,
 /// and DETAIL, HINT and CONTEXT are left out altogether. All of it, unabridged, is in
 /// `diagnostics()`. What a function of your own puts into a `RAISE` is searched for the parameters'
-/// texts like any other message; what it computes from them is its own responsibility.
+/// texts like any other message; what it computes from them, or reads from a table, is its own
+/// responsibility. Of a deferred trigger that fails at COMMIT the message is left out altogether:
+/// the values that it speaks of were bound by other statements.
 ///
 /// Not every libpqxx class is a `pqxx::sql_error` (class 08 and 53300 are
 /// `pqxx::broken_connection`, and in libpqxx 6 class 40 is a plain `pqxx::failure`): `SqlError`

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/sql_words.hpp>
 #include <txscope/postgres/statement.hpp>
 
 #include <libpq-fe.h>
@@ -75,6 +76,14 @@ namespace txscope::detail {
     return make_sql_error(read_diagnostics(result, statement));
 }
 
+/// Whether `sql` makes the triggers run that statements before it have deferred, as a Sync may do,
+/// which is no statement: its text is empty.
+[[nodiscard]] constexpr bool runs_deferred_triggers(std::string_view sql) {
+    const auto first = SqlWords{sql}.next();
+    const auto is = [&](std::string_view keyword) { return SqlWords::is(first, keyword); };
+    return first.empty() || is("COMMIT") || is("END") || is("PREPARE") || is("SET");
+}
+
 /// The exception for a failed result of `statement`; its parameters are kept out of the text.
 [[nodiscard]] inline std::exception_ptr make_statement_error(const PGresult* result,
                                                              const Statement& statement) {
@@ -83,6 +92,10 @@ namespace txscope::detail {
     statement.for_each_parameter([&](const char* text, std::size_t length) {
         if (text != nullptr) parameters.emplace_back(text, length);
     });
+    // A deferred trigger's own words may be anything that other statements have bound; what the
+    // server says of its own accord has no context.
+    if (runs_deferred_triggers(statement.sql()) && !error_field(result, PG_DIAG_CONTEXT).empty())
+        parameters.push_back(error_field(result, PG_DIAG_MESSAGE_PRIMARY));
     return make_sql_error(read_diagnostics(result, std::string{statement.sql()}), parameters);
 }
 
