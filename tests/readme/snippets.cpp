@@ -40,6 +40,11 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+class TooManyProjects : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
 asio::awaitable<void> one_statement_or_one_transaction(ProjectRepository& projects,
                                                        txscope::AsyncSessionFactory sessions) {
     co_await projects.create(field<&Project::name> = "Apollo");  // by itself: one round trip
@@ -81,6 +86,26 @@ asio::awaitable<void> savepoint(ProjectRepository& projects,
             // There is one already. Only the savepoint is lost, the transaction goes on.
         }
         co_await projects.create(field<&Project::name> = "Gemini");
+    });
+}
+
+void announce(int attempt) { std::cout << "active, at attempt " << attempt << '\n'; }
+
+asio::awaitable<void> hooks_and_retries(ProjectRepository& projects,
+                                        txscope::AsyncSessionFactory sessions) {
+    txscope::TransactionScope scope{
+        sessions,
+        {.isolation = txscope::IsolationLevel::serializable,
+         .timeout = 2s,                   // for everything, the attempts included
+         .retry = {.max_attempts = 5}}};  // after a conflict or a lost connection
+    co_await scope([&](txscope::Session& session) -> asio::awaitable<void> {
+        session.before_commit([&]() -> asio::awaitable<void> {  // may refuse, by throwing
+            const auto active = co_await projects.count(field<&Project::status> == "active");
+            if (active > 10) throw TooManyProjects{"ten at a time"};
+        });
+        session.after_commit([&, attempt = session.attempt()] { announce(attempt); });
+        co_await projects.update(field<&Project::name> == "Apollo",
+                                 field<&Project::status> = "active");
     });
 }
 
