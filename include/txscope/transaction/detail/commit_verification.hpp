@@ -21,9 +21,11 @@ enum class CommitOutcome {
 /// Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions". A standby may
 /// not have heard of it yet, so only a primary is believed. One that has crashed since, or stood in
 /// for one, may have given the id to another transaction: its answer "committed" means something
-/// only if it has kept when that was, and that was in another life. One whose counters somebody has
-/// reset looks the same, and may still be at the transaction: that one is never reached only if the
-/// next id to be given out is not beyond it, whatever the snapshot says.
+/// only if it has kept when that was: before the crash, then it was this one; or after it, then
+/// this one had left no trace. A server whose counters somebody has reset looks as if it had
+/// crashed, but for their times, which a crash makes the same; and it may still be at the
+/// transaction: that one is never reached only if the next id to be given out is not beyond it,
+/// whatever the snapshot says.
 inline Statement status_question(const TransactionIdentity& transaction) {
     return Statement{
         "SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
@@ -33,8 +35,11 @@ inline Statement status_question(const TransactionIdentity& transaction) {
             "WHEN $1::xid8 >= pg_current_xact_id() THEN 'aborted' "
             "WHEN pg_xact_status($1::xid8) <> 'committed' THEN pg_xact_status($1::xid8) "
             "WHEN NOT current_setting('track_commit_timestamp')::bool THEN 'unknown' "
-            "WHEN pg_xact_commit_timestamp($1::xid8::xid) < "
-            "(SELECT stats_reset FROM pg_stat_bgwriter) THEN 'committed' ELSE 'unknown' END",
+            "ELSE (SELECT CASE WHEN committed < writer.stats_reset THEN 'committed' "
+            "WHEN committed > writer.stats_reset AND writer.stats_reset = wal.stats_reset "
+            "THEN 'aborted' ELSE 'unknown' END FROM pg_stat_bgwriter AS writer, "
+            "pg_stat_wal AS wal, pg_xact_commit_timestamp($1::xid8::xid) AS committed) "
+            "END",
         transaction.id, transaction.life};
 }
 
