@@ -26,14 +26,20 @@ struct RetryPolicy {
 
 namespace detail {
 
-/// The wait after the `attempt`th attempt (counted from 1) has failed.
+/// The wait after the `attempt`th attempt (counted from 1) has failed; it ends at a time that the
+/// clock can tell, however long the policy allows it to be.
 inline std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt) {
+    using std::chrono::milliseconds;
+    constexpr auto longest =
+        std::chrono::floor<milliseconds>(std::chrono::steady_clock::duration::max() / 2);
+    const auto most = std::clamp(policy.max_backoff, milliseconds{0}, longest);
+    auto bound = std::clamp(policy.initial_backoff, milliseconds{0}, most);
+    for (int doubled = 1; doubled < attempt && bound < most; ++doubled)
+        bound = std::min(2 * bound, most);
+    const std::chrono::microseconds range{bound};
     thread_local std::minstd_rand random{std::random_device{}()};
-    const std::int64_t most = std::chrono::microseconds{policy.max_backoff}.count();
-    std::int64_t bound = std::chrono::microseconds{policy.initial_backoff}.count();
-    for (int doubled = 1; doubled < attempt && bound < most; ++doubled) bound *= 2;
-    bound = std::clamp<std::int64_t>(bound, 0, std::max<std::int64_t>(most, 0));
-    return std::chrono::microseconds{std::uniform_int_distribution<std::int64_t>{0, bound}(random)};
+    return std::chrono::microseconds{
+        std::uniform_int_distribution<std::int64_t>{0, range.count()}(random)};
 }
 
 }  // namespace detail
