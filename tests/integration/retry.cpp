@@ -222,6 +222,35 @@ TEST_CASE("a connection that is lost before COMMIT is worth another attempt", "[
     CHECK(fixture.names() == Names{"attempt 2"});
 }
 
+TEST_CASE("a table that was changed under a prepared statement is worth another attempt",
+          "[retry]") {
+    txscope::PoolOptions options;
+    options.max_size = 1;
+    Fixture fixture{options};
+    std::size_t columns = 0;
+    int runs = 0;
+    const auto look = [&](Session& session) -> asio::awaitable<void> {
+        ++runs;
+        const auto found = co_await session.execute("SELECT * FROM entries");
+        columns = found.columns();
+    };
+    fixture.run([&] { return fixture.retrying(look); });
+    fixture.database.query("ALTER TABLE entries ADD note text");
+    fixture.run([&] { return fixture.retrying(look); });
+    CHECK(columns == 3);
+    CHECK(runs == 3);
+}
+
+TEST_CASE("a stale plan is told by the routine that found it, not by an English message",
+          "[retry]") {
+    txscope::SqlDiagnostics said;
+    said.sqlstate = "0A000";
+    said.message = "gecachter Plan darf den Ergebnistyp nicht ändern";
+    CHECK_FALSE(txscope::detail::is_worth_another_attempt(said));
+    said.routine = "RevalidateCachedQuery";
+    CHECK(txscope::detail::is_worth_another_attempt(said));
+}
+
 TEST_CASE("other errors are not tried again", "[retry]") {
     Fixture fixture;
     int runs = 0;

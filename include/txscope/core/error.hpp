@@ -34,6 +34,7 @@ struct SqlDiagnostics {
     std::string column;      ///< Column the error is about.
     std::string datatype;    ///< Data type the error is about.
     std::string constraint;  ///< Constraint that was broken.
+    std::string routine;     ///< The function of the server's own code that reported it.
     std::string statement;   ///< The SQL text that was sent, with its `$1` places.
     int position = -1;       ///< Where in `statement`, in characters from 1; -1 if not said.
 };

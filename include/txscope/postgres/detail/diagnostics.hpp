@@ -59,6 +59,7 @@ namespace txscope::detail {
     diagnostics.column = field(PG_DIAG_COLUMN_NAME);
     diagnostics.datatype = field(PG_DIAG_DATATYPE_NAME);
     diagnostics.constraint = field(PG_DIAG_CONSTRAINT_NAME);
+    diagnostics.routine = field(PG_DIAG_SOURCE_FUNCTION);
     diagnostics.statement = std::move(statement);
     if (const std::string position = field(PG_DIAG_STATEMENT_POSITION); !position.empty()) {
         diagnostics.position = SqlValue<int>::from_text(position);

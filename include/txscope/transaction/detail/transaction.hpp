@@ -84,6 +84,14 @@ inline void check_fits(const TransactionOptions& options, const SessionState& ou
                                where};
 }
 
+/// Whether what the server said may not be met by another attempt. The plan of a prepared statement
+/// that has become stale has no SQLSTATE of its own, and its message is in the server's language.
+inline bool is_worth_another_attempt(const SqlDiagnostics& said) {
+    return sqlstate::is_retryable(said.sqlstate) ||
+           (said.sqlstate == sqlstate::feature_not_supported &&
+            said.routine == "RevalidateCachedQuery");
+}
+
 /// Whether the transaction failed in a way that another attempt may not meet.
 inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
     const Conversation& conversation = session.conversation();
@@ -95,9 +103,7 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
         return true;
     } catch (const std::exception& failure) {
         const SqlDiagnostics* said = find_diagnostics(failure);
-        return said != nullptr && (sqlstate::is_retryable(said->sqlstate) ||
-                                   (said->sqlstate == sqlstate::feature_not_supported &&
-                                    said->message == "cached plan must not change result type"));
+        return said != nullptr && is_worth_another_attempt(*said);
     } catch (...) {
         return false;
     }
