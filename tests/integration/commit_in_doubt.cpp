@@ -4,6 +4,7 @@
 #include "support/started.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
 
 namespace asio = boost::asio;
@@ -251,4 +252,45 @@ TEST_CASE("a commit whose answer was lost in a crash is found, if the server kee
     CHECK(database.count("entries") == 1);
     CHECK(is<txscope::CommitInDoubt>(work.failure()) != kept);
     CHECK((work.failure() == nullptr) == kept);
+}
+
+TEST_CASE("a server that stays away keeps a verified commit no longer than the scope's timeout",
+          "[commit_in_doubt]") {
+    constexpr std::chrono::seconds timeout{2};
+    txscope::TemporaryPostgres server;
+    const support::Database database{"CREATE TABLE entries (name text PRIMARY KEY)", server};
+    FaultProxy proxy{server};
+    asio::io_context io;
+    // Were it not for the timeout, the question would be asked for a day.
+    txscope::AsyncSessionFactory sessions{
+        io, proxy.dsn(database.name()), {.acquire_timeout = std::chrono::hours{24}}};
+    const TransactionScope scope{sessions, {.timeout = timeout, .verify_commit = true}};
+
+    proxy.stall(before_answer("COMMIT"));
+    const auto begun = std::chrono::steady_clock::now();
+    support::Started work{io, scope([](Session& session) -> asio::awaitable<void> {
+                              co_await session.execute("INSERT INTO entries VALUES ('kept')");
+                          })};
+    support::run_until(io, [&] { return proxy.counts().struck == 1; });
+    const bool refuses = GENERATE(true, false);
+    CAPTURE(refuses);
+    if (refuses)
+        server.stop();
+    else
+        server.pause();
+    proxy.cut();
+    support::run_until(io, [&] { return work.done(); });
+    CHECK(is<txscope::CommitInDoubt>(work.failure()));
+    CHECK(std::chrono::steady_clock::now() >= begun + timeout);  // it was asked until then
+
+    if (refuses)
+        server.start();
+    else
+        server.resume();
+    support::run(io, sessions.execute("SELECT 1"));
+    const auto pool = sessions.statistics();
+    CHECK(pool.size == 1);
+    CHECK(pool.idle == 1);
+    CHECK(pool.waiting == 0);
+    CHECK(database.count("entries") == 1);
 }
