@@ -12,7 +12,9 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -32,6 +34,12 @@ using txscope::TransactionScope;
 
 namespace {
 
+/// Where `Fixture::sweep` has what this fault has met.
+constexpr std::size_t place_of(Fault fault) {
+    return static_cast<std::size_t>(std::ranges::find(txscope::all_faults, fault) -
+                                    txscope::all_faults.begin());
+}
+
 constexpr const char* insert = "INSERT INTO entries VALUES ($1)";
 
 struct Fixture {
@@ -44,8 +52,10 @@ struct Fixture {
             CAPTURE(to_string(fault));
             const FaultSweepCounts& counts = met.emplace_back(sweep.run(fault, body));
             CHECK(counts.points > 5);
-            CHECK(counts.everything > 0);
-            CHECK(counts.nothing + counts.everything == counts.points);
+            // What is cut or terminated may be tried again, always with success.
+            if (fault != Fault::cut && fault != Fault::terminate) CHECK(counts.nothing > 0);
+            // An idle connection keeps the pool's context busy: no point of this fault is left then.
+            if (fault != Fault::abandon) CHECK(counts.everything > 0);
         }
         return met;
     }
@@ -102,7 +112,7 @@ private:
 }  // namespace
 
 TEST_CASE("statements and what is written behind stand every fault", "[fault_sweep]") {
-    Fixture{}.sweep([](AsyncSessionFactory sessions) -> asio::awaitable<void> {
+    const auto met = Fixture{}.sweep([](AsyncSessionFactory sessions) -> asio::awaitable<void> {
         const TransactionScope scope{sessions};
         co_await scope([](Session& session) -> asio::awaitable<void> {
             co_await session.execute(insert, "one");
@@ -111,6 +121,7 @@ TEST_CASE("statements and what is written behind stand every fault", "[fault_swe
             session.enqueue(insert, "three");
         });
     });
+    CHECK(met[place_of(Fault::abandon)].everything > 0);  // also after COMMIT was executed
 }
 
 TEST_CASE("parallel statements on a connection that is open stand every fault", "[fault_sweep]") {
@@ -196,7 +207,7 @@ TEST_CASE("attempts and the pauses between them stand every fault", "[fault_swee
         co_await watch.compare(std::move(work), wrong);
     };
     const auto met = Fixture{}.sweep(body);
-    const FaultSweepCounts& terminated = met.back();
+    const FaultSweepCounts& terminated = met[place_of(Fault::terminate)];
     CHECK(terminated.nothing <= terminated.in_doubt);  // all that may be tried again was
     CHECK(wrong == std::vector<std::string>{});
 }
@@ -338,9 +349,7 @@ TEST_CASE("a doubt that a service has wrapped into an error of its own is seen",
             std::throw_with_nested(std::runtime_error{"no entry"});
         }
     });
-    const auto cut = 2;
-    CHECK(txscope::all_faults[cut] == Fault::cut);
-    CHECK(met[cut].in_doubt > 0);
+    CHECK(met[place_of(Fault::cut)].in_doubt > 0);
 }
 
 TEST_CASE("a setting that is left behind is found out", "[fault_sweep]") {

@@ -6,9 +6,9 @@
 #include <txscope/testing/detail/answer.hpp>
 #include <txscope/testing/detail/swept_program.hpp>
 #include <txscope/testing/detail/witness.hpp>
+#include <txscope/testing/fault.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -16,34 +16,9 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace txscope {
-
-/// What a `FaultSweep` does to a scope that is suspended.
-enum class Fault {
-    cancel,   ///< Its caller cancels it.
-    destroy,  ///< Its `io_context` is destroyed, and with it the frames of its coroutines.
-    cut,      ///< Its connections are reset; what was under way between it and the server is lost.
-    terminate,  ///< Its server processes are ended (`pg_terminate_backend`).
-};
-
-inline constexpr std::array all_faults{Fault::cancel, Fault::destroy, Fault::cut, Fault::terminate};
-
-constexpr std::string_view to_string(Fault fault) noexcept {
-    switch (fault) {
-        case Fault::cancel:
-            return "cancel";
-        case Fault::destroy:
-            return "destroy";
-        case Fault::cut:
-            return "cut";
-        case Fault::terminate:
-            return "terminate";
-    }
-    return "";
-}
 
 /// What a `FaultSweep` sees of the database, and with what pool it works.
 struct FaultSweepOptions {
@@ -92,7 +67,7 @@ public:
 /// everything is suspended: these are the points, from before the first handler to before the one
 /// that ends the body. They lie in waiting for a connection and opening it, in each statement,
 /// hook, pause and scope within, and in `COMMIT`. The body runs undisturbed first, then once for
-/// each point, with a new pool, until it ends before the point is reached, three times in a row.
+/// each point, with a new pool, until it ends before the point is reached, five times in a row.
 /// After each run
 ///
 /// - nothing has happened, or everything, as `FaultSweepOptions::state` tells;
@@ -104,6 +79,11 @@ public:
 ///
 /// For `Fault::cut` the connections go through a relay on the same `io_context`: each message is
 /// lost once at each place of its way.
+///
+/// For `Fault::abandon` the body has an `io_context` to itself, beside that of the pool. Its points
+/// lie where nothing is under way on the pool's: what waits there would come back to a context that
+/// is gone, which Asio forbids. While a connection is idle, and so watched for its end, there is
+/// none.
 ///
 /// What the body prepares of its own accord is swept as well: one that begins with
 /// `co_await sessions.warm_up(1)` has its connection open when its scope begins.
@@ -173,7 +153,7 @@ inline FaultSweepCounts FaultSweep::sweep(Fault fault, const Body& body) {
     everything_ = run_.state;
 
     // A message that arrives in two pieces makes one run longer than another.
-    constexpr int enough = 3;
+    constexpr int enough = 5;
     FaultSweepCounts counts;
     std::size_t point = 0;
     for (int ends = 0; ends < enough;) {
@@ -181,7 +161,7 @@ inline FaultSweepCounts FaultSweep::sweep(Fault fault, const Body& body) {
         check_outcome();
         ends = run_.struck ? 0 : ends + 1;
         if (!run_.struck) continue;
-        ++point;
+        point = run_.handlers + 1;
         ++counts.points;
         ++(run_.state == nothing_ ? counts.nothing : counts.everything);
         if (detail::is_in_doubt(run_.error)) ++counts.in_doubt;
@@ -193,24 +173,24 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
     run_ = {};
     witness_.ask(options_.reset);
     std::optional<detail::SweptProgram> program;
-    program.emplace(body, conninfo_, fault == Fault::cut ? &witness_ : nullptr, options_.pool,
-                    options_.time_limit);
-    while (run_.handlers < point && program->step()) {
+    program.emplace(body, conninfo_, witness_, fault, options_.pool, options_.time_limit);
+    while ((run_.handlers < point || !program->can_be_struck()) && program->step()) {
         ++run_.handlers;
         if (run_.handlers < point) await_rest();
     }
     run_.struck = !program->ended();
     if (run_.struck) run_.circumstances = ask_sessions("state, query");
     if (run_.struck && fault == Fault::cancel) program->cancel();
+    if (run_.struck && fault == Fault::abandon) program->abandon();
     if (run_.struck && fault == Fault::cut) program->cut();
     if (run_.struck && fault == Fault::terminate) ask_sessions("pg_terminate_backend(pid, 5000)");
-    if (!run_.struck || fault != Fault::destroy) {
+    run_.answered = !run_.struck || (fault != Fault::destroy && fault != Fault::abandon);
+    if (run_.answered) {
         while (program->step()) {
         }
-        run_.answered = true;
         run_.error = program->error();
-        check_pool(*program);
     }
+    if (run_.answered || fault == Fault::abandon) check_pool(*program);
     program.reset();
     // What has been sent is still executed: it is over when the last session is.
     if (!detail::poll_until(options_.time_limit, [&] { return ask_sessions("count(*)") == "0"; }))

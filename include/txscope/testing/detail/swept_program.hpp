@@ -3,6 +3,7 @@
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/testing/detail/relay.hpp>
 #include <txscope/testing/detail/witness.hpp>
+#include <txscope/testing/fault.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -23,18 +24,21 @@ namespace txscope::detail {
 
 /// A program within a test: an `io_context`, a session factory and one coroutine, which is run from
 /// one handler to the next. Destroying it destroys them all, however far they have come.
+///
+/// For `Fault::abandon` the coroutine has an `io_context` of its own.
 class SweptProgram {
 public:
     using Body = std::function<asio::awaitable<void>(AsyncSessionFactory)>;
 
-    /// @param relayed the server's connections go through a relay, which `cut` cuts
-    SweptProgram(const Body& body, const std::string& conninfo, const Witness* relayed,
+    /// @param fault what it is to be ready for
+    SweptProgram(const Body& body, const std::string& conninfo, const Witness& server, Fault fault,
                  PoolOptions pool, std::chrono::milliseconds time_limit)
         : deadline_{Clock::now() + time_limit},
-          sessions_{io_, relayed != nullptr ? relay_to(*relayed, conninfo) : conninfo, pool} {
+          sessions_{io_, fault == Fault::cut ? relay_to(server, conninfo) : conninfo, pool} {
+        if (fault == Fault::abandon) apart_.emplace();
         asio::co_spawn(
-            io_, body(sessions_),
-            asio::bind_cancellation_slot(cancellation_.slot(), [this](std::exception_ptr error) {
+            apart_ ? *apart_ : io_, body(sessions_),
+            asio::bind_cancellation_slot(cancellation_->slot(), [this](std::exception_ptr error) {
                 error_ = std::move(error);
                 ended_ = true;
             }));
@@ -48,11 +52,21 @@ public:
     /// Runs the next handler; false when the body has ended.
     bool step() {
         if (ended()) return false;
-        if (io_.run_one_until(deadline_) == 0)
-            throw std::runtime_error{io_.stopped()
+        if (!run_one())
+            throw std::runtime_error{out_of_work()
                                          ? "it waits for something that nobody is going to do"
                                          : "it did not end in time"};
         return true;
+    }
+
+    /// Whether a fault may strike here; false once the body has ended.
+    bool can_be_struck() {
+        if (ended()) return false;
+        if (!apart_) return true;
+        // An operation of the pool's context would come back to a context that is gone.
+        io_.restart();
+        io_.poll();
+        return io_.stopped();
     }
 
     /// Runs on until `condition` holds; false when that is not in time.
@@ -79,11 +93,30 @@ public:
         if (failure) std::rethrow_exception(failure);
     }
 
-    void cancel() { cancellation_.emit(asio::cancellation_type::terminal); }
+    void cancel() { cancellation_->emit(asio::cancellation_type::terminal); }
     void cut() { relay_->cut(); }
+    /// Destroys the body's own context, and leaves the pool's as it is.
+    void abandon() {
+        cancellation_.reset();
+        apart_.reset();
+    }
 
 private:
     using Clock = std::chrono::steady_clock;
+
+    /// Runs one handler; false when there is none in time. Of two contexts the pool's goes first.
+    bool run_one() {
+        if (!apart_) return io_.run_one_until(deadline_) != 0;
+        do {
+            io_.restart();
+            apart_->restart();
+            if (io_.poll_one() != 0 || apart_->poll_one() != 0) return true;
+            if (out_of_work()) return false;
+            if (io_.run_one_for(std::chrono::milliseconds{1}) != 0) return true;
+        } while (Clock::now() < deadline_);
+        return false;
+    }
+    bool out_of_work() const { return io_.stopped() && (!apart_ || apart_->stopped()); }
 
     /// The way to the server through a relay.
     std::string relay_to(const Witness& server, const std::string& conninfo) {
@@ -106,9 +139,11 @@ private:
     std::exception_ptr error_;
     bool ended_ = false;
     asio::io_context io_;
-    asio::cancellation_signal cancellation_;  // holds executors, which must not outlive the context
     std::optional<Relay> relay_;
     AsyncSessionFactory sessions_;
+    std::optional<asio::io_context> apart_;  // the body's own, if it has one
+    // Holds executors, which must not outlive the context.
+    std::optional<asio::cancellation_signal> cancellation_{std::in_place};
 };
 
 }  // namespace txscope::detail
