@@ -65,6 +65,60 @@ struct ProxiedFixture : Fixture {
 
 }  // namespace
 
+TEST_CASE("what goes wrong in a scope names where the scope was opened", "[transaction_failures]") {
+    Fixture fixture;
+    const auto here = std::source_location::current();
+    const TransactionScope scope{fixture.sessions, {}, here};
+    const auto fail = [&](auto body) {
+        return fixture.run([&] { return failure_of(scope(body)); });
+    };
+    const auto opened_here = [&](const auto& error) {
+        CHECK(error.scope_location()->line() == here.line());
+        CHECK_THAT(error.what(), ContainsSubstring("[scope opened at ") &&
+                                     ContainsSubstring(txscope::detail::location_text(here)));
+    };
+    std::exception_ptr failure;
+    SECTION("a statement of its own") {
+        failure = fail([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1 / 0");
+        });
+    }
+    SECTION("one sent along with COMMIT") {
+        failure = fail([](Session& session) -> asio::awaitable<void> {
+            session.enqueue("SELECT 1 / 0");
+            co_return;
+        });
+    }
+    SECTION("COMMIT itself") {
+        fixture.database.query(
+            "CREATE TABLE ages (of text REFERENCES entries (name) DEFERRABLE INITIALLY DEFERRED)");
+        failure = fail([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO ages VALUES ('nobody')");
+        });
+    }
+    SECTION("the loss of its connection, by a statement that runs") {
+        failure = fail([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT pg_terminate_backend(pg_backend_pid())");
+        });
+        CHECK(is<txscope::ConnectionLost>(failure));
+    }
+    SECTION("the loss of its connection, while nothing runs") {
+        failure = fail([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            fixture.terminate_backends();
+            co_await session.execute("SELECT 1");
+        });
+        CHECK(is<txscope::ConnectionLost>(failure));
+    }
+    try {
+        std::rethrow_exception(failure);
+    } catch (const txscope::SqlError& error) {
+        opened_here(error);
+    } catch (const txscope::ConnectionLost& error) {
+        opened_here(error);
+    }
+}
+
 TEST_CASE("a backend that is terminated in the middle of a body breaks the next statement",
           "[transaction_failures]") {
     Fixture fixture;

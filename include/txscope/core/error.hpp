@@ -37,12 +37,26 @@ struct SqlDiagnostics {
     std::string routine;     ///< The function of the server's own code that reported it.
     std::string statement;   ///< The SQL text that was sent, with its `$1` places.
     int position = -1;       ///< Where in `statement`, in characters from 1; -1 if not said.
+    std::optional<std::source_location> scope{};  ///< Where the scope was opened that sent it.
 };
 
 namespace detail {
 struct ServerError {
     SqlDiagnostics diagnostics;
     std::string what;
+};
+
+/// The part of an error that knows where the scope was opened that it is about, if one was.
+class InScope {
+public:
+    explicit InScope(const std::optional<std::source_location>& scope) noexcept : scope_(scope) {}
+
+    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
+        return scope_;
+    }
+
+private:
+    std::optional<std::source_location> scope_;
 };
 }  // namespace detail
 
@@ -61,14 +75,14 @@ struct ServerError {
 /// }
 /// ```
 ///
-/// `what()` names the message, the SQLSTATE, the constraint, table and column, and the statement's
-/// text. It never shows a value: parameters' texts are blotted out of the message as `…`, in data
-/// exceptions (class 22, whose messages quote the input) everything quoted and every number is,
-/// and DETAIL, HINT and CONTEXT are left out altogether. All of it, unabridged, is in
-/// `diagnostics()`. What a function of your own puts into a `RAISE` is searched for the parameters'
-/// texts like any other message; what it computes from them, or reads from a table, is its own
-/// responsibility. Of a deferred trigger that fails at COMMIT the message is left out altogether:
-/// the values that it speaks of were bound by other statements.
+/// `what()` names the message, the SQLSTATE, the constraint, table and column, the statement's
+/// text, and where the scope was opened. It never shows a value: parameters' texts are blotted out
+/// of the message as `…`, in data exceptions (class 22, whose messages quote the input) everything
+/// quoted and every number is, and DETAIL, HINT and CONTEXT are left out altogether. All of it,
+/// unabridged, is in `diagnostics()`. What a function of your own puts into a `RAISE` is searched
+/// for the parameters' texts like any other message; what it computes from them, or reads from a
+/// table, is its own responsibility. Of a deferred trigger that fails at COMMIT the message is left
+/// out altogether: the values that it speaks of were bound by other statements.
 ///
 /// Not every libpqxx class is a `pqxx::sql_error` (class 08 and 53300 are
 /// `pqxx::broken_connection`, and in libpqxx 6 class 40 is a plain `pqxx::failure`): `SqlError`
@@ -87,6 +101,9 @@ public:
     [[nodiscard]] const std::string& table() const noexcept { return diagnostics().table; }
     [[nodiscard]] const std::string& column() const noexcept { return diagnostics().column; }
     [[nodiscard]] const std::string& statement() const noexcept { return diagnostics().statement; }
+    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
+        return diagnostics().scope;
+    }
 
     explicit SqlError(std::shared_ptr<const detail::ServerError> said) noexcept
         : said_(std::move(said)) {}
@@ -111,19 +128,12 @@ private:
 
 /// What a transaction or its scope refuses or could not do. The statement failure behind it, where
 /// there is one, is nested inside (`std::rethrow_if_nested`).
-class TransactionError : public pqxx::failure {
+class TransactionError : public pqxx::failure, public detail::InScope {
 public:
     /// `scope` is where the scope was opened; the message says it too.
     explicit TransactionError(const std::string& message,
                               std::optional<std::source_location> scope = std::nullopt)
-        : pqxx::failure(detail::with_scope(message, scope)), scope_(scope) {}
-
-    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
-        return scope_;
-    }
-
-private:
-    std::optional<std::source_location> scope_;
+        : pqxx::failure(detail::with_scope(message, scope)), InScope(scope) {}
 };
 
 /// A body returned, but what it did was rolled back: the error of a statement had been swallowed in
@@ -171,25 +181,23 @@ public:
 
 /// The connection was lost after COMMIT was sent and before it was answered: the transaction may
 /// or may not have been committed. Never retried by itself.
-class CommitInDoubt : public pqxx::in_doubt_error {
+class CommitInDoubt : public pqxx::in_doubt_error, public detail::InScope {
 public:
     explicit CommitInDoubt(const std::string& message,
                            std::optional<std::source_location> scope = std::nullopt)
-        : pqxx::in_doubt_error(detail::with_scope(message, scope)), scope_(scope) {}
-
-    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
-        return scope_;
-    }
-
-private:
-    std::optional<std::source_location> scope_;
+        : pqxx::in_doubt_error(detail::with_scope(message, scope)), InScope(scope) {}
 };
 
 /// A connection that was open is gone: the server stopped, the session was terminated, or the
 /// network failed.
-class ConnectionLost : public pqxx::broken_connection {
+class ConnectionLost : public pqxx::broken_connection, public detail::InScope {
 public:
-    explicit ConnectionLost(const std::string& message) : pqxx::broken_connection(message) {}
+    /// `scope` is where the scope was opened that met the loss; the message says it too.
+    explicit ConnectionLost(const std::string& message,
+                            std::optional<std::source_location> scope = std::nullopt)
+        : pqxx::broken_connection(detail::with_scope(message, scope)), InScope(scope) {}
+    explicit ConnectionLost(const detail::ServerError& said)
+        : pqxx::broken_connection(said.what), InScope(said.diagnostics.scope) {}
 };
 
 /// No connection could be opened: a malformed connection string, no server, a refused login.

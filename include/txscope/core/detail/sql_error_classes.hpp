@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/detail/location_text.hpp>
 #include <txscope/core/detail/pqxx_compat.hpp>
 #include <txscope/core/detail/redaction.hpp>
 #include <txscope/core/error.hpp>
@@ -10,9 +11,11 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <source_location>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace txscope {
@@ -71,7 +74,7 @@ namespace detail {
     if (!diagnostics.statement.empty()) {
         text += " in: " + abridged(diagnostics.statement, statement_limit);
     }
-    return text;
+    return with_scope(std::move(text), diagnostics.scope);
 }
 
 /// An SQL error as it is thrown: libpqxx's class on one side, everything the server said on the
@@ -91,6 +94,10 @@ public:
         requires(PqxxTakesStatement<PqxxError> && !PqxxTakesPosition<PqxxError>)
         : PqxxError(said->what, said->diagnostics.statement, said->diagnostics.sqlstate.c_str()),
           SqlError(said) {}
+
+    explicit Typed(const Said& said)
+        requires std::is_same_v<PqxxError, ConnectionLost>
+        : PqxxError(*said), SqlError(said) {}
 
     explicit Typed(const Said& said) : PqxxError(said->what), SqlError(said) {}
 };
@@ -156,6 +163,36 @@ inline constexpr std::array sql_error_classes{
            diagnostics.severity == "PANIC" || sqlstate::is_session_end(diagnostics.sqlstate);
 }
 
+[[nodiscard]] inline std::exception_ptr make_typed_error(
+    const std::shared_ptr<const ServerError>& said) {
+    if (const auto* known = find_sql_error_class(said->diagnostics.sqlstate))
+        return known->make(said);
+    return ended_the_session(said->diagnostics) ? make_typed<ConnectionLost>(said)
+                                                : make_typed<pqxx::sql_error>(said);
+}
+
+/// The same loss of a connection, which names the scope that met it, unless it names one or there
+/// is none (line 0).
+[[nodiscard]] inline std::exception_ptr met_in_scope(std::exception_ptr loss,
+                                                     const std::source_location& scope) {
+    if (scope.line() == 0) return loss;
+    try {
+        std::rethrow_exception(loss);
+    } catch (const SqlError& error) {
+        if (error.scope_location()) return loss;
+        auto said = std::make_shared<ServerError>();
+        said->what = with_scope(error.what(), scope);
+        said->diagnostics = error.diagnostics();
+        said->diagnostics.scope = scope;
+        return make_typed_error(said);
+    } catch (const ConnectionLost& error) {
+        if (error.scope_location()) return loss;
+        return std::make_exception_ptr(ConnectionLost{error.what(), scope});
+    } catch (...) {
+        return loss;
+    }
+}
+
 template <class E>
 class Nested : public E, public std::nested_exception {
 public:
@@ -169,12 +206,7 @@ inline std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
     auto error = std::make_shared<detail::ServerError>();
     error->what = detail::sql_error_text(diagnostics, parameters);
     error->diagnostics = std::move(diagnostics);
-    if (const auto* known = detail::find_sql_error_class(error->diagnostics.sqlstate)) {
-        return known->make(error);
-    }
-    return detail::ended_the_session(error->diagnostics)
-               ? detail::make_typed<ConnectionLost>(error)
-               : detail::make_typed<pqxx::sql_error>(error);
+    return detail::make_typed_error(error);
 }
 
 inline const SqlDiagnostics* find_diagnostics(const std::exception& error) noexcept {

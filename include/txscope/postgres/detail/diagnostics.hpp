@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <exception>
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -86,8 +87,9 @@ namespace txscope::detail {
 }
 
 /// The exception for a failed result of `statement`; its parameters are kept out of the text.
-[[nodiscard]] inline std::exception_ptr make_statement_error(const PGresult* result,
-                                                             const Statement& statement) {
+/// `scope` is where the scope was opened that sent it; line 0 for none.
+[[nodiscard]] inline std::exception_ptr make_statement_error(
+    const PGresult* result, const Statement& statement, const std::source_location& scope = {}) {
     std::vector<std::string_view> parameters;
     parameters.reserve(statement.size());
     statement.for_each_parameter([&](const char* text, std::size_t length) {
@@ -97,7 +99,9 @@ namespace txscope::detail {
     // server says of its own accord has no context.
     if (runs_deferred_triggers(statement.sql()) && !error_field(result, PG_DIAG_CONTEXT).empty())
         parameters.push_back(error_field(result, PG_DIAG_MESSAGE_PRIMARY));
-    return make_sql_error(read_diagnostics(result, std::string{statement.sql()}), parameters);
+    auto diagnostics = read_diagnostics(result, std::string{statement.sql()});
+    if (scope.line() != 0) diagnostics.scope = scope;
+    return make_sql_error(std::move(diagnostics), parameters);
 }
 
 }  // namespace txscope::detail

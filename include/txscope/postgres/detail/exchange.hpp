@@ -5,6 +5,7 @@
 
 #include <exception>
 #include <memory>
+#include <source_location>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Exchange {
     std::exception_ptr error;  ///< Of the first statement that failed.
     bool skipped = false;  ///< `error` is another exchange's: the server skipped this one for it.
     bool done = false;     ///< The server has answered all of it, and the Sync behind it.
+    std::source_location scope{};  ///< Where the scope was opened that sends it; line 0 for none.
 };
 
 /// A statement on its way out, and whom its answer is for.

@@ -250,16 +250,19 @@ inline bool Pipeline::take(Native<PGresult> answer) {
 }
 
 inline void Pipeline::take_error(Command& command, const PGresult* error) {
-    const auto failure = make_statement_error(error, command.outgoing.statement);
+    // An error at a Sync comes from the implicit COMMIT there: it is everybody's.
+    const Exchanges concerned =
+        command.kind == Command::sync ? command.batch : Exchanges{command.outgoing.exchange};
+    const bool known = !concerned.empty() && concerned.front();
+    const auto failure =
+        make_statement_error(error, command.outgoing.statement,
+                             known ? concerned.front()->scope : std::source_location{});
     if (ends_session(error) || PQstatus(native()) == CONNECTION_BAD)
         return fail(failure);  // the server's last word before it closes the connection
 
     if (!batch_error_) batch_error_ = failure;
     cache_.take_failure(command, error_field(error, PG_DIAG_SQLSTATE));
     session_changed_ |= command.affects_session;  // a session's locks outlive a failure
-    // An error at a Sync comes from the implicit COMMIT there: it is everybody's.
-    const Exchanges concerned =
-        command.kind == Command::sync ? command.batch : Exchanges{command.outgoing.exchange};
     for (const auto& exchange : concerned)
         if (exchange && !exchange->error) exchange->error = failure;
 }
@@ -273,6 +276,7 @@ inline void Pipeline::fail(std::exception_ptr reason) {
 
 inline void Pipeline::fail_exchanges(const Exchanges& exchanges) {
     for (const auto& exchange : exchanges) {
+        failure_ = met_in_scope(failure_, exchange->scope);
         if (!exchange->error) exchange->error = failure_;
         exchange->done = true;
     }

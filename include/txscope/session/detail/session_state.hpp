@@ -109,6 +109,11 @@ private:
     static const Shared& innermost(const Shared& self, const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
     asio::awaitable<void> take_connection();
+    Connection::Exchange make_exchange() const {
+        auto exchange = std::make_shared<Exchange>();
+        exchange->scope = where();
+        return exchange;
+    }
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
     [[noreturn]] void throw_failure(const Exchange& exchange, bool cancelled);
 
@@ -159,7 +164,7 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     if (caller.cancelled() != asio::cancellation_type::none)
         throw boost::system::system_error{asio::error::operation_aborted};
 
-    const auto exchange = std::make_shared<Exchange>();
+    const auto exchange = self->make_exchange();
     auto& outbox = self->conversation_->outbox;
     self->move_unsent(outbox, exchange);
     const std::string_view sql = statement ? statement->sql() : "";
@@ -254,12 +259,12 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
                                                                     Clock::time_point deadline) {
     if (!conversation_->has_connection()) co_await take_connection();
     if (parent_) parent_->check_not_ended();
-    const auto queued = std::make_shared<Exchange>();
+    const auto queued = make_exchange();
     move_unsent(conversation_->outbox, queued);
     Ending ending;
     ending.last = queued;
     if (last != nullptr) {
-        ending.last = std::make_shared<Exchange>();
+        ending.last = make_exchange();
         conversation_->outbox.push_back({Statement{last}, ending.last});
     }
     const StatementReport report{conversation_->reporter, last ? last : "", *ending.last};
