@@ -57,6 +57,7 @@ TEST_CASE("other statements are let through, also those that speak of transactio
                                        "SET CONSTRAINTS ALL DEFERRED",
                                        "PREPARE x AS SELECT 1",
                                        "PREPARE transactions AS SELECT 1",
+                                       "PREPARE \"transaction\" AS SELECT 1",
                                        "LOCK TABLE t",
                                        "COMMENT ON TABLE t IS 'x'",
                                        "BEGINNING",

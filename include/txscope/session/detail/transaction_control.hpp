@@ -9,13 +9,14 @@ namespace txscope::detail {
 /// Whether `sql` begins, ends or divides a transaction, which is for scopes to do.
 constexpr bool is_transaction_control(std::string_view sql) {
     SqlWords words{sql};
-    const auto first = words.next();
+    auto first = words.next_token();  // a keyword is never in quotes
+    while (first == ";") first = words.next_token();
     constexpr std::string_view initials = "ABCEPRSabceprs";  // most statements are told by theirs
     if (first.empty() || initials.find(first.front()) == initials.npos) return false;
     for (const std::string_view keyword :
          {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"})
         if (SqlWords::is(first, keyword)) return true;
-    return SqlWords::is(first, "PREPARE") && SqlWords::is(words.next(), "TRANSACTION");
+    return SqlWords::is(first, "PREPARE") && SqlWords::is(words.next_token(), "TRANSACTION");
 }
 
 }  // namespace txscope::detail
