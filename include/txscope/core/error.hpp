@@ -173,7 +173,7 @@ public:
 };
 
 /// The body returned while statements or nested scopes that it had started were still under way;
-/// the transaction was rolled back.
+/// the transaction was rolled back, or without one (`session_scope`) these were broken off.
 class UnfinishedWork : public TransactionError {
 public:
     using TransactionError::TransactionError;

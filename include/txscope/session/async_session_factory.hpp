@@ -35,7 +35,8 @@ namespace txscope {
 /// **Lifetime**: a cheap handle; copies share one pool, and the last copy closes it. It must not
 /// outlive the execution context. Idle connections have a read armed, which keeps
 /// `io_context::run()` from returning: make the factory inside the coroutine that uses it, or
-/// `co_await close()`.
+/// `co_await close()`. A coroutine on another context must have ended its calls before that one is
+/// destroyed: what it waits for belongs to the factory's.
 ///
 /// **Threads**: usable from any number of them.
 class AsyncSessionFactory {
