@@ -151,6 +151,34 @@ std::map<Workload, std::array<double, makers.size()>> count_round_trips(const st
     return trips;
 }
 
+/// The share of the processors that somebody else uses, looked at for a second (Linux).
+double busy_share() {
+    const auto read = [] {
+        std::ifstream file{"/proc/stat"};
+        std::string word;
+        file >> word;
+        std::array<double, 8> times{};  // user nice system idle iowait irq softirq steal
+        for (double& time : times) file >> time;
+        return times;
+    };
+    const auto before = read();
+    std::this_thread::sleep_for(std::chrono::seconds{1});
+    const auto after = read();
+    double all = 0;
+    for (std::size_t i = 0; i < after.size(); ++i) all += after[i] - before[i];
+    const double idle = after[3] - before[3] + after[4] - before[4];
+    return all > 0 ? 1 - idle / all : 0;
+}
+
+void warn_if_busy(std::string_view when) {
+    const double share = busy_share();
+    if (share > 0.05)
+        fmt::print(
+            "{}, {:.0f} % of the processors were busy with something else. That distorts "
+            "the figures: it slows one thread more than sixteen.\n",
+            when, 100 * share);
+}
+
 std::vector<Cell> run_rounds(const std::string& dsn, pqxx::connection& admin,
                              const Options& options) {
     std::vector<Cell> cells;
@@ -181,6 +209,7 @@ std::vector<Cell> run_rounds(const std::string& dsn, pqxx::connection& admin,
         }
     }
     fmt::print(stderr, "\r{:30}\r", "");
+    warn_if_busy("After the last round");  // and before the server has all connections to close
     return cells;
 }
 
@@ -230,34 +259,6 @@ bool print_verdicts(const std::vector<Cell>& cells) {
     return all;
 }
 
-/// The share of the processors that somebody else uses, looked at for a second (Linux).
-double busy_share() {
-    const auto read = [] {
-        std::ifstream file{"/proc/stat"};
-        std::string word;
-        file >> word;
-        std::array<double, 8> times{};  // user nice system idle iowait irq softirq steal
-        for (double& time : times) file >> time;
-        return times;
-    };
-    const auto before = read();
-    std::this_thread::sleep_for(std::chrono::seconds{1});
-    const auto after = read();
-    double all = 0;
-    for (std::size_t i = 0; i < after.size(); ++i) all += after[i] - before[i];
-    const double idle = after[3] - before[3] + after[4] - before[4];
-    return all > 0 ? 1 - idle / all : 0;
-}
-
-void warn_if_busy(std::string_view when) {
-    const double share = busy_share();
-    if (share > 0.05)
-        fmt::print(
-            "{}, {:.0f} % of the processors were busy with something else. That distorts "
-            "the figures: it slows one thread more than sixteen.\n",
-            when, 100 * share);
-}
-
 Options parse(int argc, char** argv) {
     Options options;
     for (int i = 1; i < argc; ++i) {
@@ -299,7 +300,6 @@ bool run(const Options& options) {
         server_version % 10000, options.durable ? "on" : "off", std::thread::hardware_concurrency(),
         options.rounds, options.seconds);
     print_table(cells, trips);
-    warn_if_busy("\nAfter the last round");
     return print_verdicts(cells);
 }
 
