@@ -91,8 +91,8 @@ public:
     void poll() {
         if (!pipeline_.receive()) return;
         heard_ = Clock::now();
-        socket_
-            .wake();  // what others wait for may have come too, and the socket won't say so again
+        // What others wait for may have come too, and the socket will not say so again.
+        socket_.wake();
     }
     /// The same, unless the server has just answered: to look once more would be a system call for
     /// nothing.

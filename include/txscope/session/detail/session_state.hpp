@@ -12,8 +12,6 @@
 #include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
 
-#include <boost/asio/deferred.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>

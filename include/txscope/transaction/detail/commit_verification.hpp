@@ -26,6 +26,7 @@ enum class CommitOutcome {
 /// crashed, but for their times, which a crash makes the same; and it may still be at the
 /// transaction: that one is never reached only if the next id to be given out is not beyond it,
 /// whatever the snapshot says.
+/// The times are believed: the server's clock must not have been set back meanwhile.
 inline Statement status_question(const TransactionIdentity& transaction) {
     return Statement{
         "SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
