@@ -6,6 +6,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -14,11 +15,14 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 // What is destroyed in the middle leaks nothing: AddressSanitizer and LeakSanitizer say so.
 
@@ -82,6 +86,15 @@ struct Fixture : support::ScopeFixture {
     std::unique_ptr<Program> program;
     std::list<std::function<asio::awaitable<void>()>> bodies;
 };
+
+/// Of scopes that add a name with ".1" and one with ".2", those that have added only one.
+std::int64_t halves(const support::Database& database) {
+    return database
+        .query(
+            "SELECT count(*) FROM (SELECT FROM entries GROUP BY "
+            "regexp_replace(name, '.[12]$', '') HAVING count(*) <> 2) h")
+        .number();
+}
 
 asio::awaitable<void> forever() {
     asio::steady_timer never{co_await asio::this_coro::executor,
@@ -304,6 +317,43 @@ TEST_CASE("destroyed at any moment of its life, a scope is committed as a whole 
     }
 }
 
+TEST_CASE("contexts that are destroyed in the middle of their scopes leave a shared pool whole",
+          "[destruction]") {
+    Fixture fixture{{.max_size = 3}};
+    const TransactionScope& scope = fixture.program->scope;
+    const auto work = [&](std::string name) -> asio::awaitable<void> {
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            for (const char* part : {".1", ".2"})
+                co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name + part);
+        });
+    };
+    auto kept_running = asio::make_work_guard(fixture.program->io);
+    std::thread pool{[&] { fixture.program->io.run(); }};
+    std::vector<std::thread> borrowers;
+    for (int thread = 0; thread < 4; ++thread)
+        borrowers.emplace_back([&, thread] {
+            for (std::size_t handlers = 1; handlers < 60; ++handlers) {
+                asio::io_context io;
+                const auto name = std::to_string(thread) + "." + std::to_string(handlers);
+                for (const char* twin : {".a", ".b"})
+                    asio::co_spawn(io, work(name + twin), asio::detached);
+                for (std::size_t ran = 0; ran < handlers && io.run_one() != 0; ++ran) continue;
+            }
+        });
+    for (std::thread& borrower : borrowers) borrower.join();
+    block_until([&] {
+        const auto statistics = fixture.program->sessions.statistics();
+        return statistics.idle == statistics.size && statistics.waiting == 0;
+    });
+    CHECK(fixture.in_transaction() == 0);
+    CHECK(fixture.program->sessions.statistics().discarded == 0);
+    CHECK(halves(fixture.database) == 0);
+    CHECK_FALSE(fixture.names().empty());
+    kept_running.reset();
+    fixture.program->io.stop();
+    pool.join();
+}
+
 TEST_CASE(
     "a thread pool that is stopped in the middle of many scopes commits each as a whole or "
     "not at all",
@@ -334,12 +384,7 @@ TEST_CASE(
             pool.join();
         }
         block_until([&] { return fixture.connected() == 0; });
-        const auto halves = fixture.database
-                                .query(
-                                    "SELECT count(*) FROM (SELECT FROM entries GROUP BY "
-                                    "regexp_replace(name, '.[12]$', '') HAVING count(*) <> 2) h")
-                                .number();
-        CHECK(halves == 0);
+        CHECK(halves(fixture.database) == 0);
     }
     CHECK(fixture.names().size() >= 5u * 5u * 2u);
 }

@@ -108,8 +108,8 @@ TEST_CASE("a scope that needs a second connection where there is only one fails 
             CHECK(is<PoolDeadlock>(failure));
             CHECK(is<txscope::PoolError>(failure));
             CHECK(places_in(failure) == std::vector{line(1)});
-            CHECK_THAT(text_of(failure), ContainsSubstring("the scope opened at " + line(2)));
-            CHECK_THAT(text_of(failure), EndsWith("[scopes opened at " + line(1) + "]"));
+            CHECK_THAT(text_of(failure), EndsWith("[scopes opened at " + line(1) +
+                                                  "] [scope opened at " + line(2) + "]"));
             co_await fixture.insert("outer goes on");
         });
     });
@@ -131,7 +131,7 @@ TEST_CASE("every way to ask for a second connection at a full pool is refused at
             const auto lone =
                 co_await failure_of(fixture.sessions.execute("INSERT INTO entries DEFAULT VALUES"));
             CHECK(is<PoolDeadlock>(lone));
-            CHECK_THAT(text_of(lone), ContainsSubstring("a statement waits for a connection"));
+            CHECK_THAT(text_of(lone), !ContainsSubstring("[scope opened at"));
             const auto behind =
                 co_await failure_of(fixture.apart([&](Session& other) -> asio::awaitable<void> {
                     other.enqueue("INSERT INTO entries (name) VALUES ('written behind')");

@@ -2,8 +2,11 @@
 #include "support/client.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/silent_server.hpp"
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <pqxx/except>
 
 #include <chrono>
@@ -15,6 +18,7 @@
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::EndsWith;
 using support::before_statement;
 using support::cause_of;
 using support::failure_of;
@@ -117,6 +121,48 @@ TEST_CASE("what goes wrong in a scope names where the scope was opened", "[trans
     } catch (const txscope::ConnectionLost& error) {
         opened_here(error);
     }
+}
+
+TEST_CASE("who gets no connection is told for which scope", "[transaction_failures]") {
+    asio::io_context io;
+    const support::Database database{""};
+    const support::DeadPort nobody;
+    const auto here = std::source_location::current();
+    const auto ask = [&](txscope::AsyncSessionFactory sessions) -> asio::awaitable<void> {
+        const TransactionScope scope{sessions, {}, here};
+        co_await scope([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+        });
+    };
+    std::exception_ptr failure;
+    const auto ask_while_it_is_lent = [&](txscope::PoolOptions options) {
+        options.max_size = 1;
+        const txscope::AsyncSessionFactory sessions{io, database.dsn(), options};
+        support::run(io, sessions.session_scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            failure = co_await failure_of(asio::co_spawn(io, ask(sessions), asio::use_awaitable));
+        }));
+    };
+    SECTION("there is no server") {
+        failure = support::run(io, failure_of(ask({io, nobody.dsn()})));
+        CHECK(is<txscope::ConnectionFailed>(failure));
+    }
+    SECTION("none becomes free in time") {
+        ask_while_it_is_lent({.acquire_timeout = 500ms});
+        CHECK(is<txscope::AcquireTimeout>(failure));
+    }
+    SECTION("too many wait already") {
+        ask_while_it_is_lent({.max_waiters = 0});
+        CHECK(is<txscope::PoolExhausted>(failure));
+    }
+    SECTION("there will be none any more") {
+        const txscope::AsyncSessionFactory sessions{io, database.dsn()};
+        support::run(io, sessions.close());
+        failure = support::run(io, failure_of(ask(sessions)));
+        CHECK(is<txscope::PoolClosed>(failure));
+    }
+    CHECK_THAT(text_of(failure),
+               EndsWith("[scope opened at " + txscope::detail::location_text(here) + "]"));
 }
 
 TEST_CASE("a backend that is terminated in the middle of a body breaks the next statement",

@@ -359,10 +359,11 @@ TEST_CASE("what the server said is found however deep it is nested", "[error]") 
     CHECK(txscope::find_diagnostics(txscope::PoolClosed{"closed"}) == nullptr);
 }
 
-TEMPLATE_TEST_CASE("an error of a transaction says where its scope was opened", "[error]",
+TEMPLATE_TEST_CASE("an error says where the scope was opened that it is about", "[error]",
                    txscope::UnexpectedRollback, txscope::TransactionAborted, txscope::ScopeEnded,
                    txscope::PropagationError, txscope::TransactionTimeout, txscope::UnfinishedWork,
-                   txscope::CommitInDoubt) {
+                   txscope::CommitInDoubt, txscope::ConnectionLost, txscope::ConnectionFailed,
+                   txscope::AcquireTimeout, txscope::PoolExhausted, txscope::PoolClosed) {
     const auto here = std::source_location::current();
     const TestType error{"it failed", here};
     CHECK_THAT(error.what(), ContainsSubstring("it failed [scope opened at ") &&
@@ -377,10 +378,12 @@ TEMPLATE_TEST_CASE("an error of a transaction says where its scope was opened", 
 TEST_CASE("a pool's deadlock names the scopes", "[error]") {
     const auto first = std::source_location::current();
     const auto second = std::source_location::current();
-    const txscope::PoolDeadlock error{"every connection waits", {first, second}};
+    const auto third = std::source_location::current();
+    const txscope::PoolDeadlock error{"every connection waits", {first, second}, third};
     CHECK_THAT(error.what(),
                ContainsSubstring("error.cpp:" + std::to_string(first.line()) + ", ") &&
-                   ContainsSubstring("error.cpp:" + std::to_string(second.line()) + "]"));
+                   ContainsSubstring("error.cpp:" + std::to_string(second.line()) + "]") &&
+                   ContainsSubstring("error.cpp:" + std::to_string(third.line()) + "]"));
     CHECK(error.scope_locations().size() == 2);
     CHECK(std::string(txscope::PoolDeadlock{"every connection waits"}.what()) ==
           "every connection waits");

@@ -45,19 +45,6 @@ struct ServerError {
     SqlDiagnostics diagnostics;
     std::string what;
 };
-
-/// The part of an error that knows where the scope was opened that it is about, if one was.
-class InScope {
-public:
-    explicit InScope(const std::optional<std::source_location>& scope) noexcept : scope_(scope) {}
-
-    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
-        return scope_;
-    }
-
-private:
-    std::optional<std::source_location> scope_;
-};
 }  // namespace detail
 
 /// The part of a failed statement's exception that is ours: everything the server said.
@@ -201,15 +188,21 @@ public:
 };
 
 /// No connection could be opened: a malformed connection string, no server, a refused login.
-class ConnectionFailed : public pqxx::broken_connection {
+class ConnectionFailed : public pqxx::broken_connection, public detail::InScope {
 public:
-    explicit ConnectionFailed(const std::string& message) : pqxx::broken_connection(message) {}
+    /// `scope` is where the scope was opened that needed it; the message says it too.
+    explicit ConnectionFailed(const std::string& message,
+                              std::optional<std::source_location> scope = std::nullopt)
+        : pqxx::broken_connection(detail::with_scope(message, scope)), InScope(scope) {}
 };
 
 /// The session factory could not lend a connection.
-class PoolError : public pqxx::failure {
+class PoolError : public pqxx::failure, public detail::InScope {
 public:
-    explicit PoolError(const std::string& message) : pqxx::failure(message) {}
+    /// `scope` is where the scope was opened that asked for it; the message says it too.
+    explicit PoolError(const std::string& message,
+                       std::optional<std::source_location> scope = std::nullopt)
+        : pqxx::failure(detail::with_scope(message, scope)), InScope(scope) {}
 };
 
 /// `acquire_timeout` passed before a connection was free. The last error of connecting, if that
@@ -240,8 +233,9 @@ public:
 class PoolDeadlock : public PoolError {
 public:
     explicit PoolDeadlock(const std::string& message,
-                          const std::vector<std::source_location>& scopes = {})
-        : PoolError(detail::with_scopes(message, scopes)), scopes_(scopes) {}
+                          const std::vector<std::source_location>& scopes = {},
+                          std::optional<std::source_location> scope = std::nullopt)
+        : PoolError(detail::with_scopes(message, scopes), scope), scopes_(scopes) {}
 
     /// Where the scopes were opened that held every connection.
     [[nodiscard]] const std::vector<std::source_location>& scope_locations() const noexcept {

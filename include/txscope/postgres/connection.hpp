@@ -69,6 +69,10 @@ public:
     /// Until `exchange` is done; or the caller is cancelled, and it is not.
     asio::awaitable<void> wait(Exchange exchange);
 
+    /// From now on whoever waits does so on the execution context of `executor`: destroying that one
+    /// destroys the wait. Nothing is awaited meanwhile.
+    void move_to(const asio::any_io_executor& executor) { socket_.move_to(executor); }
+
     /// Makes the server stop working on `exchange`, and waits until it has. The caller must not be
     /// interruptible (`throw_if_cancelled(false)`). Closes the connection at `deadline`.
     asio::awaitable<void> cancel(Exchange exchange, Clock::time_point deadline);

@@ -35,10 +35,10 @@ namespace txscope {
 /// **Lifetime**: a cheap handle; copies share one pool, and the last copy closes it. It must not
 /// outlive the execution context. Idle connections have a read armed, which keeps
 /// `io_context::run()` from returning: make the factory inside the coroutine that uses it, or
-/// `co_await close()`. A coroutine on another context must have ended its calls before that one is
-/// destroyed: what it waits for belongs to the factory's.
+/// `co_await close()`.
 ///
-/// **Threads**: usable from any number of them.
+/// **Threads**: usable from any number of them, and from coroutines on any execution context: a
+/// connection on loan belongs to its borrower's, so that this one may be destroyed at any time.
 class AsyncSessionFactory {
 public:
     /// @param conninfo a URI or a list of keywords (PostgreSQL manual, "Connection Strings"). It is

@@ -36,6 +36,12 @@ public:
 
     asio::posix::stream_descriptor& descriptor() noexcept { return descriptor_; }
 
+    /// From now on waits belong to the execution context of `executor`. Ends those under way.
+    void move_to(const asio::any_io_executor& executor) {
+        if (executor != descriptor_.get_executor())
+            descriptor_ = {executor, duplicate(descriptor_.native_handle())};
+    }
+
     /// Ends every wait on this socket.
     void wake() {
         boost::system::error_code ignored;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <source_location>
 #include <vector>
 
@@ -29,6 +30,12 @@ struct Demand {
 
     Borrower* borrower = nullptr;
     std::vector<Borrower*> around{};  // must live until the demand is answered
+
+    /// Where the scope was opened that asks, if one does.
+    std::optional<std::source_location> scope() const {
+        if (borrower == nullptr || borrower->where.line() == 0) return std::nullopt;
+        return borrower->where;
+    }
 };
 
 }  // namespace txscope::detail

@@ -56,8 +56,10 @@ struct Conversation {
 inline bool Conversation::has_connection() {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
     lease = pool->acquire_idle(&borrower);
-    if (lease && transaction && reporter) reporter.begin(Clock::now());
-    return static_cast<bool>(lease);
+    if (!lease) return false;
+    lease->move_to(pool->connector().executor_for(strand));
+    if (transaction && reporter) reporter.begin(Clock::now());
+    return true;
 }
 
 inline asio::awaitable<Lease> Conversation::borrow() {
@@ -69,6 +71,7 @@ inline asio::awaitable<Lease> Conversation::borrow() {
         if (around->session && around->borrower != &borrower)
             demand.around.push_back(around->borrower);
     auto found = co_await pool->acquire(std::move(demand));
+    found->move_to(pool->connector().executor_for(strand));
     if (transaction) reporter.begin(asked);
     co_return std::move(found);
 }

@@ -47,13 +47,11 @@ public:
     PoolStatistics statistics() const;
     const PoolOptions& options() const noexcept { return options_; }
     Connector& connector() noexcept { return connector_; }
-    const asio::any_io_executor& executor() const noexcept { return connector_.executor(); }
     Clock::time_point cleanup_deadline() const { return deadline_in(options_.cleanup_timeout); }
 
 private:
     using Member = std::shared_ptr<PooledConnection>;
     using Lock = std::lock_guard<std::mutex>;
-
     friend Ticket;
 
     bool queue(Ticket& ticket);
@@ -64,6 +62,9 @@ private:
     void examine(const Member& member, boost::system::error_code error);
 
     // With the mutex locked:
+    void check_open(const Demand& demand) const {
+        if (closed_) throw PoolClosed{"the session factory is closed", demand.scope()};
+    }
     void serve() noexcept;
     Member take_idle();
     void watch(const Member& member);
@@ -97,8 +98,7 @@ inline Pool::Pool(asio::any_io_executor executor, std::string conninfo, PoolOpti
 
 inline Lease Pool::acquire_idle(Borrower* borrower) {
     const Lock lock{mutex_};
-    if (!waiting_.empty() || closed_) return {};
-    Member member = take_idle();
+    Member member = waiting_.empty() && !closed_ ? take_idle() : nullptr;
     if (!member) return {};
     ++statistics_.acquired;
     waiting_.lend(*member, borrower);
@@ -113,12 +113,13 @@ inline asio::awaitable<Lease> Pool::acquire(Demand demand, Clock::time_point dea
     if (!answered) answered = co_await ticket.wait(mutex_, deadline);
     if (!answered)
         std::rethrow_exception(
-            nest(connector_.last_error(), AcquireTimeout{"no connection became free in time"}));
+            nest(connector_.last_error(),
+                 AcquireTimeout{"no connection became free in time", ticket.demand().scope()}));
     if (ticket.refusal()) std::rethrow_exception(ticket.refusal());
     if (ticket.state() == Ticket::may_open) co_await open(ticket, deadline);
     Lease lease{self, ticket.take()};
     const Lock lock{mutex_};
-    if (closed_) throw PoolClosed{"the session factory is closed"};
+    check_open(ticket.demand());
     ++statistics_.acquired;
     waiting_.lend(*lease.member(), ticket.demand().borrower);
     waiting_.break_deadlock(statistics_.size);
@@ -128,18 +129,19 @@ inline asio::awaitable<Lease> Pool::acquire(Demand demand, Clock::time_point dea
 /// True when `ticket` is answered at once.
 inline bool Pool::queue(Ticket& ticket) {
     const Lock lock{mutex_};
-    if (closed_) throw PoolClosed{"the session factory is closed"};
+    check_open(ticket.demand());
     waiting_.push(ticket);
     serve();
     waiting_.break_deadlock(statistics_.size);
     if (ticket.state() != Ticket::waiting) return true;
     if (waiting_.size() <= options_.max_waiters) return false;
-    throw PoolExhausted{std::to_string(options_.max_waiters) +
-                        " coroutines are waiting for a connection already"};
+    throw PoolExhausted{
+        std::to_string(options_.max_waiters) + " coroutines are waiting for a connection already",
+        ticket.demand().scope()};
 }
 
 inline asio::awaitable<void> Pool::open(Ticket& ticket, Clock::time_point deadline) {
-    auto member = co_await connector_.open(deadline);
+    auto member = co_await connector_.open(deadline, ticket.demand().scope());
     const Lock lock{mutex_};
     ++statistics_.opened;
     ticket.answer(Ticket::granted, std::move(member));
@@ -180,16 +182,18 @@ inline void Pool::withdraw(Ticket& ticket) noexcept {
 }
 
 inline void Pool::give_back(Member member) noexcept {
-    if (member->connection->dirty()) {
-        std::unique_lock lock{mutex_};
-        waiting_.take_back(*member);
-        lock.unlock();
-        try {
+    const asio::any_io_executor& executor = connector_.executor();
+    try {
+        member->connection->move_to(executor);
+        if (member->connection->dirty()) {
+            std::unique_lock lock{mutex_};
+            waiting_.take_back(*member);
+            lock.unlock();
             // Not on a strand of its own: one that is made while the context is destroyed leaks.
-            return asio::co_spawn(executor(), clean_up(shared_from_this(), member), asio::detached);
-        } catch (...) {  // no memory to clean up with
-            member->connection->close(std::current_exception());
+            return asio::co_spawn(executor, clean_up(shared_from_this(), member), asio::detached);
         }
+    } catch (...) {  // no memory, or no descriptor, to go on with
+        member->connection->close(std::current_exception());
     }
     keep(member);
 }
@@ -258,7 +262,7 @@ inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
         Ticket ticket{*this};
         {
             const Lock lock{mutex_};
-            if (closed_) throw PoolClosed{"the session factory is closed"};
+            check_open(ticket.demand());
             if (statistics_.size >= std::min(count, options_.max_size)) co_return;
             ++statistics_.size;
             ticket.answer(Ticket::may_open);

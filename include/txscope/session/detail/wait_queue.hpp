@@ -92,14 +92,9 @@ inline void WaitQueue::break_deadlock(std::size_t connections) {
 
 inline std::exception_ptr WaitQueue::deadlock_of(const Ticket& ticket,
                                                  const std::vector<std::source_location>& holders) {
-    const Borrower* asking = ticket.demand().borrower;
-    const bool in_scope = asking != nullptr && asking->where.line() > 0;
-    const std::string who =
-        in_scope ? "the scope opened at " + location_text(asking->where) : "a statement";
     return std::make_exception_ptr(
-        PoolDeadlock{who + " waits for a connection, and every connection is held by scopes that "
-                           "wait for another one themselves",
-                     holders});
+        PoolDeadlock{"every connection is held by scopes that wait for another one themselves",
+                     holders, ticket.demand().scope()});
 }
 
 }  // namespace txscope::detail

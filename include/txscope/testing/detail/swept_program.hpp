@@ -59,16 +59,6 @@ public:
         return true;
     }
 
-    /// Whether a fault may strike here; false once the body has ended.
-    bool can_be_struck() {
-        if (ended()) return false;
-        if (!apart_) return true;
-        // An operation of the pool's context would come back to a context that is gone.
-        io_.restart();
-        io_.poll();
-        return io_.stopped();
-    }
-
     /// Runs on until `condition` holds; false when that is not in time.
     template <typename Condition>
     bool run_until(Condition condition) {
@@ -112,7 +102,7 @@ private:
             apart_->restart();
             if (io_.poll_one() != 0 || apart_->poll_one() != 0) return true;
             if (out_of_work()) return false;
-            if (io_.run_one_for(std::chrono::milliseconds{1}) != 0) return true;
+            if (apart_->run_one_for(std::chrono::milliseconds{1}) != 0) return true;
         } while (Clock::now() < deadline_);
         return false;
     }

@@ -64,6 +64,7 @@ inline asio::awaitable<std::string> ask_status(std::shared_ptr<Pool> pool,
 inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<Pool> pool,
                                                    TransactionIdentity transaction,
                                                    Clock::time_point deadline) {
+    const auto executor = co_await asio::this_coro::executor;
     auto pause = std::chrono::milliseconds{5};
     while (Clock::now() < deadline) {
         std::string status;
@@ -75,7 +76,7 @@ inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<Pool> pool,
         if (status == "committed") co_return CommitOutcome::committed;
         if (status == "aborted") co_return CommitOutcome::aborted;
         if (status != "in progress") co_return CommitOutcome::unknown;
-        asio::steady_timer timer{pool->executor(), std::min(deadline, Clock::now() + pause)};
+        asio::steady_timer timer{executor, std::min(deadline, Clock::now() + pause)};
         co_await timer.async_wait(asio::as_tuple(asio::deferred));
         pause = std::min(pause * 2, std::chrono::milliseconds{200});
     }
