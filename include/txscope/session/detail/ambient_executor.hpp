@@ -90,6 +90,15 @@ public:
     /// that are not awaited; a coroutine asks its executor.
     static const Ambient* running() noexcept { return Running::current; }
 
+    /// Whether what this thread runs on `strand` right now was started by something that it runs on
+    /// the same strand, too, and that goes on once this is suspended.
+    static bool started_within(const Strand& strand) noexcept {
+        int here = 0;
+        for (const Running* it = Running::innermost; it != nullptr; it = it->outer())
+            here += it->strand() == strand;
+        return here > 1;
+    }
+
     /// A coroutine on `executor` goes on in the middle of what another one runs: Asio resumes it
     /// right there where it may. If its executor is not one of these, nothing else says so.
     static void goes_on(const asio::any_io_executor& executor) noexcept {
@@ -104,7 +113,7 @@ private:
     auto marked(Function&& function) const {
         return [core = core_,
                 run = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
-            const Running mark{core->ambient};
+            const Running mark{*core};
             std::move(run)();
         };
     }
@@ -124,15 +133,26 @@ private:
 
     class Running {
     public:
-        explicit Running(const std::shared_ptr<const Ambient>& ambient)
-            : previous_{std::exchange(current, ambient.get())} {}
+        explicit Running(const Core& core)
+            : strand_{core.strand},
+              outer_{std::exchange(innermost, this)},
+              previous_{std::exchange(current, core.ambient.get())} {}
         Running(const Running&) = delete;
         Running& operator=(const Running&) = delete;
-        ~Running() { current = previous_; }
+        ~Running() {
+            current = previous_;
+            innermost = outer_;
+        }
 
+        const Strand& strand() const noexcept { return strand_; }
+        const Running* outer() const noexcept { return outer_; }
+
+        static inline thread_local const Running* innermost = nullptr;
         static inline thread_local const Ambient* current = nullptr;
 
     private:
+        const Strand& strand_;
+        const Running* outer_;
         const Ambient* previous_;
     };
 

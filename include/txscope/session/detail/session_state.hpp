@@ -169,8 +169,9 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     const StatementReport report{self->conversation_->reporter, sql, *exchange};
     if (statement) outbox.push_back({*std::move(statement), exchange});
 
-    // The other branches that are ready to run add theirs before all goes out at once.
-    co_await next_turn(executor);
+    // The other branches that are under way or about to begin add theirs: all goes out at once.
+    if (self->outstanding_ > 1 || AmbientExecutor::started_within(self->conversation_->strand))
+        co_await next_turn(executor);
     bool cancelled = false;
     if (!exchange->done) {
         self->conversation_->send_outbox();
