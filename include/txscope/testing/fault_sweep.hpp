@@ -80,10 +80,7 @@ public:
 /// For `Fault::cut` the connections go through a relay on the same `io_context`: each message is
 /// lost once at each place of its way.
 ///
-/// For `Fault::abandon` the body has an `io_context` to itself, beside that of the pool. Its points
-/// lie where nothing is under way on the pool's: what waits there would come back to a context that
-/// is gone, which Asio forbids. While a connection is idle, and so watched for its end, there is
-/// none.
+/// For `Fault::abandon` the body has an `io_context` to itself, beside that of the pool.
 ///
 /// What the body prepares of its own accord is swept as well: one that begins with
 /// `co_await sessions.warm_up(1)` has its connection open when its scope begins.
@@ -119,6 +116,8 @@ private:
 
     FaultSweepCounts sweep(Fault fault, const Body& body);
     void run_to(std::size_t point, Fault fault, const Body& body);
+    void terminate();
+    void await_end_of_sessions();
     void await_rest();
     void check_pool(detail::SweptProgram& program);
     asio::awaitable<void> check_idle(AsyncSessionFactory sessions, std::size_t count) const;
@@ -174,7 +173,7 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
     witness_.ask(options_.reset);
     std::optional<detail::SweptProgram> program;
     program.emplace(body, conninfo_, witness_, fault, options_.pool, options_.time_limit);
-    while ((run_.handlers < point || !program->can_be_struck()) && program->step()) {
+    while (run_.handlers < point && program->step()) {
         ++run_.handlers;
         if (run_.handlers < point) await_rest();
     }
@@ -183,7 +182,7 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
     if (run_.struck && fault == Fault::cancel) program->cancel();
     if (run_.struck && fault == Fault::abandon) program->abandon();
     if (run_.struck && fault == Fault::cut) program->cut();
-    if (run_.struck && fault == Fault::terminate) ask_sessions("pg_terminate_backend(pid, 5000)");
+    if (run_.struck && fault == Fault::terminate) terminate();
     run_.answered = !run_.struck || (fault != Fault::destroy && fault != Fault::abandon);
     if (run_.answered) {
         while (program->step()) {
@@ -193,10 +192,18 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
     if (run_.answered || fault == Fault::abandon) check_pool(*program);
     program.reset();
     // What has been sent is still executed: it is over when the last session is.
-    if (!detail::poll_until(options_.time_limit, [&] { return ask_sessions("count(*)") == "0"; }))
-        throw std::runtime_error{"sessions have outlived the io_context: " +
-                                 ask_sessions("state, query")};
+    await_end_of_sessions();
     run_.state = witness_.ask(options_.state);
+}
+
+inline void FaultSweep::terminate() {
+    ask_sessions("pg_terminate_backend(pid)");
+    await_end_of_sessions();
+}
+
+inline void FaultSweep::await_end_of_sessions() {
+    if (!detail::poll_until(options_.time_limit, [&] { return ask_sessions("count(*)") == "0"; }))
+        throw std::runtime_error{"sessions do not end: " + ask_sessions("state, query")};
 }
 
 /// Until the server has said what it has to say: its answers come in one piece then, and points lie
@@ -254,10 +261,11 @@ inline void FaultSweep::check_outcome() const {
 }
 
 inline std::string FaultSweep::ask_sessions(const std::string& what) {
-    // In a scope with a label the name goes on behind this.
+    // What pg_stat_activity shows, without the names that it looks up. In a scope with a label the
+    // session's name goes on behind this.
     return witness_.ask("SELECT " + what +
-                        " FROM pg_stat_activity WHERE backend_type = 'client backend' AND "
-                        "starts_with(application_name, '" +
+                        " FROM pg_stat_get_activity(NULL) WHERE backend_type = 'client backend' "
+                        "AND starts_with(application_name, '" +
                         name_ + "')");
 }
 
