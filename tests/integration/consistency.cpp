@@ -163,9 +163,11 @@ asio::awaitable<void> Bank::check(Session& session) {
 
 std::string summary(const Turbulence& turbulence, int in_doubt) {
     return fmt::format(
-        "seed {}: {} committed, {} tried again, {} cancelled, {} terminated, {} left in doubt",
+        "seed {}: {} committed, {} tried again, {} cancelled, {} terminated, {} verified, {} left "
+        "in doubt",
         turbulence.seed, turbulence.committed.load(), turbulence.retried.load(),
-        turbulence.cancelled.load(), turbulence.terminated.load(), in_doubt);
+        turbulence.cancelled.load(), turbulence.terminated.load(), turbulence.verified.load(),
+        in_doubt);
 }
 
 }  // namespace

@@ -231,7 +231,7 @@ inline void ProxiedConnection::write(Direction way) {
                 // The reader is gone; what it said at last is still to pass.
                 self->pipe(way).outgoing.clear();
                 self->receive(opposite(way));
-                return self->end();
+                self->end();
             }
             self->write(way);
             self->pump(way);

@@ -3,6 +3,7 @@
 #include "support/database.hpp"
 #include "support/eventually.hpp"
 #include "support/failure.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/run.hpp"
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/testing/temporary_postgres.hpp>
@@ -16,6 +17,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -35,7 +37,8 @@ inline std::chrono::seconds consistency_duration() {
 }
 
 /// Clients on several threads, and everything that goes wrong for them: they are cancelled, their
-/// connections are terminated, and once the server crashes and comes back.
+/// connections are terminated, answers to COMMIT are lost on the way, and once the server crashes
+/// and comes back.
 ///
 ///     Turbulence turbulence{schema, {.cancel_one_in = 6, .terminate_after = 25}};
 ///     turbulence.run([&](Turbulence::Client& client) -> asio::awaitable<void> {
@@ -53,7 +56,8 @@ public:
         : seed{std::random_device{}()},
           server{options()},
           database{schema, server},
-          sessions{threads, database.dsn()},
+          proxy_{server},
+          sessions{threads, proxy_.dsn(database.name())},
           rates_{rates} {}
 
     /// One of those who work at the same time.
@@ -83,6 +87,11 @@ public:
     const unsigned seed;  ///< Of what is left to chance; the threads' timing is besides.
     txscope::TemporaryPostgres server;
     const Database database;
+
+private:
+    FaultProxy proxy_;
+
+public:
     asio::thread_pool threads{4};
     txscope::AsyncSessionFactory sessions;
 
@@ -90,6 +99,7 @@ public:
     std::atomic<int> retried = 0;  ///< Counted by the clients.
     std::atomic<int> cancelled = 0;
     std::atomic<int> terminated = 0;
+    std::atomic<int> verified = 0;  ///< Times that the server was asked what became of a COMMIT.
 
 private:
     static txscope::TemporaryPostgresOptions options() {
@@ -101,11 +111,14 @@ private:
         return options;
     }
 
-    bool all_happened() const { return committed && retried && cancelled && terminated; }
+    bool all_happened() const {
+        return committed && retried && cancelled && terminated && verified;
+    }
     template <typename Work>
     asio::awaitable<void> work_on(Client client, Work& work);
     void disturb();
     void terminate_one(std::mt19937& random);
+    void lose_an_answer();
 
     const Rates rates_;
     std::atomic<int> attempts_ = 0;
@@ -166,6 +179,7 @@ inline void Turbulence::disturb() {
         const int next = attempts_ + rates_.terminate_after;
         block_until([&] { return attempts_ >= next; });
         terminate_one(random);
+        lose_an_answer();
         if (crashed || Clock::now() < start + consistency_duration() / 2) continue;
         server.stop(txscope::StopMode::immediate);
         server.start();
@@ -181,6 +195,16 @@ inline void Turbulence::terminate_one(std::mt19937& random) {
     const auto victim = victims.column()[random() % victims.size()];
     const auto done = database.query("SELECT pg_terminate_backend(" + victim + ")");
     if (done.value() == "t") ++terminated;
+}
+
+/// The next answer to a COMMIT, once the last one is lost.
+inline void Turbulence::lose_an_answer() {
+    const ProxyCounts seen = proxy_.counts();
+    proxy_.reset_counts();
+    verified += static_cast<int>(std::ranges::count_if(seen.statements, [](const std::string& sql) {
+        return sql.find("pg_xact_status") != std::string::npos;
+    }));
+    if (seen.struck == seen.armed) proxy_.cut(before_answer("COMMIT"));
 }
 
 }  // namespace support
