@@ -3,7 +3,11 @@
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <pqxx/except>
 
 #include <cstdint>
@@ -123,6 +127,40 @@ TEST_CASE("two statements of parallel branches take one round trip", "[round_tri
             CHECK(second.one().get<int>(0) == 2);
         });
     });
+}
+
+TEST_CASE("branches that keep step share every round trip", "[round_trips]") {
+    Fixture fixture;
+    support::run(fixture.io, [&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            const auto three = [&]() -> asio::awaitable<void> {
+                for (int i = 0; i < 3; ++i) co_await session.execute(insert, i);
+            };
+            co_await session.execute(insert, "one");
+            fixture.proxy.reset_counts();
+            co_await (three() && three() && (three() && three()));
+            CHECK(fixture.proxy.round_trips() == 3);
+        });
+    });
+    CHECK(fixture.database.count("entries") == 13);
+}
+
+TEST_CASE("a task that is started within a body shares the round trip of what the body does next",
+          "[round_trips]") {
+    Fixture fixture;
+    support::run(fixture.io, [&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "one");
+            fixture.proxy.reset_counts();
+            bool done = false;
+            asio::co_spawn(co_await asio::this_coro::executor, session.execute(insert, "two"),
+                           [&](std::exception_ptr, const txscope::Result&) { done = true; });
+            co_await session.execute(insert, "three");
+            while (!done) co_await asio::post(asio::use_awaitable);
+            CHECK(fixture.proxy.round_trips() == 1);
+        });
+    });
+    CHECK(fixture.database.count("entries") == 3);
 }
 
 TEST_CASE("a savepoint that is released costs no round trip of its own", "[round_trips]") {

@@ -75,7 +75,8 @@ public:
 
     /// The transaction is to be rolled back when its body ends, which is then no error: the body's
     /// value is returned. In a scope that has joined another one's transaction, the owner throws
-    /// `UnexpectedRollback`.
+    /// `UnexpectedRollback`; so it does if this is called on a session that `current_session` found
+    /// while such a scope was open, in whatever branch.
     /// @throws pqxx::usage_error in a session without a transaction
     void set_rollback_only() {
         if (!state_->conversation().transaction)
