@@ -58,11 +58,13 @@ public:
     void execute(Function&& function) const {
         core_->strand.execute(marked(std::forward<Function>(function)));
     }
-    /// Runs it at the strand's next turn, after all that is ready to run on it now.
+    /// Runs it after all that is ready to run on the strand now, and all that is about to get there.
     template <typename Function>
     void post(Function&& function) const {
-        asio::require(core_->strand, asio::execution::blocking.never)
-            .execute(marked(std::forward<Function>(function)));
+        const auto beneath = core_->strand.get_inner_executor();
+        asio::require(beneath, asio::execution::blocking.never)
+            .execute([on = *this, run = std::decay_t<Function>(std::forward<Function>(
+                                      function))]() mutable { on.execute(std::move(run)); });
     }
 
     template <typename Property>
@@ -183,7 +185,7 @@ inline Strand strand_on(const asio::any_io_executor& executor) {
     return strand != nullptr ? *strand : Strand{BaseExecutor{executor}};
 }
 
-/// Lets all that is ready to run on the strand of `executor` go first.
+/// Lets all that is ready to run on the strand of `executor`, or about to, go first.
 inline auto next_turn(const asio::any_io_executor& executor) {
     const auto* carrier = executor.target<AmbientExecutor>();
     return asio::async_initiate<const asio::deferred_t&, void()>(
