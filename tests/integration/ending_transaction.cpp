@@ -39,7 +39,6 @@ BOOST_DESCRIBE_STRUCT(Entry, (), (id, name))
 class EntryRepository : public txscope::BaseRepository<EntryRepository, Entry> {
 public:
     static constexpr std::string_view table = "entries";
-    static constexpr auto generated = txscope::columns<&Entry::id>;
     using BaseRepository::BaseRepository;
 };
 
