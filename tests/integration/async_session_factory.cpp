@@ -872,19 +872,23 @@ TEST_CASE("a context destroyed with everything in flight leaks nothing and commi
         asio::co_spawn(io, scope(resting), asio::detached);
         asio::co_spawn(io, scope(branching), asio::detached);
         asio::co_spawn(io, sessions.session_scope(branching), asio::detached);
+        const auto all_lent = [&] {
+            return database
+                       .query(
+                           "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+                           "'txscope' AND datname = current_database() AND (wait_event_type "
+                           "= 'Lock' OR state = 'idle in transaction')")
+                       .number() == 4;
+        };
+        support::run(io, eventually(all_lent), RunOptions{.threads = threads});
         for (int i = 0; i < 5; ++i) {
             asio::co_spawn(io, sessions.execute("SELECT 1"), asio::detached);  // these wait
             asio::co_spawn(io, mute.execute("SELECT 1"), asio::detached);  // these connect, or wait
         }
-        const auto in_flight = [&] {
-            return sessions.statistics().waiting == 5 && mute.statistics().waiting == 3 &&
-                   database.query(
-                               "SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-                               "'txscope' AND datname = current_database() AND (wait_event_type "
-                               "= 'Lock' OR state = 'idle in transaction')")
-                           .number() == 4;
+        const auto all_asked = [&] {
+            return sessions.statistics().waiting == 5 && mute.statistics().waiting == 3;
         };
-        support::run(io, eventually(in_flight), RunOptions{.threads = threads});
+        support::run(io, eventually(all_asked), RunOptions{.threads = threads});
     }
     blocker.query("SELECT pg_advisory_unlock(1)");
     support::block_until([&] {
