@@ -693,7 +693,9 @@ TEST_CASE("a server that does not answer holds no place longer than cleanup_time
     const auto begun = Clock::now();
     signal.emit(asio::cancellation_type::terminal);
     support::run_until(io, [&] { return ended && sessions.statistics().size == 0; });
-    CHECK(Clock::now() - begun >= 200ms);
+    const auto took = Clock::now() - begun;
+    CHECK(took >= 200ms);
+    CHECK(took < 200ms + 5s);  // one bound for cancelling, another for rolling back
     CHECK(sessions.statistics().discarded == 1);
 
     server.resume();

@@ -56,8 +56,8 @@ public:
         : seed{std::random_device{}()},
           server{options()},
           database{schema, server},
-          proxy_{server},
-          sessions{threads, proxy_.dsn(database.name())},
+          proxy{server},
+          sessions{threads, proxy.dsn(database.name())},
           rates_{rates} {}
 
     /// One of those who work at the same time.
@@ -87,11 +87,7 @@ public:
     const unsigned seed;  ///< Of what is left to chance; the threads' timing is besides.
     txscope::TemporaryPostgres server;
     const Database database;
-
-private:
-    FaultProxy proxy_;
-
-public:
+    FaultProxy proxy;  ///< Between the sessions and the server.
     asio::thread_pool threads{4};
     txscope::AsyncSessionFactory sessions;
 
@@ -199,12 +195,12 @@ inline void Turbulence::terminate_one(std::mt19937& random) {
 
 /// The next answer to a COMMIT, once the last one is lost.
 inline void Turbulence::lose_an_answer() {
-    const ProxyCounts seen = proxy_.counts();
-    proxy_.reset_counts();
+    const ProxyCounts seen = proxy.counts();
+    proxy.reset_counts();
     verified += static_cast<int>(std::ranges::count_if(seen.statements, [](const std::string& sql) {
         return sql.find("pg_xact_status") != std::string::npos;
     }));
-    if (seen.struck == seen.armed) proxy_.cut(before_answer("COMMIT"));
+    if (seen.struck == seen.armed) proxy.cut(before_answer("COMMIT"));
 }
 
 }  // namespace support
