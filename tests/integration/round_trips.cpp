@@ -1,4 +1,6 @@
 #include "support/catch.hpp"
+#include "support/client.hpp"
+#include "support/eventually.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
@@ -144,6 +146,31 @@ TEST_CASE("branches that keep step share every round trip", "[round_trips]") {
                  }));
     CHECK(sessions.statistics().round_trips == 1 + 3 + 1);  // the last one for COMMIT
     CHECK(fixture.database.count("entries") == 13);
+}
+
+TEST_CASE("what comes while BEGIN is under way follows its answer, together", "[round_trips]") {
+    Fixture fixture;
+    support::Client holder{fixture.database.dsn()};
+    holder.query("BEGIN; LOCK TABLE entries");
+    support::run(fixture.io, [&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            const auto late = [&](const char* name) -> asio::awaitable<void> {
+                co_await support::eventually([&] { return fixture.proxy.sent('S') == 1; });
+                co_await session.execute(insert, name);
+            };
+            const auto release = [&]() -> asio::awaitable<void> {
+                co_await support::eventually([&] { return fixture.proxy.sent('S') == 1; });
+                for (int i = 0; i < 10; ++i) co_await asio::post(asio::use_awaitable);
+                holder.query("ROLLBACK");
+            };
+            co_await (session.execute(insert, "first") && late("second") && late("third") &&
+                      release());
+        });
+    });
+    CHECK(fixture.proxy.statements() ==
+          std::vector<std::string>{"BEGIN", insert, insert, insert, "COMMIT"});
+    CHECK(fixture.proxy.round_trips() == 3);
+    CHECK(fixture.database.count("entries") == 3);
 }
 
 TEST_CASE("a task that is started within a body shares the round trip of what the body does next",

@@ -1,10 +1,12 @@
 #include "support/catch.hpp"
 #include "support/client.hpp"
+#include "support/eventually.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/silent_server.hpp"
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <pqxx/except>
@@ -14,6 +16,7 @@
 #include <memory>
 #include <source_location>
 #include <string>
+#include <utility>
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
@@ -316,6 +319,45 @@ TEST_CASE("a connection that is lost while COMMIT is under way leaves the outcom
 
 // Who reads all answers knows of every failure before COMMIT, and does not send it; so these two
 // come to that answer from the outside.
+TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transaction_failures]") {
+    const auto select = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+    };
+    const auto forget = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT forget_statements()");
+    };
+    for (int turns = 0; turns < 6; ++turns) {
+        CAPTURE(turns);
+        Fixture fixture{{.max_size = 1},
+                        "CREATE FUNCTION forget_statements() RETURNS void LANGUAGE plpgsql AS "
+                        "$$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$"};
+        fixture.run([&] { return fixture.scope(select); });  // BEGIN is prepared now
+        fixture.run([&] { return fixture.sessions.session_scope(forget); });
+        std::exception_ptr of_first;
+        std::exception_ptr of_second;
+        bool first_done = false;
+        const auto failure = fixture.run([&] {
+            return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                asio::co_spawn(co_await asio::this_coro::executor, session.execute("SELECT 1"),
+                               [&](std::exception_ptr error, const txscope::Result&) {
+                                   of_first = std::move(error);
+                                   first_done = true;
+                               });
+                for (int i = 0; i < turns; ++i) co_await asio::post(asio::use_awaitable);
+                of_second = co_await failure_of(
+                    session.execute("INSERT INTO entries (name) VALUES ('second')"));
+                co_await support::eventually([&] { return first_done; });
+            }));
+        });
+        CHECK(is<pqxx::invalid_sql_statement_name>(of_first));
+        CHECK_THAT(text_of(of_first), ContainsSubstring("in: BEGIN"));
+        CHECK(is<txscope::TransactionAborted>(of_second));
+        CHECK(is<txscope::UnexpectedRollback>(failure));
+        CHECK(fixture.names().empty());
+        CHECK(fixture.sessions.statistics().opened == 1);
+    }
+}
+
 TEST_CASE("a COMMIT that the server answers with ROLLBACK is no commit", "[transaction_failures]") {
     Fixture fixture;
     const auto failure = fixture.run([&] {

@@ -107,11 +107,12 @@ public:
     bool broken() const noexcept { return pipeline_.broken(); }
     /// Why it is broken.
     std::exception_ptr failure() const noexcept { return pipeline_.failure(); }
-    /// Nothing outstanding and no transaction open: ready for the next borrower.
-    bool clean() const noexcept {
-        return !broken() && pipeline_.idle() && pipeline_.transaction_status() == PQTRANS_IDLE &&
-               !pipeline_.session_changed();
+    /// Nothing outstanding and no transaction open.
+    bool idle() const noexcept {
+        return !broken() && pipeline_.idle() && pipeline_.transaction_status() == PQTRANS_IDLE;
     }
+    /// The same, and as it was opened: ready for the next borrower.
+    bool clean() const noexcept { return idle() && !pipeline_.session_changed(); }
     /// It may become clean again: see `recover`.
     bool dirty() const noexcept { return !broken() && !clean(); }
     bool in_transaction() const noexcept {

@@ -36,6 +36,7 @@ struct Conversation {
     Lease lease{};                  // taken with the first statement
     Turnstile leasing{};            // parallel first statements take it once
     Connection::Batch outbox{};     // goes out together, at the end of this turn of the strand
+    Connection::Exchange begin{};   // a transaction's first: its BEGIN, once that was sent
     std::exception_ptr failure{};   // why the server refuses statements until a rollback
     bool in_doubt = false;          // COMMIT was sent, and nobody knows whether it was executed
     bool own_transactions = false;  // statements may begin and end transactions of their own
@@ -45,7 +46,16 @@ struct Conversation {
     bool has_connection();
     /// A connection, when one comes free.
     asio::awaitable<Lease> borrow();
+    /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
+    /// execute that, and commit it, statement by statement.
+    bool beginning() const noexcept { return begin && !begin->done; }
+    /// Until BEGIN is answered, by `deadline` at most, and once the caller is cancelled no longer
+    /// than the cleanup time; then sends what is in the outbox.
+    asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
+    /// Sends what is in the outbox, unless it has to wait for BEGIN.
     void send_outbox();
+    /// Whoever awaits what is in the outbox gets `error` instead.
+    void refuse_outbox(const std::exception_ptr& error);
     /// Gives the connection back, and takes no other.
     void close() noexcept {
         over = true;
@@ -76,10 +86,23 @@ inline asio::awaitable<Lease> Conversation::borrow() {
     co_return std::move(found);
 }
 
+inline asio::awaitable<void> Conversation::begun(Clock::time_point deadline) {
+    const auto member = lease.member();
+    const auto answer = begin;
+    if (deadline == Clock::time_point::max()) co_await member->connection->wait(answer);
+    if (!answer->done)
+        co_await member->connection->settle(answer, std::min(deadline, pool->cleanup_deadline()));
+    send_outbox();
+}
+
 inline void Conversation::send_outbox() {
+    if (outbox.empty() || beginning()) return;
+    if (transaction) {
+        if (!begin) begin = outbox.front().exchange;
+        if (begin->error && lease->idle()) return refuse_outbox(begin->error);
+        return lease->submit(std::exchange(outbox, {}));
+    }
     auto batch = std::exchange(outbox, {});
-    if (batch.empty()) return;
-    if (transaction) return lease->submit(std::move(batch));
     // Statements under one Sync are one implicit transaction: without a scope, branches share none.
     auto next = batch.begin();
     while (next != batch.end()) {
@@ -89,6 +112,14 @@ inline void Conversation::send_outbox() {
         });
         lease->submit({std::move_iterator{next}, std::move_iterator{last}});
         next = last;
+    }
+}
+
+inline void Conversation::refuse_outbox(const std::exception_ptr& error) {
+    for (const Outgoing& unsent : std::exchange(outbox, {})) {
+        unsent.exchange->error = error;
+        unsent.exchange->skipped = true;
+        unsent.exchange->done = true;
     }
 }
 

@@ -179,6 +179,8 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
         // What was sent is seen to its end, also for a caller who was cancelled before it went out.
         const bool throws = co_await asio::this_coro::throw_if_cancelled();
         co_await asio::this_coro::throw_if_cancelled(false);
+        if (self->conversation_->beginning() && self->conversation_->begin != exchange)
+            co_await self->conversation_->begun();
         co_await member->connection->wait(exchange);
         cancelled = !exchange->done;
         if (cancelled)
@@ -246,7 +248,7 @@ inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled
         throw boost::system::system_error{asio::error::operation_aborted};
     }
     if (!conversation_->transaction || ended()) std::rethrow_exception(exchange.error);
-    const bool follows = exchange.skipped || first;
+    const bool follows = exchange.skipped || (first && first != exchange.error);
     if (!first) first = exchange.error;
     if (!follows) std::rethrow_exception(exchange.error);
     std::rethrow_exception(nest(
@@ -257,6 +259,7 @@ inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled
 inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last,
                                                                     Clock::time_point deadline) {
     if (!conversation_->has_connection()) co_await take_connection();
+    if (conversation_->beginning()) co_await conversation_->begun(deadline);
     if (parent_) parent_->check_not_ended();
     const auto queued = make_exchange();
     move_unsent(conversation_->outbox, queued);
@@ -286,11 +289,8 @@ inline void SessionState::discard_unsent() {
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.
     if (parent_) return conversation_->send_outbox();
-    for (const Outgoing& unsent : std::exchange(conversation_->outbox, {})) {
-        unsent.exchange->error = std::make_exception_ptr(
-            ScopeEnded{"the scope of this session ended before the statement was sent", where()});
-        unsent.exchange->done = true;
-    }
+    conversation_->refuse_outbox(std::make_exception_ptr(
+        ScopeEnded{"the scope of this session ended before the statement was sent", where()}));
 }
 
 }  // namespace txscope::detail
