@@ -246,6 +246,31 @@ TEST_CASE("rollback-only set in a nested scope undoes that scope alone, without 
     CHECK(fixture.names() == Names{"one", "three"});
 }
 
+TEST_CASE("a nested scope whose savepoint was not set undoes nothing of the one before",
+          "[nested_scope]") {
+    Fixture fixture{{},
+                    "CREATE FUNCTION forget_statements() RETURNS void LANGUAGE plpgsql AS "
+                    "$$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$"};
+    std::exception_ptr within;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            // Two of them, so that the release of a savepoint has been prepared.
+            for (const char* name : {"one", "two"})
+                co_await fixture.nested(
+                    [&]() -> asio::awaitable<void> { co_await fixture.insert(name); });
+            co_await fixture.nested([&](Session& session) -> asio::awaitable<void> {
+                co_await fixture.insert("three");
+                co_await session.execute("SELECT forget_statements()");
+            });
+            within = co_await failure_of(fixture.insert_nested("four"));
+        }));
+    });
+    CHECK_THAT(text_of(within), ContainsSubstring("in: RELEASE SAVEPOINT"));
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.sessions.statistics().discarded == 0);
+}
+
 TEST_CASE("of three levels only the middle one's is lost when that fails, what it kept included",
           "[nested_scope]") {
     Fixture fixture;

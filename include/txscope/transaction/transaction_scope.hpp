@@ -201,14 +201,19 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     outer->check_open();
     const auto turn = co_await outer->nesting().enter();
     outer->check_open();
-    const auto set_savepoint = [depth = outer->depth() + 1](const Connection&,
-                                                            Connection::Batch& batch) {
-        batch.push_back({Statement{"SAVEPOINT " + detail::savepoint_name(depth)}, nullptr});
+    const auto savepoint = std::make_shared<detail::Exchange>();
+    savepoint->scope = where;
+    const auto set_savepoint = [savepoint, depth = outer->depth() + 1](const Connection&,
+                                                                       Connection::Batch& batch) {
+        batch.push_back({Statement{"SAVEPOINT " + detail::savepoint_name(depth)}, savepoint});
     };
     const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
     const detail::HooksEnd hooks_end{*session, session->hooks()};
     detail::ResultSlot<detail::BodyResult<Body>> result;
-    co_await detail::run_session(session, body, detail::end_savepoint, result);
+    const auto end = [savepoint](detail::SessionState& nested, std::exception_ptr error) {
+        return detail::end_savepoint(nested, savepoint, std::move(error));
+    };
+    co_await detail::run_session(session, body, end, result);
     co_return detail::take_result<Body>(result);
 }
 

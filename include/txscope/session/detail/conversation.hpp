@@ -49,9 +49,11 @@ struct Conversation {
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
     /// execute that, and commit it, statement by statement.
     bool beginning() const noexcept { return begin && !begin->done; }
-    /// Until BEGIN is answered, by `deadline` at most, and once the caller is cancelled no longer
-    /// than the cleanup time; then sends what is in the outbox.
+    /// Until BEGIN is answered, as below; then sends what is in the outbox.
     asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
+    /// Until `exchange` is, which was sent; by `deadline` at most, and once the caller is cancelled
+    /// no longer than the cleanup time: then the connection is closed.
+    asio::awaitable<void> answered(Connection::Exchange exchange, Clock::time_point deadline);
     /// Sends what is in the outbox, unless it has to wait for BEGIN.
     void send_outbox();
     /// Whoever awaits what is in the outbox gets `error` instead.
@@ -87,12 +89,16 @@ inline asio::awaitable<Lease> Conversation::borrow() {
 }
 
 inline asio::awaitable<void> Conversation::begun(Clock::time_point deadline) {
-    const auto member = lease.member();
-    const auto answer = begin;
-    if (deadline == Clock::time_point::max()) co_await member->connection->wait(answer);
-    if (!answer->done)
-        co_await member->connection->settle(answer, std::min(deadline, pool->cleanup_deadline()));
+    co_await answered(begin, deadline);
     send_outbox();
+}
+
+inline asio::awaitable<void> Conversation::answered(Connection::Exchange exchange,
+                                                    Clock::time_point deadline) {
+    const auto member = lease.member();
+    if (deadline == Clock::time_point::max()) co_await member->connection->wait(exchange);
+    if (!exchange->done)
+        co_await member->connection->settle(exchange, std::min(deadline, pool->cleanup_deadline()));
 }
 
 inline void Conversation::send_outbox() {

@@ -145,16 +145,26 @@ inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> ses
 /// savepoint no more: so the depth is name enough.
 inline std::string savepoint_name(unsigned depth) { return "txscope_" + std::to_string(depth); }
 
-/// Undoes what a nested scope did. Where that fails too, the whole transaction is lost.
-inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
+/// Undoes what a nested scope did since `savepoint`, which is the answer to its SAVEPOINT. Where that
+/// fails too, the whole transaction is lost.
+inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session,
+                                                    Connection::Exchange savepoint) {
     session.discard_unsent();
     if (!session.begun()) co_return;
+    Conversation& conversation = session.conversation();
+    const auto deadline = conversation.pool->cleanup_deadline();
+    if (conversation.beginning()) co_await conversation.begun(deadline);
+    if (!savepoint->done) co_await conversation.answered(savepoint, deadline);
+    if (session.parent()->ended()) co_return;  // it has been undone by more than this
+    auto& failure = conversation.failure;
+    if (savepoint->error) {  // the one of that name may be of the scope before, and would undo that
+        if (!failure) failure = savepoint->error;
+        co_return;
+    }
     const auto name = savepoint_name(session.depth());
     const auto rollback = "ROLLBACK TO SAVEPOINT " + name;
-    const auto deadline = session.conversation().pool->cleanup_deadline();
     const auto back = co_await session.end_with(rollback.c_str(), deadline);
-    if (session.parent()->ended()) co_return;  // it has been undone by more than this
-    auto& failure = session.conversation().failure;
+    if (session.parent()->ended()) co_return;
     if (back.last->error) {
         if (!failure) failure = back.last->error;
         co_return;
@@ -167,6 +177,7 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session) {
 /// it.
 /// @throws ScopeEnded when a scope around did not wait for it: what it did was undone with that
 inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
+                                                         Connection::Exchange savepoint,
                                                          std::exception_ptr error) {
     session.parent()->check_not_ended();
     Conversation& conversation = session.conversation();
@@ -193,7 +204,7 @@ inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
             co_return nullptr;
         }
     }
-    co_await roll_back_to_savepoint(session);
+    co_await roll_back_to_savepoint(session, std::move(savepoint));
     co_return error;
 }
 
