@@ -67,7 +67,10 @@ public:
 /// everything is suspended: these are the points, from before the first handler to before the one
 /// that ends the body. They lie in waiting for a connection and opening it, in each statement,
 /// hook, pause and scope within, and in `COMMIT`. The body runs undisturbed first, then once for
-/// each point, with a new pool, until it ends before the point is reached, five times in a row.
+/// each point, with a new pool, until it ends before the point is reached, five times in a row. A
+/// run that takes more handlers than the others, for a message that comes in two pieces or a pause
+/// of random length, may pass a point by: another sweep meets that.
+///
 /// After each run
 ///
 /// - nothing has happened, or everything, as `FaultSweepOptions::state` tells;
