@@ -3,6 +3,9 @@
 #include "support/turbulence.hpp"
 #include <txscope/transaction/transaction_scope.hpp>
 
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,6 +24,7 @@
 // TXSCOPE_CONSISTENCY_SECONDS, 30 by default; less is enough under a sanitizer.
 
 namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
 using support::Append;
 using support::Fate;
 using support::is;
@@ -72,6 +76,7 @@ public:
         int substitute;  // gets the money when the creditor declines it
         bool declined;
         int amount;
+        int turns;  // of the event loop, for which the debit lets the look at the accounts go ahead
     };
 
     asio::awaitable<void> work(Turbulence::Client& client) {
@@ -86,7 +91,8 @@ public:
                                 .creditor = client.pick(1, accounts),
                                 .substitute = client.pick(1, accounts),
                                 .declined = client.pick(1, 4) == 1,
-                                .amount = client.pick(1, 150)};
+                                .amount = client.pick(1, 150),
+                                .turns = client.pick(0, 10)};
         const auto failure = co_await client.attempt(scope(
             [&](Session& session) -> asio::awaitable<void> { co_await run(session, transfer); }));
         note(transfer.id, fate_after(failure));
@@ -130,12 +136,16 @@ private:
 
 asio::awaitable<void> Bank::run(Session& session, const Transfer& transfer) {
     if (session.attempt() > 1) ++turbulence.retried;
+    const auto debit = [&]() -> asio::awaitable<void> {
+        for (int i = 0; i < transfer.turns; ++i) co_await asio::post(asio::use_awaitable);
+        co_await add(session, transfer.debtor, -transfer.amount);
+    };
     const auto covered =
-        co_await session.execute("SELECT sum(balance) >= $2 FROM accounts WHERE owner = $1",
-                                 transfer.debtor / 2, transfer.amount);
+        co_await (session.execute("SELECT sum(balance) >= $2 FROM accounts WHERE owner = $1",
+                                  transfer.debtor / 2, transfer.amount) &&
+                  debit());
     if (!covered.one().get<bool>(0))
         throw InsufficientFunds{"the owner's accounts do not cover it"};
-    co_await add(session, transfer.debtor, -transfer.amount);
     int creditor = transfer.creditor;
     try {
         co_await nested([&](Session& inner) -> asio::awaitable<void> {
