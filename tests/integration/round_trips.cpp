@@ -205,3 +205,21 @@ TEST_CASE("a savepoint that is released costs no round trip of its own", "[round
     }) == 4);
     CHECK(fixture.database.count("entries") == 3);
 }
+
+TEST_CASE("savepoints within a savepoint are released with it", "[round_trips]") {
+    Fixture fixture;
+    const TransactionScope nested{fixture.sessions, {.propagation = Propagation::nested}};
+    CHECK(fixture.trips([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await nested([&]() -> asio::awaitable<void> {
+                co_await nested([](Session& innermost) -> asio::awaitable<void> {
+                    co_await innermost.execute(insert, "innermost");
+                });
+            });
+        });
+    }) == 2);
+    CHECK(fixture.proxy.statements() ==
+          std::vector<std::string>{"BEGIN", "SAVEPOINT txscope_1", "SAVEPOINT txscope_2", insert,
+                                   "RELEASE SAVEPOINT txscope_1", "COMMIT"});
+    CHECK(fixture.database.count("entries") == 1);
+}

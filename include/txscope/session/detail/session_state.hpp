@@ -94,7 +94,7 @@ public:
     Counted joining() noexcept { return Counted{joined_}; }
     /// Where nested sessions take turns.
     Turnstile& nesting() noexcept { return nesting_; }
-    void queue_first(Statement statement) { unsent_.push_first(std::move(statement)); }
+    void release(Statement savepoint) { unsent_.release(std::move(savepoint)); }
 
     /// What to do around the end of the scope.
     Hooks& hooks() noexcept { return hooks_; }

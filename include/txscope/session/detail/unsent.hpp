@@ -3,6 +3,7 @@
 #include <txscope/postgres/connection.hpp>
 
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -22,27 +23,31 @@ public:
         if (queue_.empty()) queue_.reserve(8);
         queue_.push_back(std::move(statement));
     }
-    /// Puts it ahead of all that is queued.
-    void push_first(Statement statement) { queue_.insert(queue_.begin(), std::move(statement)); }
+    /// Puts the release of a savepoint ahead of all that is queued. It is not sent for its own sake:
+    /// whatever ends the session releases the savepoints within, too.
+    void release(Statement savepoint) { release_ = std::move(savepoint); }
     bool has_queued() const noexcept { return !queue_.empty(); }
 
     void move_to(Connection::Batch& batch, const Connection::Exchange& exchange,
                  const Connection& connection) {
         const std::size_t first = batch.size();
-        if (opening_ || has_queued()) batch.reserve(first + queue_.size() + 2);
+        if (opening_ || release_ || has_queued()) batch.reserve(first + queue_.size() + 2);
         if (const Opening opening = std::exchange(opening_, nullptr)) opening(connection, batch);
         for (std::size_t i = first; i < batch.size(); ++i)
             if (!batch[i].exchange) batch[i].exchange = exchange;
+        if (release_) batch.push_back({*std::exchange(release_, std::nullopt), exchange});
         for (Statement& statement : std::exchange(queue_, {}))
             batch.push_back({std::move(statement), exchange});
     }
     void clear() noexcept {
         opening_ = nullptr;
+        release_.reset();
         queue_.clear();
     }
 
 private:
     Opening opening_;  // empty once it was sent
+    std::optional<Statement> release_;
     std::vector<Statement> queue_;
 };
 

@@ -170,7 +170,7 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session,
         co_return;
     }
     failure = nullptr;
-    session.parent()->queue_first(Statement{"RELEASE SAVEPOINT " + name});
+    session.parent()->release(Statement{"RELEASE SAVEPOINT " + name});
 }
 
 /// Ends a nested scope after its body: keeps what it did in the transaction around it, or undoes
@@ -198,7 +198,7 @@ inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
         }
         if (!error) {
             if (session.begun())
-                session.parent()->queue_first(
+                session.parent()->release(
                     Statement{"RELEASE SAVEPOINT " + savepoint_name(session.depth())});
             session.parent()->hooks().append(std::move(session.hooks()));
             co_return nullptr;
