@@ -248,9 +248,7 @@ TEST_CASE("rollback-only set in a nested scope undoes that scope alone, without 
 
 TEST_CASE("a nested scope whose savepoint was not set undoes nothing of the one before",
           "[nested_scope]") {
-    Fixture fixture{{},
-                    "CREATE FUNCTION forget_statements() RETURNS void LANGUAGE plpgsql AS "
-                    "$$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$"};
+    Fixture fixture{{}, Fixture::forget_statements};
     std::exception_ptr within;
     const auto failure = fixture.run([&] {
         return failure_of(fixture.scope([&]() -> asio::awaitable<void> {

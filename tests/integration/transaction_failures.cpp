@@ -328,9 +328,7 @@ TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transa
     };
     for (int turns = 0; turns < 6; ++turns) {
         CAPTURE(turns);
-        Fixture fixture{{.max_size = 1},
-                        "CREATE FUNCTION forget_statements() RETURNS void LANGUAGE plpgsql AS "
-                        "$$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$"};
+        Fixture fixture{{.max_size = 1}, Fixture::forget_statements};
         fixture.run([&] { return fixture.scope(select); });  // BEGIN is prepared now
         fixture.run([&] { return fixture.sessions.session_scope(forget); });
         std::exception_ptr of_first;

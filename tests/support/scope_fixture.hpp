@@ -25,6 +25,11 @@ class ScopeFixture {
 public:
     using Names = std::vector<std::string>;
 
+    /// A schema with a function that drops prepared statements behind the library's back.
+    static constexpr const char* forget_statements =
+        "CREATE FUNCTION forget_statements() RETURNS void LANGUAGE plpgsql AS "
+        "$$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$";
+
     explicit ScopeFixture(txscope::PoolOptions options = {}, const std::string& schema = {})
         : database{"CREATE TABLE entries ("
                    "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "

@@ -276,6 +276,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     connection.poll_unless_heard_within(std::chrono::microseconds{100});
     ending.unsent = connection.broken();
     conversation_->send_outbox();
+    // As `Conversation::answered`, but every COMMIT comes here: a coroutine less.
     if (deadline == Clock::time_point::max()) co_await connection.wait(ending.last);
     if (!ending.last->done)
         co_await connection.settle(ending.last,
