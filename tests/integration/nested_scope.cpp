@@ -253,9 +253,8 @@ TEST_CASE("a nested scope whose savepoint was not set undoes nothing of the one 
     const auto failure = fixture.run([&] {
         return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
             // Two of them, so that the release of a savepoint has been prepared.
-            for (const char* name : {"one", "two"})
-                co_await fixture.nested(
-                    [&]() -> asio::awaitable<void> { co_await fixture.insert(name); });
+            co_await fixture.insert_nested("one");
+            co_await fixture.insert_nested("two");
             co_await fixture.nested([&](Session& session) -> asio::awaitable<void> {
                 co_await fixture.insert("three");
                 co_await session.execute("SELECT forget_statements()");

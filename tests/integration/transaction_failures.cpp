@@ -317,8 +317,6 @@ TEST_CASE("a connection that is lost while COMMIT is under way leaves the outcom
     CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
 }
 
-// Who reads all answers knows of every failure before COMMIT, and does not send it; so these two
-// come to that answer from the outside.
 TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transaction_failures]") {
     const auto select = [](Session& session) -> asio::awaitable<void> {
         co_await session.execute("SELECT 1");
@@ -356,6 +354,8 @@ TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transa
     }
 }
 
+// Who reads all answers knows of every failure before COMMIT, and does not send it; so these two
+// come to that answer from the outside.
 TEST_CASE("a COMMIT that the server answers with ROLLBACK is no commit", "[transaction_failures]") {
     Fixture fixture;
     const auto failure = fixture.run([&] {
