@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/postgres/detail/context_life.hpp>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
@@ -19,12 +21,15 @@ namespace asio = boost::asio;
 /// What one coroutine awaits and any thread may send, once.
 ///
 /// The coroutine parks in Asio's timer queue, so that the wait belongs to the execution context:
-/// destroying the context destroys the coroutine. A sender may outlive both.
+/// destroying the context destroys the coroutine. A sender may outlive both, and may send while
+/// another thread destroys them.
 class Notification {
     struct State {
-        std::mutex mutex;
+        const std::shared_ptr<ContextLife::State> context;
         asio::steady_timer* timer;  // null once the receiver is gone
         bool sent = false;
+
+        auto lock() const { return std::lock_guard{context->mutex}; }
     };
 
 public:
@@ -33,9 +38,9 @@ public:
     class Sender {
     public:
         void operator()() const {
-            const std::lock_guard lock{state_->mutex};
+            const auto lock = state_->lock();
             state_->sent = true;
-            if (state_->timer != nullptr) state_->timer->cancel();
+            if (state_->timer != nullptr && !state_->context->over) state_->timer->cancel();
         }
 
     private:
@@ -45,13 +50,12 @@ public:
     };
 
     explicit Notification(const asio::any_io_executor& executor)
-        : timer_{executor}, state_{std::make_shared<State>()} {
-        state_->timer = &timer_;
-    }
+        : timer_{executor},
+          state_{std::make_shared<State>(State{ContextLife::of(executor), &timer_})} {}
     Notification(const Notification&) = delete;
     Notification& operator=(const Notification&) = delete;
     ~Notification() {
-        const std::lock_guard lock{state_->mutex};
+        const auto lock = state_->lock();
         state_->timer = nullptr;
     }
 
@@ -63,7 +67,7 @@ public:
         // Begun under the lock: a sender comes before the wait, or finds it; none falls between.
         co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(
             [this, deadline](auto handler) {
-                const std::lock_guard lock{state_->mutex};
+                const auto lock = state_->lock();
                 timer_.expires_at(state_->sent ? TimePoint::min() : deadline);
                 timer_.async_wait(std::move(handler));
             },
@@ -71,7 +75,7 @@ public:
     }
 
     bool sent() const {
-        const std::lock_guard lock{state_->mutex};
+        const auto lock = state_->lock();
         return state_->sent;
     }
 

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/query.hpp>
+
+#include <memory>
+#include <mutex>
+
+namespace txscope::detail {
+
+namespace asio = boost::asio;
+
+/// Whether the destruction of an execution context has begun.
+///
+/// From then on Asio goes through the context's timers and descriptors without a lock, since nobody
+/// uses what is being destroyed. Whoever may be on another thread looks here first.
+class ContextLife : public asio::execution_context::service {
+public:
+    struct State {
+        std::mutex mutex;   ///< While it is held, the context's destruction does not begin.
+        bool over = false;  ///< Leave the context alone.
+    };
+
+    /// That of the context of `executor`, which it outlives.
+    ///
+    /// A context ends its services in reverse: it has to have those that are used under the lock.
+    static std::shared_ptr<State> of(const asio::any_io_executor& executor) {
+        auto& context = asio::query(executor, asio::execution::context);
+        return asio::use_service<ContextLife>(context).state_;
+    }
+
+    explicit ContextLife(asio::execution_context& context) : service{context} {}
+
+    using key_type = ContextLife;
+    inline static asio::execution_context::id id;
+
+private:
+    void shutdown() noexcept override {
+        const std::lock_guard lock{state_->mutex};
+        state_->over = true;
+    }
+
+    const std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+}  // namespace txscope::detail
