@@ -23,9 +23,10 @@ public:
         bool over = false;  ///< Leave the context alone.
     };
 
-    /// That of the context of `executor`, which it outlives.
+    /// That of the context of `executor`; it outlives the context.
     ///
-    /// A context ends its services in reverse: it has to have those that are used under the lock.
+    /// A context ends its newest service first: have what is to be used under the lock made before,
+    /// such as a timer.
     static std::shared_ptr<State> of(const asio::any_io_executor& executor) {
         auto& context = asio::query(executor, asio::execution::context);
         return asio::use_service<ContextLife>(context).state_;
