@@ -19,25 +19,24 @@ using txscope::detail::Notification;
 
 namespace {
 
-struct Received {
+// A coroutine that waits for a notification in a context of its own.
+struct Receiver {
+    explicit Receiver(Notification::TimePoint deadline = Notification::TimePoint::max()) {
+        asio::co_spawn(*io, receive(deadline), asio::detached);
+        io->poll();
+    }
+
+    asio::awaitable<void> receive(Notification::TimePoint deadline) {
+        Notification notification{co_await asio::this_coro::executor};
+        sender = notification.sender();
+        co_await notification.wait(deadline);
+        woken = true;
+        sent = notification.sent();
+    }
+
     std::optional<Notification::Sender> sender;
     bool woken = false;
     bool sent = false;
-};
-
-asio::awaitable<void> receive(Received& received, Notification::TimePoint deadline) {
-    Notification notification{co_await asio::this_coro::executor};
-    received.sender = notification.sender();
-    co_await notification.wait(deadline);
-    received.woken = true;
-    received.sent = notification.sent();
-}
-
-struct Receiver : Received {
-    explicit Receiver(Notification::TimePoint deadline = Notification::TimePoint::max()) {
-        asio::co_spawn(*io, receive(*this, deadline), asio::detached);
-        io->poll();
-    }
     std::unique_ptr<asio::io_context> io = std::make_unique<asio::io_context>();
 };
 
@@ -88,10 +87,11 @@ TEST_CASE("a notification may be sent while another thread destroys the receiver
         destroying.store(true, std::memory_order_relaxed);
         await(sent);
     };
-    // Asio empties its timers, then destroys what waited in them: the last that came first.
+    // Asio empties its timers, then destroys what waited in them: the last that came first. It is
+    // sent before a timer is destroyed, whose lock would order the two threads.
     const auto wait_too = [&]() -> asio::awaitable<void> {
         Notification never{co_await asio::this_coro::executor};
-        const std::unique_ptr<void, decltype(have_it_sent)> at_its_end{&sent, have_it_sent};
+        const std::unique_ptr<void, decltype(have_it_sent)> before_it{&sent, have_it_sent};
         co_await never.wait();
     };
     Receiver receiver;

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <memory>
 #include <mutex>
@@ -23,12 +23,12 @@ public:
         bool over = false;  ///< Leave the context alone.
     };
 
-    /// That of the context of `executor`; it outlives the context.
+    /// That of the context of `timer`, which it outlives.
     ///
-    /// A context ends its newest service first: have what is to be used under the lock made before,
-    /// such as a timer.
-    static std::shared_ptr<State> of(const asio::any_io_executor& executor) {
-        auto& context = asio::query(executor, asio::execution::context);
+    /// Asked of a timer, not of an executor: a context ends its newest service first, so that only
+    /// what there is already may be used under the lock.
+    static std::shared_ptr<State> of(asio::steady_timer& timer) {
+        auto& context = asio::query(timer.get_executor(), asio::execution::context);
         return asio::use_service<ContextLife>(context).state_;
     }
 

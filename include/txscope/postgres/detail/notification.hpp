@@ -51,7 +51,7 @@ public:
 
     explicit Notification(const asio::any_io_executor& executor)
         : timer_{executor},
-          state_{std::make_shared<State>(State{ContextLife::of(executor), &timer_})} {}
+          state_{std::make_shared<State>(State{ContextLife::of(timer_), &timer_})} {}
     Notification(const Notification&) = delete;
     Notification& operator=(const Notification&) = delete;
     ~Notification() {
