@@ -41,9 +41,13 @@ class AmbientExecutor {
     struct Core {
         std::shared_ptr<const Ambient> ambient;
         Strand strand;
-        // The same with outstanding work, for as long as somebody holds it.
+        // The same one, owned together with outstanding work, while somebody holds it so.
         mutable std::mutex mutex{};
         mutable std::weak_ptr<const Core> tracked{};
+    };
+    struct CoreWithWork {
+        std::shared_ptr<const Core> core;
+        BaseExecutor work;
     };
     using Tracked = asio::execution::outstanding_work_t::tracked_t;
 
@@ -78,7 +82,7 @@ public:
         return {core_->ambient, asio::require(core_->strand, property)};
     }
     template <typename Property>
-        requires asio::can_prefer_v<const Strand&, Property>
+        requires(asio::can_prefer_v<const Strand&, Property> && !is_prefer_only<Property>)
     AmbientExecutor prefer(const Property& property) const {
         if constexpr (std::same_as<Property, Tracked>) return tracked();
         return {core_->ambient, asio::prefer(core_->strand, property)};
@@ -125,9 +129,9 @@ private:
         const std::lock_guard lock{core_->mutex};
         auto tracked = core_->tracked.lock();
         if (!tracked) {
-            tracked = std::make_shared<const Core>(core_->ambient,
-                                                   asio::prefer(core_->strand, Tracked{}));
-            tracked->tracked = tracked;
+            const auto owner = std::make_shared<const CoreWithWork>(
+                core_, asio::prefer(core_->strand.get_inner_executor(), Tracked{}));
+            tracked = {owner, core_.get()};
             core_->tracked = tracked;
         }
         return AmbientExecutor{std::move(tracked)};

@@ -3,6 +3,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/execution/prefer_only.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
@@ -16,6 +17,13 @@
 namespace txscope::detail {
 
 namespace asio = boost::asio;
+
+/// Whether it is what `any_io_executor` wraps a property in to prefer it. Asio unwraps it for an
+/// executor that does not take it so.
+template <typename Property>
+inline constexpr bool is_prefer_only = false;
+template <typename Property>
+inline constexpr bool is_prefer_only<asio::execution::prefer_only<Property>> = true;
 
 /// Any executor, made cheap for a strand, which copies it, asks it for properties and executes on
 /// it several times for each function that it runs.
@@ -64,7 +72,7 @@ public:
         return with(property, [&](const auto& inner) { return asio::require(inner, property); });
     }
     template <typename Property>
-        requires asio::can_prefer_v<const Any&, Property>
+        requires(asio::can_prefer_v<const Any&, Property> && !is_prefer_only<Property>)
     BaseExecutor prefer(const Property& property) const {
         return with(property, [&](const auto& inner) { return asio::prefer(inner, property); });
     }
