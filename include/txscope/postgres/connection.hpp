@@ -63,11 +63,19 @@ public:
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// Sends statements and one Sync, as far as the socket takes them; `wait` sends the rest.
-    void submit(Batch batch) { pipeline_.submit(std::move(batch)); }
+    /// Sends statements and one Sync, as far as the socket takes them; `wait` sends the rest. Leaves
+    /// `batch` empty, with its memory for the next one.
+    void submit(Batch&& batch) { pipeline_.submit(std::move(batch)); }
 
     /// Until `exchange` is done; or the caller is cancelled, and it is not.
     asio::awaitable<void> wait(Exchange exchange);
+    /// Whether `wait` would only have to read. Then its coroutine can be saved, where the answer
+    /// comes in one piece: await `readable`, and `poll` if `exchange` is not done by then. The
+    /// connection must outlive that.
+    bool only_to_read(const Exchange& exchange, const asio::cancellation_state& caller) {
+        return flush() && !exchange->done && caller.cancelled() == asio::cancellation_type::none;
+    }
+    auto readable() { return socket_.readable(); }
 
     /// From now on whoever waits does so on the execution context of `executor`: destroying that one
     /// destroys the wait. Nothing is awaited meanwhile.
@@ -128,8 +136,11 @@ public:
     asio::posix::stream_descriptor& descriptor() noexcept { return socket_.descriptor(); }
 
 private:
-    void collect() {
-        if (pipeline_.collect()) socket_.wake();
+    // Writes what is left to write; false when the socket takes no more for now.
+    bool flush() {
+        const bool all_sent = pipeline_.flush();
+        if (pipeline_.collect()) socket_.wake();  // writing may have read, too
+        return all_sent;
     }
     asio::awaitable<bool> settle_until(Exchange exchange, Clock::time_point when);
     // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead.
@@ -154,8 +165,7 @@ inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(
 
 inline asio::awaitable<void> Connection::wait(Exchange exchange) {
     while (!exchange->done) {
-        const bool all_sent = pipeline_.flush();
-        collect();  // writing may have read, too
+        const bool all_sent = flush();
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
         if (exchange->done || caller.cancelled() != asio::cancellation_type::none) break;
         if (all_sent)
@@ -169,8 +179,7 @@ inline asio::awaitable<void> Connection::wait(Exchange exchange) {
 
 inline asio::awaitable<bool> Connection::settle_until(Exchange exchange, Clock::time_point when) {
     while (!exchange->done && Clock::now() < when) {
-        const bool all_sent = pipeline_.flush();
-        collect();
+        const bool all_sent = flush();
         if (exchange->done) break;
         if (all_sent)
             co_await socket_.ready(detail::BorrowedSocket::Base::wait_read, when);

@@ -7,7 +7,6 @@
 #include <memory>
 #include <source_location>
 #include <string>
-#include <vector>
 
 namespace txscope::detail {
 
@@ -35,9 +34,8 @@ struct Command {
         close,
         sync
     } kind;
-    Outgoing outgoing{Statement{""}, nullptr};       ///< Of `prepare`: the statement that needs it.
-    std::string name{};                              ///< Of `prepare` and `close`.
-    std::vector<std::shared_ptr<Exchange>> batch{};  ///< Of `sync`: what it completes.
+    Outgoing outgoing{Statement{""}, nullptr};  ///< Of `prepare`: the statement that needs it.
+    std::string name{};                         ///< Of `prepare` and `close`.
     bool affects_session = false;
     bool last = true;  ///< Of its exchange: its result is the one that is wanted.
     bool answered = false;

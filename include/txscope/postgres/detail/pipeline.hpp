@@ -30,7 +30,8 @@ public:
 
     /// Sends `batch` and a Sync, and ahead of them, under a Sync of its own, what closes retired
     /// statements. A failure at any statement makes the server skip what follows in the batch.
-    void submit(std::vector<Outgoing> batch);
+    /// Leaves `batch` empty, with its memory for the next one.
+    void submit(std::vector<Outgoing>&& batch);
 
     /// Writes what is left to write; false when the socket takes no more for now.
     bool flush();
@@ -61,23 +62,23 @@ public:
     PGconn* native() const noexcept { return connection_.get(); }
 
 private:
-    using Exchanges = std::vector<std::shared_ptr<Exchange>>;
-
     // False when libpq could not take it.
     bool send(Outgoing&& outgoing, bool last);
     bool prepare(const Outgoing& outgoing);
     bool close_retired();
-    bool send_sync(Exchanges batch);
+    bool send_sync();
 
     bool take(Native<PGresult> answer);  // true when that completed an exchange
-    void take_error(Command& command, const PGresult* error);
-    void fail_exchanges(const Exchanges& exchanges);
+    void take_sync();
+    void take_error(const PGresult* error);
+    void fail_exchange(const std::shared_ptr<Exchange>& exchange);
     std::exception_ptr lost() const;
 
     Native<PGconn> connection_;
     StatementCache cache_;
-    std::vector<Command> commands_;  // sent; those before `oldest_` are answered
-    std::size_t oldest_ = 0;
+    std::vector<Command> commands_;  // sent; those before `oldest_` are answered,
+    std::size_t oldest_ = 0;         // and from `batch_` on they wait for their Sync's answer
+    std::size_t batch_ = 0;
     std::uint64_t next_batch_ = 1;
     std::exception_ptr batch_error_;  // of the batch whose answers are being read
     std::exception_ptr failure_;
@@ -96,22 +97,19 @@ inline Pipeline::Pipeline(Native<PGconn> connection, std::size_t statement_cache
     PQsetNoticeReceiver(connection_.get(), take_notice, this);
 }
 
-inline void Pipeline::submit(std::vector<Outgoing> batch) {
-    Exchanges exchanges;
-    for (const Outgoing& outgoing : batch)
-        if (exchanges.empty() || exchanges.back() != outgoing.exchange)
-            exchanges.push_back(outgoing.exchange);
+inline void Pipeline::submit(std::vector<Outgoing>&& batch) {
     bool sent = !broken() && close_retired();
     for (auto next = batch.begin(); sent && next != batch.end(); ++next) {
         const bool last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
         sent = send(std::move(*next), last);
     }
-    sent = sent && send_sync(exchanges);
+    sent = sent && send_sync();
     ++next_batch_;
     if (!sent) {
         fail(lost());
-        fail_exchanges(exchanges);
+        for (const Outgoing& unsent : batch) fail_exchange(unsent.exchange);
     }
+    batch.clear();
 }
 
 inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
@@ -138,16 +136,15 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
                                                values.data(), nullptr, nullptr, 0)
                          : PQsendQueryParams(native(), statement.sql().data(), count, nullptr,
                                              values.data(), nullptr, nullptr, 0);
-    commands_.push_back({.kind = Command::statement,
-                         .outgoing = std::move(outgoing),
-                         .affects_session = affects_session,
-                         .last = last});
+    Command& command = commands_.emplace_back(Command::statement, std::move(outgoing));
+    command.affects_session = affects_session;
+    command.last = last;
     return sent != 0;
 }
 
 inline bool Pipeline::prepare(const Outgoing& outgoing) {
     const auto& entry = cache_.insert(std::string{outgoing.statement.sql()}, next_batch_);
-    commands_.push_back({.kind = Command::prepare, .outgoing = outgoing, .name = entry.name});
+    commands_.emplace_back(Command::prepare, outgoing, entry.name);
     return PQsendPrepare(native(), entry.name.c_str(), entry.sql.c_str(), 0, nullptr) != 0;
 }
 
@@ -160,11 +157,11 @@ inline bool Pipeline::close_retired() {
         commands_.push_back({.kind = Command::close, .name = std::move(name)});
         if (sent == 0) return false;
     }
-    return names.empty() || send_sync({});
+    return names.empty() || send_sync();
 }
 
-inline bool Pipeline::send_sync(Exchanges batch) {
-    commands_.push_back({.kind = Command::sync, .batch = std::move(batch)});
+inline bool Pipeline::send_sync() {
+    commands_.emplace_back(Command::sync);
     return PQpipelineSync(native()) != 0;
 }
 
@@ -201,10 +198,9 @@ inline bool Pipeline::collect() {
     if (progress && !broken() && idle()) {
         const Native<PGresult> nothing{PQgetResult(native())};
     }
-    if (oldest_ > commands_.size() / 2) {
-        commands_.erase(commands_.begin(),
-                        commands_.begin() + static_cast<std::ptrdiff_t>(oldest_));
-        oldest_ = 0;
+    if (batch_ > commands_.size() / 2) {
+        commands_.erase(commands_.begin(), commands_.begin() + static_cast<std::ptrdiff_t>(batch_));
+        oldest_ -= std::exchange(batch_, 0);
     }
     return progress;
 }
@@ -213,13 +209,9 @@ inline bool Pipeline::take(Native<PGresult> answer) {
     Command& command = commands_[oldest_];
     command.answered = true;
     switch (PQresultStatus(answer.get())) {
-        case PGRES_PIPELINE_SYNC: {
-            const Exchanges completed = std::move(command.batch);
-            ++oldest_;
-            batch_error_ = nullptr;
-            for (const auto& exchange : completed) exchange->done = true;
+        case PGRES_PIPELINE_SYNC:
+            take_sync();
             return true;
-        }
         case PGRES_COMMAND_OK:
         case PGRES_TUPLES_OK:
         case PGRES_EMPTY_QUERY:
@@ -240,7 +232,7 @@ inline bool Pipeline::take(Native<PGresult> answer) {
             }
             return false;
         case PGRES_FATAL_ERROR:
-            take_error(command, answer.get());
+            take_error(answer.get());
             return broken();
         default:  // COPY, which would leave the connection in the middle of it
             const std::string sql{command.outgoing.statement.sql()};
@@ -249,37 +241,44 @@ inline bool Pipeline::take(Native<PGresult> answer) {
     }
 }
 
-inline void Pipeline::take_error(Command& command, const PGresult* error) {
+inline void Pipeline::take_sync() {
+    batch_error_ = nullptr;
+    for (++oldest_; batch_ < oldest_; ++batch_)
+        if (const auto& exchange = commands_[batch_].outgoing.exchange) exchange->done = true;
+}
+
+inline void Pipeline::take_error(const PGresult* error) {
+    const Command& command = commands_[oldest_];
     // An error at a Sync comes from the implicit COMMIT there: it is everybody's.
-    const Exchanges concerned =
-        command.kind == Command::sync ? command.batch : Exchanges{command.outgoing.exchange};
-    const bool known = !concerned.empty() && concerned.front();
-    const auto failure =
-        make_statement_error(error, command.outgoing.statement,
-                             known ? concerned.front()->scope : std::source_location{});
+    const std::size_t first = command.kind == Command::sync ? batch_ : oldest_;
+    const auto& concerned = commands_[first].outgoing.exchange;
+    const auto failure = make_statement_error(
+        error, command.outgoing.statement, concerned ? concerned->scope : std::source_location{});
     if (ends_session(error) || PQstatus(native()) == CONNECTION_BAD)
         return fail(failure);  // the server's last word before it closes the connection
 
     if (!batch_error_) batch_error_ = failure;
     cache_.take_failure(command, error_field(error, PG_DIAG_SQLSTATE));
     session_changed_ |= command.affects_session;  // a session's locks outlive a failure
-    for (const auto& exchange : concerned)
-        if (exchange && !exchange->error) exchange->error = failure;
+    for (std::size_t i = first; i <= oldest_; ++i)
+        if (const auto& exchange = commands_[i].outgoing.exchange; exchange && !exchange->error)
+            exchange->error = failure;
 }
 
 inline void Pipeline::fail(std::exception_ptr reason) {
     if (broken()) return;
     failure_ = std::move(reason);
+    const auto commands = std::exchange(commands_, {});
     oldest_ = 0;
-    for (const Command& command : std::exchange(commands_, {})) fail_exchanges(command.batch);
+    for (std::size_t i = std::exchange(batch_, 0); i < commands.size(); ++i)
+        fail_exchange(commands[i].outgoing.exchange);
 }
 
-inline void Pipeline::fail_exchanges(const Exchanges& exchanges) {
-    for (const auto& exchange : exchanges) {
-        failure_ = met_in_scope(failure_, exchange->scope);
-        if (!exchange->error) exchange->error = failure_;
-        exchange->done = true;
-    }
+inline void Pipeline::fail_exchange(const std::shared_ptr<Exchange>& exchange) {
+    if (!exchange || exchange->done) return;
+    failure_ = met_in_scope(failure_, exchange->scope);
+    if (!exchange->error) exchange->error = failure_;
+    exchange->done = true;
 }
 
 inline std::exception_ptr Pipeline::lost() const {

@@ -106,7 +106,7 @@ inline void Conversation::send_outbox() {
     if (transaction) {
         if (!begin) begin = outbox.front().exchange;
         if (begin->error && lease->idle()) return refuse_outbox(begin->error);
-        return lease->submit(std::exchange(outbox, {}));
+        return lease->submit(std::move(outbox));
     }
     auto batch = std::exchange(outbox, {});
     // Statements under one Sync are one implicit transaction: without a scope, branches share none.
