@@ -108,7 +108,7 @@ Statement& Statement::bind(const T& value) {
     }
     const std::size_t start = text_.size();
     try {
-        text_.append(sizeof(Length), '\0');
+        text_.append("\0\0\0\0", sizeof(Length));  // until the length is known
         close(start, detail::append_parameter(text_, value));
     } catch (...) {
         text_.resize(start);

@@ -63,7 +63,7 @@ template <typename Number>
 void append_number(std::string& out, Number value) {
     std::array<char, 64> buffer;
     const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-    out.append(buffer.data(), end);
+    out.append(buffer.data(), static_cast<std::size_t>(end - buffer.data()));
 }
 
 template <typename Number>

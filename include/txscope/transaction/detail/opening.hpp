@@ -56,7 +56,7 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     }
     if (options.deferrable) begin += " DEFERRABLE";
 
-    batch.push_back({Statement{begin}, nullptr});
+    batch.emplace_back(Statement{begin}, nullptr);
     // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
     if (labelled)
         batch.push_back(
