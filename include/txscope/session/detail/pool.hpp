@@ -4,12 +4,14 @@
 #include <txscope/postgres/detail/notification.hpp>
 #include <txscope/session/detail/connector.hpp>
 #include <txscope/session/detail/deadline.hpp>
+#include <txscope/session/detail/idle_connections.hpp>
 #include <txscope/session/detail/lease.hpp>
 #include <txscope/session/detail/ticket.hpp>
 #include <txscope/session/detail/wait_queue.hpp>
 #include <txscope/session/pool_options.hpp>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/defer.hpp>
 #include <boost/asio/detached.hpp>
 #include <pqxx/except>
 
@@ -67,17 +69,18 @@ private:
     }
     void serve() noexcept;
     Member take_idle();
-    void watch(const Member& member);
+    void watch_soon();
     void shrink() noexcept;
 
     const PoolOptions options_;
     Connector connector_;
 
     mutable std::mutex mutex_;
-    std::vector<Member> idle_;  // the last one back is the first lent
+    IdleConnections idle_;
     WaitQueue waiting_;
     std::vector<Notification::Sender> closers_;
     PoolStatistics statistics_;  // `idle` and `waiting` are filled in on demand
+    bool watching_soon_ = false;
     bool closed_ = false;
 };
 
@@ -160,10 +163,7 @@ inline void Pool::serve() noexcept {
 
 /// An idle connection whose server is still there, if any.
 inline Pool::Member Pool::take_idle() {
-    while (!idle_.empty()) {
-        Member member = std::move(idle_.back());
-        idle_.pop_back();
-        member->idle = false;
+    while (Member member = idle_.take()) {
         if (member->usable()) return member;
         ++statistics_.discarded;
         --statistics_.size;
@@ -215,10 +215,9 @@ inline void Pool::keep(const Member& member) noexcept {
     const bool broken = member->connection->broken();
     if (broken) ++statistics_.discarded;
     if (closed_ || broken) return shrink();
-    member->idle = true;
-    idle_.push_back(member);
+    idle_.put(member);
     serve();
-    if (member->idle) watch(member);
+    if (member->idle) watch_soon();
 }
 
 /// One connection fewer: somebody who waits may open another.
@@ -229,16 +228,18 @@ inline void Pool::shrink() noexcept {
         for (const auto& notify : closers_) notify();
 }
 
-/// Arms the read that notices when the server ends an idle connection.
-inline void Pool::watch(const Member& member) {
-    if (std::exchange(member->watched, true)) return;
-    member->connection->descriptor().async_wait(
-        BorrowedSocket::Base::wait_read, [pool = weak_from_this(), watched = std::weak_ptr{member}](
-                                             boost::system::error_code error) {
-            const auto self = pool.lock();
-            const auto still = watched.lock();
-            if (self && still) self->examine(still, error);
+/// Watches what is idle when this turn is over: under load, most of it is lent again by then.
+inline void Pool::watch_soon() {
+    if (std::exchange(watching_soon_, true)) return;
+    asio::defer(connector_.executor(), [pool = weak_from_this()] {
+        const auto self = pool.lock();
+        if (!self) return;
+        const Lock lock{self->mutex_};
+        self->watching_soon_ = false;
+        self->idle_.watch([pool](const Member& member, boost::system::error_code error) {
+            if (const auto still = pool.lock()) still->examine(member, error);
         });
+    });
 }
 
 inline void Pool::examine(const Member& member, boost::system::error_code error) {
@@ -249,9 +250,8 @@ inline void Pool::examine(const Member& member, boost::system::error_code error)
         member->connection->close(
             std::make_exception_ptr(ConnectionLost{"the socket failed: " + error.message()}));
     member->connection->poll();
-    if (!member->connection->broken()) return watch(member);
-    member->idle = false;
-    std::erase(idle_, member);
+    if (!member->connection->broken()) return watch_soon();
+    idle_.remove(member);
     ++statistics_.discarded;
     shrink();
 }
@@ -279,8 +279,7 @@ inline asio::awaitable<void> Pool::close() {
         const Lock lock{mutex_};
         closed_ = true;
         while (!waiting_.empty()) waiting_.pop().answer(Ticket::refused);
-        unused.swap(idle_);
-        for (const Member& member : unused) member->idle = false;
+        while (Member member = idle_.take()) unused.push_back(std::move(member));
         statistics_.size -= unused.size();
         if (statistics_.size == 0) co_return;
         closers_.push_back(drained.sender());
