@@ -112,7 +112,7 @@ asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function f
     const auto strand = detail::strand_on(executor);
     const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
                                                      strand};
-    co_await cancellation.spawn(strand, function(*pool), asio::deferred);
+    co_await cancellation.spawn(strand, function(*pool));
 }
 
 }  // namespace txscope

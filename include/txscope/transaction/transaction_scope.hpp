@@ -4,12 +4,14 @@
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/session.hpp>
 #include <txscope/transaction/detail/ending.hpp>
+#include <txscope/transaction/detail/entry.hpp>
 #include <txscope/transaction/detail/overlong_alarm.hpp>
+#include <txscope/transaction/detail/retry.hpp>
 #include <txscope/transaction/detail/transaction.hpp>
 #include <txscope/transaction/retry_policy.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <memory>
 #include <source_location>
@@ -74,9 +76,6 @@ private:
     static Outcome<Body> run(AsyncSessionFactory sessions, TransactionOptions options,
                              std::source_location where, Body body);
     template <typename Body>
-    static Outcome<Body> begin(std::shared_ptr<detail::Pool> pool, TransactionOptions options,
-                               std::source_location where, Body body);
-    template <typename Body>
     static Outcome<Body> join(Shared outer, Body body);
     template <typename Body>
     static Outcome<Body> nest(Shared outer, std::source_location where, Body body);
@@ -89,78 +88,49 @@ private:
 template <typename Body>
 auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions options,
                            std::source_location where, Body body) -> Outcome<Body> {
-    const auto ambient = detail::ambient_of(co_await asio::this_coro::executor);
-    const auto* found = detail::find_ambient(ambient.get(), sessions.pool().get());
-    const Shared outer = found != nullptr ? found->session : nullptr;
-    const bool inside = outer && outer->conversation().transaction;
-    if (inside) options.retry.max_attempts = 1;  // the outermost scope is the one that tries again
-
-    switch (options.propagation) {
-        case Propagation::required:
-        case Propagation::nested:
-        case Propagation::requires_new:
-            if (!inside || options.propagation == Propagation::requires_new)
-                co_return co_await begin(sessions.pool(), options, where, std::move(body));
+    const auto& pool = sessions.pool();
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    const Shared outer = detail::session_around(executor, *pool);
+    switch (detail::entry_of(options, outer.get(), where)) {
+        case detail::Entry::begin:
             break;
-        case Propagation::mandatory:
-            if (!inside)
-                throw PropagationError{"a mandatory scope was opened outside a transaction", where};
-            break;
-        case Propagation::never:
-            if (inside)
-                throw PropagationError{"a never scope was opened inside a transaction", where};
-            [[fallthrough]];
-        case Propagation::supports:
-            if (inside) break;
-            [[fallthrough]];
-        case Propagation::not_supported:
-            if (!outer || inside)
-                co_return co_await detail::run_plain_session(sessions.pool(), std::move(body),
-                                                             where, false);
-            break;
+        case detail::Entry::join:
+            co_return co_await join(outer, std::move(body));
+        case detail::Entry::nest:
+            co_return co_await nest(outer, where, std::move(body));
+        case detail::Entry::plain:
+            co_return co_await detail::run_plain_session(pool, std::move(body), where, false);
     }
-    if (inside) detail::check_fits(options, *outer, where);
-    if (options.propagation == Propagation::nested)
-        co_return co_await nest(outer, where, std::move(body));
-    co_return co_await join(outer, std::move(body));
-}
-
-template <typename Body>
-auto TransactionScope::begin(std::shared_ptr<detail::Pool> pool, TransactionOptions options,
-                             std::source_location where, Body body) -> Outcome<Body> {
-    const auto executor = co_await asio::this_coro::executor;
     const auto strand = detail::strand_on(executor);
     const auto deadline = options.timeout.count() > 0 ? detail::deadline_in(options.timeout)
                                                       : detail::Clock::time_point::max();
+    // Inside of a transaction it is the outermost scope that tries again.
+    const bool inside = outer && outer->conversation().transaction;
+    const int max_attempts = inside ? 1 : options.retry.max_attempts;
     for (int attempt = 1;; ++attempt) {
         const auto session =
             detail::open_transaction(pool, strand, options, deadline, attempt, where);
         const detail::HooksEnd hooks_end{*session, session->hooks()};
         const detail::OverlongAlarm alarm{session};
+        const detail::ForwardedCancellation cancellation{
+            co_await asio::this_coro::cancellation_state, strand};
         detail::ResultSlot<detail::BodyResult<Body>> result;
         std::exception_ptr error;
         try {
-            co_await detail::run_session(session, body, detail::end_transaction, result, deadline);
+            co_await detail::run_session(executor, cancellation, session, body,
+                                         detail::end_transaction, result, deadline);
         } catch (...) {
             error = std::current_exception();
         }
         detail::report_outcome(*session, error);
-        if (error && attempt < options.retry.max_attempts &&
-            detail::is_worth_another_attempt(*session, error)) {
+        if (error && attempt < max_attempts && detail::is_worth_another_attempt(*session, error)) {
             const auto pause = detail::backoff(options.retry, attempt);
             const auto next = detail::Clock::now() + pause;
             if (next < deadline) {
                 session->conversation().reporter.report(ScopeEvent::retry, pause, error);
-                try {
-                    asio::steady_timer timer{executor, next};
-                    co_await timer.async_wait(asio::deferred);
-                    const asio::cancellation_state caller =
-                        co_await asio::this_coro::cancellation_state;
-                    if (caller.cancelled() == asio::cancellation_type::none) continue;
-                    throw boost::system::system_error{asio::error::operation_aborted};
-                } catch (...) {  // the caller was cancelled: that was the last attempt
-                    error = std::current_exception();
-                }
+                const auto cancelled = co_await detail::pause_until(next);
+                if (!cancelled) continue;
+                error = cancelled;  // that was the last attempt
             }
         }
         if (!session->conversation().in_doubt && !detail::outcome_hooks(*session).empty()) {
@@ -209,11 +179,14 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     };
     const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
     const detail::HooksEnd hooks_end{*session, session->hooks()};
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                                     session->conversation().strand};
     detail::ResultSlot<detail::BodyResult<Body>> result;
     const auto end = [savepoint](detail::SessionState& nested, std::exception_ptr error) {
         return detail::end_savepoint(nested, savepoint, std::move(error));
     };
-    co_await detail::run_session(session, body, end, result);
+    co_await detail::run_session(executor, cancellation, session, body, end, result);
     co_return detail::take_result<Body>(result);
 }
 

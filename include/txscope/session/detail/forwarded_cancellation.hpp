@@ -1,13 +1,15 @@
 #pragma once
 
+#include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/strand.hpp>
 
+#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/dispatch.hpp>
 
 #include <exception>
@@ -29,6 +31,25 @@ class ForwardedCancellation {
         asio::cancellation_signal signal{};
     };
 
+    /// Back to the caller, who goes on in the middle of what the work has run.
+    template <typename Handler>
+    struct Return {
+        using executor_type = asio::associated_executor_t<Handler>;
+        using cancellation_slot_type = asio::cancellation_slot;
+
+        executor_type get_executor() const noexcept {
+            return asio::get_associated_executor(handler);
+        }
+        cancellation_slot_type get_cancellation_slot() const noexcept { return slot; }
+        void operator()(std::exception_ptr error) {
+            AmbientExecutor::goes_on(get_executor());
+            std::move(handler)(std::move(error));
+        }
+
+        Handler handler;
+        cancellation_slot_type slot;
+    };
+
 public:
     ForwardedCancellation(const asio::cancellation_state& caller, const Strand& strand) {
         asio::cancellation_slot slot = caller.slot();
@@ -45,16 +66,16 @@ public:
         return channel_ ? channel_->signal.slot() : asio::cancellation_slot{};
     }
 
-    /// `co_spawn` with that slot, for tokens to which Boost 1.81 can bind none (`deferred`).
-    template <typename Executor, typename Token>
-    auto spawn(Executor executor, asio::awaitable<void> work, Token token) const {
-        return asio::async_initiate<Token, void(std::exception_ptr)>(
+    /// `co_spawn` with that slot, for a coroutine to await. (With Boost 1.81 `bind_cancellation_slot`
+    /// takes no `deferred`.)
+    template <typename Executor>
+    auto spawn(Executor executor, asio::awaitable<void> work) const {
+        return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
             [executor = std::move(executor), slot = slot()](auto handler,
                                                             asio::awaitable<void> spawned) {
-                asio::co_spawn(executor, std::move(spawned),
-                               asio::bind_cancellation_slot(slot, std::move(handler)));
+                asio::co_spawn(executor, std::move(spawned), Return{std::move(handler), slot});
             },
-            token, std::move(work));
+            asio::deferred, std::move(work));
     }
 
 private:

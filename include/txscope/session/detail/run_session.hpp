@@ -4,7 +4,6 @@
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
@@ -16,7 +15,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -104,17 +102,16 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     if (error) std::rethrow_exception(error);
 }
 
-/// The same, cancelled at `deadline`. Runs on the strand: two things are awaited at once.
-template <typename Body, typename End>
-asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecutor executor,
-                                std::shared_ptr<SessionState> state, Body& body, End end,
-                                ResultSlot<BodyResult<Body>>& result) {
+/// Runs `work`, which is `run_on_strand`, with `executor`, and cancels it at `deadline`. On the
+/// strand: two things are awaited at once.
+inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecutor executor,
+                                       std::shared_ptr<SessionState> state,
+                                       asio::awaitable<void> work) {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     asio::steady_timer timer{executor.strand(), deadline};
     const auto [order, error, timer_error] =
         co_await asio::experimental::make_parallel_group(
-            asio::co_spawn(executor, run_on_strand(state, body, std::move(end), result),
-                           asio::deferred),
+            asio::co_spawn(executor, std::move(work), asio::deferred),
             timer.async_wait(asio::deferred))
             .async_wait(asio::experimental::wait_for_one(), asio::deferred);
     if (!error) co_return;
@@ -127,29 +124,23 @@ asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecutor exec
 
 /// Runs `body` with `state` as its ambient session, then `end(state, error)`, which gets the body's
 /// error or null, and says how it all went likewise. Nothing interrupts `end`.
+///
+/// To be awaited by a coroutine on `callers`, which keeps all that is passed by reference.
 template <typename Body, typename End>
-asio::awaitable<void> run_session(std::shared_ptr<SessionState> state, Body& body, End end,
-                                  ResultSlot<BodyResult<Body>>& result,
-                                  Clock::time_point deadline = Clock::time_point::max()) {
+auto run_session(const asio::any_io_executor& callers, const ForwardedCancellation& cancellation,
+                 const std::shared_ptr<SessionState>& state, Body& body, End end,
+                 ResultSlot<BodyResult<Body>>& result,
+                 Clock::time_point deadline = Clock::time_point::max()) {
     Conversation& conversation = state->conversation();
-    const asio::any_io_executor callers = co_await asio::this_coro::executor;
-    auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.borrower,
-                                                   state, ambient_of(callers));
-    AmbientExecutor executor{std::move(ambient), conversation.strand};
-    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                             conversation.strand};
-    std::exception_ptr error;
+    const auto around = ambient_of(callers);
+    AmbientExecutor executor{std::make_shared<const Ambient>(conversation.pool.get(),
+                                                             &conversation.borrower, state, around),
+                             conversation.strand};
+    auto work = run_on_strand(state, body, std::move(end), result);
     if (deadline == Clock::time_point::max())
-        std::tie(error) = co_await cancellation.spawn(
-            std::move(executor), run_on_strand(state, body, std::move(end), result),
-            asio::as_tuple(asio::deferred));
-    else
-        std::tie(error) = co_await cancellation.spawn(
-            conversation.strand,
-            run_until(deadline, std::move(executor), state, body, std::move(end), result),
-            asio::as_tuple(asio::deferred));
-    AmbientExecutor::goes_on(callers);
-    if (error) std::rethrow_exception(error);
+        return cancellation.spawn(std::move(executor), std::move(work));
+    return cancellation.spawn(AmbientExecutor{around, conversation.strand},
+                              run_until(deadline, std::move(executor), state, std::move(work)));
 }
 
 /// The value that a body left in its slot.
@@ -194,8 +185,10 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<Pool> pool, 
                                                     bool own_transactions = true) {
     const auto executor = co_await asio::this_coro::executor;
     const auto session = open_session(std::move(pool), executor, where, own_transactions);
+    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                             session->conversation().strand};
     ResultSlot<BodyResult<Body>> result;
-    co_await run_session(session, body, end_plain_session, result);
+    co_await run_session(executor, cancellation, session, body, end_plain_session, result);
     co_return take_result<Body>(result);
 }
 

@@ -12,9 +12,9 @@
 #include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <algorithm>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -48,11 +48,9 @@ public:
         return converse(std::move(self), std::move(statement));
     }
     /// Queues it, to go with whatever is awaited next.
-    static void enqueue(Shared self, Statement statement);
+    static void enqueue(const Shared& self, Statement&& statement);
     /// Sends what is queued and awaits it.
-    static asio::awaitable<void> flush(Shared self) {
-        co_await converse(std::move(self), std::nullopt);
-    }
+    static asio::awaitable<void> flush(Shared self) { co_await converse(std::move(self), {}); }
 
     /// How the last statements of a session went.
     struct Ending {
@@ -62,7 +60,7 @@ public:
     };
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when the session's strand does not run it
-    static Shared here(const Shared& self);
+    static const Shared& here(const Shared& self);
 
     /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing.
     /// It waits until `deadline` at most, and once the caller is cancelled no longer than the
@@ -136,14 +134,15 @@ inline const SessionState::Shared& SessionState::innermost(const Shared& self,
 inline asio::awaitable<Result> SessionState::converse(Shared self,
                                                       std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
+    Conversation& conversation = *self->conversation_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const Strand* strand = find_strand(executor);
-    if (strand == nullptr || *strand != self->conversation_->strand) {
+    if (strand == nullptr || *strand != conversation.strand) {
         const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                                 self->conversation_->strand};
+                                                 conversation.strand};
         co_return co_await asio::co_spawn(
-            AmbientExecutor{ambient_of(executor), self->conversation_->strand},
+            AmbientExecutor{ambient_of(executor), conversation.strand},
             converse(self, std::move(statement)),
             asio::bind_cancellation_slot(cancellation.slot(), asio::use_awaitable));
     }
@@ -153,7 +152,7 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     if (!self->nesting_.free()) co_await self->nesting_.pass();
     self->check_open();
     if (!statement && !self->has_queued()) co_return Result{};
-    if (!self->conversation_->has_connection()) {
+    if (!conversation.has_connection()) {
         co_await self->take_connection();
         self->check_open();  // it may have ended meanwhile
     }
@@ -163,49 +162,50 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
         throw boost::system::system_error{asio::error::operation_aborted};
 
     const auto exchange = self->make_exchange();
-    auto& outbox = self->conversation_->outbox;
-    self->move_unsent(outbox, exchange);
+    self->move_unsent(conversation.outbox, exchange);
     const std::string_view sql = statement ? statement->sql() : "";
-    const StatementReport report{self->conversation_->reporter, sql, *exchange};
-    if (statement) outbox.push_back({*std::move(statement), exchange});
+    const StatementReport report{conversation.reporter, sql, *exchange};
+    if (statement) conversation.outbox.emplace_back(*std::move(statement), exchange);
 
     // The other branches that are under way or about to begin add theirs: all goes out at once.
-    if (self->outstanding_ > 1 || AmbientExecutor::started_within(self->conversation_->strand))
+    if (self->outstanding_ > 1 || AmbientExecutor::started_within(conversation.strand))
         co_await next_turn(executor);
     bool cancelled = false;
     if (!exchange->done) {
-        self->conversation_->send_outbox();
-        const auto member = self->conversation_->lease.member();  // outlives a loan that ends
+        conversation.send_outbox();
+        const auto member = conversation.lease.member();  // outlives a loan that ends
+        Connection& connection = *member->connection;
         // What was sent is seen to its end, also for a caller who was cancelled before it went out.
         const bool throws = co_await asio::this_coro::throw_if_cancelled();
         co_await asio::this_coro::throw_if_cancelled(false);
-        if (self->conversation_->beginning() && self->conversation_->begin != exchange)
-            co_await self->conversation_->begun();
-        co_await member->connection->wait(exchange);
+        if (conversation.beginning() && conversation.begin != exchange)
+            co_await conversation.begun();
+        if (connection.only_to_read(exchange, caller)) {
+            co_await connection.readable();
+            if (!exchange->done) connection.poll();
+        }
+        if (!exchange->done) co_await connection.wait(exchange);
         cancelled = !exchange->done;
-        if (cancelled)
-            co_await member->connection->cancel(exchange,
-                                                self->conversation_->pool->cleanup_deadline());
+        if (cancelled) co_await connection.cancel(exchange, conversation.pool->cleanup_deadline());
         co_await asio::this_coro::throw_if_cancelled(throws);
     }
     if (exchange->error) self->throw_failure(*exchange, cancelled);
     co_return std::move(exchange->result);
 }
 
-inline SessionState::Shared SessionState::here(const Shared& self) {
+inline const SessionState::Shared& SessionState::here(const Shared& self) {
     if (self->conversation_->strand.running_in_this_thread())
         return innermost(self, AmbientExecutor::running());
     self->check_not_ended();
     throw pqxx::usage_error{
-        "a session is used from outside the body of its scope by a call that "
-        "is not awaited"};
+        "a session is used from outside the body of its scope by a call that is not awaited"};
 }
 
-inline void SessionState::enqueue(Shared self, Statement statement) {
-    self = here(self);
-    self->check_allowed(statement);
-    self->check_open();
-    self->unsent_.push(std::move(statement));
+inline void SessionState::enqueue(const Shared& self, Statement&& statement) {
+    SessionState& session = *here(self);
+    session.check_allowed(statement);
+    session.check_open();
+    session.unsent_.push(std::move(statement));
 }
 
 inline void SessionState::check_allowed(const Statement& statement) const {
@@ -261,13 +261,15 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     if (!conversation_->has_connection()) co_await take_connection();
     if (conversation_->beginning()) co_await conversation_->begun(deadline);
     if (parent_) parent_->check_not_ended();
-    const auto queued = make_exchange();
-    move_unsent(conversation_->outbox, queued);
     Ending ending;
-    ending.last = queued;
+    Connection::Exchange queued;
+    if (last == nullptr || !begun_ || !unsent_.empty()) {
+        queued = ending.last = make_exchange();
+        move_unsent(conversation_->outbox, queued);
+    }
     if (last != nullptr) {
         ending.last = make_exchange();
-        conversation_->outbox.push_back({Statement{last}, ending.last});
+        conversation_->outbox.emplace_back(Statement{last}, ending.last);
     }
     const StatementReport report{conversation_->reporter, last ? last : "", *ending.last};
     const auto member = conversation_->lease.member();
@@ -276,12 +278,13 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     connection.poll_unless_heard_within(std::chrono::microseconds{100});
     ending.unsent = connection.broken();
     conversation_->send_outbox();
-    // As `Conversation::answered`, but every COMMIT comes here: a coroutine less.
-    if (deadline == Clock::time_point::max()) co_await connection.wait(ending.last);
-    if (!ending.last->done)
-        co_await connection.settle(ending.last,
-                                   std::min(deadline, conversation_->pool->cleanup_deadline()));
-    if (queued->error != connection.failure()) ending.queued_error = queued->error;
+    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+    if (deadline == Clock::time_point::max() && connection.only_to_read(ending.last, caller)) {
+        co_await connection.readable();
+        if (!ending.last->done) connection.poll();
+    }
+    if (!ending.last->done) co_await conversation_->answered(ending.last, deadline);
+    if (queued && queued->error != connection.failure()) ending.queued_error = queued->error;
     co_return ending;
 }
 

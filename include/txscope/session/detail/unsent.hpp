@@ -2,10 +2,11 @@
 
 #include <txscope/postgres/connection.hpp>
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <utility>
-#include <vector>
 
 namespace txscope::detail {
 
@@ -19,25 +20,30 @@ public:
 
     explicit Unsent(Opening opening) : opening_{std::move(opening)} {}
 
-    void push(Statement statement) {
+    void push(Statement&& statement) {
         if (queue_.empty()) queue_.reserve(8);
-        queue_.push_back(std::move(statement));
+        queue_.emplace_back(std::move(statement), nullptr);
     }
     /// Puts the release of a savepoint ahead of all that is queued. It is not sent for its own sake:
     /// whatever ends the session releases the savepoints within, too.
     void release(Statement savepoint) { release_ = std::move(savepoint); }
     bool has_queued() const noexcept { return !queue_.empty(); }
+    bool empty() const noexcept { return !opening_ && !release_ && !has_queued(); }
 
     void move_to(Connection::Batch& batch, const Connection::Exchange& exchange,
                  const Connection& connection) {
         const std::size_t first = batch.size();
-        if (opening_ || release_ || has_queued()) batch.reserve(first + queue_.size() + 2);
+        if (opening_ || release_) batch.reserve(first + queue_.size() + 2);
         if (const Opening opening = std::exchange(opening_, nullptr)) opening(connection, batch);
+        if (release_) batch.emplace_back(*std::exchange(release_, std::nullopt), nullptr);
+        if (batch.empty()) {
+            batch.swap(queue_);
+        } else {
+            std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
+            queue_.clear();
+        }
         for (std::size_t i = first; i < batch.size(); ++i)
             if (!batch[i].exchange) batch[i].exchange = exchange;
-        if (release_) batch.push_back({*std::exchange(release_, std::nullopt), exchange});
-        for (Statement& statement : std::exchange(queue_, {}))
-            batch.push_back({std::move(statement), exchange});
     }
     void clear() noexcept {
         opening_ = nullptr;
@@ -48,7 +54,7 @@ public:
 private:
     Opening opening_;  // empty once it was sent
     std::optional<Statement> release_;
-    std::vector<Statement> queue_;
+    Connection::Batch queue_;
 };
 
 }  // namespace txscope::detail

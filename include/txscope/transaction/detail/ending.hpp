@@ -131,14 +131,13 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
 /// interruptible.
 inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> session) {
     const Conversation& conversation = session->conversation();
-    const asio::any_io_executor callers = co_await asio::this_coro::executor;
-    auto set_aside = std::make_shared<const Ambient>(conversation.pool.get(), nullptr, nullptr,
-                                                     ambient_of(callers));
+    const auto around = ambient_of(co_await asio::this_coro::executor);
+    auto set_aside =
+        std::make_shared<const Ambient>(conversation.pool.get(), nullptr, nullptr, around);
     const AmbientExecutor executor{std::move(set_aside), conversation.strand};
     const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
                                              conversation.strand};
-    co_await cancellation.spawn(executor, call_outcome_hooks(session), asio::deferred);
-    AmbientExecutor::goes_on(callers);
+    co_await cancellation.spawn(executor, call_outcome_hooks(session));
 }
 
 /// Scopes on the same depth take turns, and one that outlives the scope around it names its

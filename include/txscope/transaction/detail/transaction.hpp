@@ -1,7 +1,5 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
-#include <txscope/core/sqlstate.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/transaction/detail/opening.hpp>
 #include <txscope/transaction/transaction_options.hpp>
@@ -9,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <exception>
 #include <limits>
 #include <memory>
 #include <source_location>
@@ -69,44 +66,6 @@ inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<Pool> pool
         begin_transaction(batch, raw->options, life_on_server(*raw, connection), raw->id);
     };
     return std::make_shared<SessionState>(std::move(transaction), begin, where);
-}
-
-/// @throws PropagationError when a scope with `options` cannot be part of the transaction of
-/// `outer`
-inline void check_fits(const TransactionOptions& options, const SessionState& outer,
-                       std::source_location where) {
-    const TransactionOptions& begun = transaction_of(outer).options;
-    if (options.isolation != IsolationLevel::server_default && options.isolation != begun.isolation)
-        throw PropagationError{
-            "a scope inside a transaction cannot have another isolation level than it", where};
-    if (options.access == AccessMode::read_write && begun.access == AccessMode::read_only)
-        throw PropagationError{"a read-write scope cannot be part of a read-only transaction",
-                               where};
-}
-
-/// Whether what the server said may not be met by another attempt. The plan of a prepared statement
-/// that has become stale has no SQLSTATE of its own, and its message is in the server's language.
-inline bool is_worth_another_attempt(const SqlDiagnostics& said) {
-    return sqlstate::is_retryable(said.sqlstate) ||
-           (said.sqlstate == sqlstate::feature_not_supported &&
-            said.routine == "RevalidateCachedQuery");
-}
-
-/// Whether the transaction failed in a way that another attempt may not meet.
-inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
-    const Conversation& conversation = session.conversation();
-    if (conversation.in_doubt) return false;
-    try {
-        // The statement that failed says it, whatever the body made of its error.
-        std::rethrow_exception(conversation.failure ? conversation.failure : error);
-    } catch (const ConnectionLost&) {
-        return true;
-    } catch (const std::exception& failure) {
-        const SqlDiagnostics* said = find_diagnostics(failure);
-        return said != nullptr && is_worth_another_attempt(*said);
-    } catch (...) {
-        return false;
-    }
 }
 
 }  // namespace txscope::detail

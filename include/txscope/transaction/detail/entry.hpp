@@ -1,0 +1,76 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/session/detail/session_state.hpp>
+#include <txscope/transaction/detail/transaction.hpp>
+#include <txscope/transaction/transaction_options.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <pqxx/except>
+
+#include <memory>
+#include <source_location>
+
+namespace txscope::detail {
+
+/// The session of `pool` that is ambient for what runs on `executor`, if any.
+inline std::shared_ptr<SessionState> session_around(const asio::any_io_executor& executor,
+                                                    const Pool& pool) {
+    const auto ambient = ambient_of(executor);
+    const Ambient* found = find_ambient(ambient.get(), &pool);
+    return found != nullptr ? found->session : nullptr;
+}
+
+/// @throws PropagationError when a scope with `options` cannot be part of the transaction of
+/// `outer`
+inline void check_fits(const TransactionOptions& options, const SessionState& outer,
+                       std::source_location where) {
+    const TransactionOptions& begun = transaction_of(outer).options;
+    if (options.isolation != IsolationLevel::server_default && options.isolation != begun.isolation)
+        throw PropagationError{
+            "a scope inside a transaction cannot have another isolation level than it", where};
+    if (options.access == AccessMode::read_write && begun.access == AccessMode::read_only)
+        throw PropagationError{"a read-write scope cannot be part of a read-only transaction",
+                               where};
+}
+
+/// What a scope does about the session around it.
+enum class Entry {
+    begin,  ///< A transaction of its own.
+    join,   ///< Be part of it.
+    nest,   ///< A savepoint inside it.
+    plain,  ///< A session of its own, without a transaction.
+};
+
+/// What `options` ask of a scope within the session `outer`, null for none.
+/// @throws PropagationError
+inline Entry entry_of(const TransactionOptions& options, const SessionState* outer,
+                      std::source_location where) {
+    const bool inside = outer != nullptr && outer->conversation().transaction;
+    const auto inner = [&](Entry entry) {
+        check_fits(options, *outer, where);
+        return entry;
+    };
+    const Entry without_transaction = outer != nullptr && !inside ? Entry::join : Entry::plain;
+    switch (options.propagation) {
+        case Propagation::required:
+            return inside ? inner(Entry::join) : Entry::begin;
+        case Propagation::requires_new:
+            return Entry::begin;
+        case Propagation::nested:
+            return inside ? inner(Entry::nest) : Entry::begin;
+        case Propagation::mandatory:
+            if (inside) return inner(Entry::join);
+            throw PropagationError{"a mandatory scope was opened outside a transaction", where};
+        case Propagation::supports:
+            return inside ? inner(Entry::join) : without_transaction;
+        case Propagation::not_supported:
+            return without_transaction;
+        case Propagation::never:
+            if (!inside) return without_transaction;
+            throw PropagationError{"a never scope was opened inside a transaction", where};
+    }
+    throw pqxx::argument_error{"TransactionOptions::propagation is none of its values"};
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/session/detail/session_state.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <exception>
+
+namespace txscope::detail {
+
+/// Whether what the server said may not be met by another attempt. The plan of a prepared statement
+/// that has become stale has no SQLSTATE of its own, and its message is in the server's language.
+inline bool is_worth_another_attempt(const SqlDiagnostics& said) {
+    return sqlstate::is_retryable(said.sqlstate) ||
+           (said.sqlstate == sqlstate::feature_not_supported &&
+            said.routine == "RevalidateCachedQuery");
+}
+
+/// Whether the transaction failed in a way that another attempt may not meet.
+inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
+    const Conversation& conversation = session.conversation();
+    if (conversation.in_doubt) return false;
+    try {
+        // The statement that failed says it, whatever the body made of its error.
+        std::rethrow_exception(conversation.failure ? conversation.failure : error);
+    } catch (const ConnectionLost&) {
+        return true;
+    } catch (const std::exception& failure) {
+        const SqlDiagnostics* said = find_diagnostics(failure);
+        return said != nullptr && is_worth_another_attempt(*said);
+    } catch (...) {
+        return false;
+    }
+}
+
+/// The pause before the next attempt. Returns an error instead of it when the caller was cancelled.
+inline asio::awaitable<std::exception_ptr> pause_until(Clock::time_point next) {
+    try {
+        asio::steady_timer timer{co_await asio::this_coro::executor, next};
+        co_await timer.async_wait(asio::deferred);
+        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+        if (caller.cancelled() == asio::cancellation_type::none) co_return nullptr;
+        throw boost::system::system_error{asio::error::operation_aborted};
+    } catch (...) {
+        co_return std::current_exception();
+    }
+}
+
+}  // namespace txscope::detail
