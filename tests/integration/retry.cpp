@@ -196,6 +196,23 @@ TEST_CASE(
     CHECK(fixture.names().empty());
 }
 
+TEST_CASE("cancelled before the pause after an attempt, a scope runs its hooks, too", "[retry]") {
+    Fixture fixture;
+    Names ran;
+    support::Started* caller = nullptr;
+    support::Started work{fixture.io,
+                          fixture.retrying([&](Session& session) -> asio::awaitable<void> {
+                              session.after_rollback([&] { ran.push_back("rolled back"); });
+                              const auto failed = co_await failure_of(session.execute(conflict));
+                              caller->cancel();
+                              std::rethrow_exception(failed);
+                          })};
+    caller = &work;
+    support::run_until(fixture.io, [&] { return work.done(); });
+    CHECK(work.aborted());
+    CHECK(ran == Names{"rolled back"});
+}
+
 TEST_CASE("a body that hides the conflict behind an error of its own is tried again", "[retry]") {
     Fixture fixture;
     fixture.run([&]() -> asio::awaitable<void> {

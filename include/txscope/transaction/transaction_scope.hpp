@@ -105,8 +105,7 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
     const auto deadline = options.timeout.count() > 0 ? detail::deadline_in(options.timeout)
                                                       : detail::Clock::time_point::max();
     // Inside of a transaction it is the outermost scope that tries again.
-    const bool inside = outer && outer->conversation().transaction;
-    const int max_attempts = inside ? 1 : options.retry.max_attempts;
+    const int max_attempts = detail::in_transaction(outer.get()) ? 1 : options.retry.max_attempts;
     for (int attempt = 1;; ++attempt) {
         const auto session =
             detail::open_transaction(pool, strand, options, deadline, attempt, where);
@@ -128,9 +127,12 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
             const auto next = detail::Clock::now() + pause;
             if (next < deadline) {
                 session->conversation().reporter.report(ScopeEvent::retry, pause, error);
-                const auto cancelled = co_await detail::pause_until(next);
-                if (!cancelled) continue;
-                error = cancelled;  // that was the last attempt
+                try {
+                    co_await detail::pause_until(next);
+                    continue;
+                } catch (...) {  // the caller was cancelled: that was the last attempt
+                    error = std::current_exception();
+                }
             }
         }
         if (!session->conversation().in_doubt && !detail::outcome_hooks(*session).empty()) {
@@ -173,9 +175,10 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     outer->check_open();
     const auto savepoint = std::make_shared<detail::Exchange>();
     savepoint->scope = where;
-    const auto set_savepoint = [savepoint, depth = outer->depth() + 1](const Connection&,
-                                                                       Connection::Batch& batch) {
-        batch.push_back({Statement{"SAVEPOINT " + detail::savepoint_name(depth)}, savepoint});
+    const auto set_savepoint = [savepoint, depth = outer->depth() + 1](
+                                   const Connection&, Connection::Batch& batch,
+                                   const Connection::Exchange&) {
+        batch.emplace_back(Statement{"SAVEPOINT " + detail::savepoint_name(depth)}, savepoint);
     };
     const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
     const detail::HooksEnd hooks_end{*session, session->hooks()};

@@ -14,9 +14,10 @@ namespace txscope::detail {
 /// was written behind.
 class Unsent {
 public:
-    /// Adds the statements that open the session over that connection. One without an exchange of
-    /// its own shares that of the statement they go with.
-    using Opening = std::function<void(const Connection&, Connection::Batch&)>;
+    /// Adds the statements that open the session over that connection, for an exchange of their own
+    /// or for that of the statement they go with.
+    using Opening =
+        std::function<void(const Connection&, Connection::Batch&, const Connection::Exchange&)>;
 
     explicit Unsent(Opening opening) : opening_{std::move(opening)} {}
 
@@ -32,18 +33,15 @@ public:
 
     void move_to(Connection::Batch& batch, const Connection::Exchange& exchange,
                  const Connection& connection) {
-        const std::size_t first = batch.size();
-        if (opening_ || release_) batch.reserve(first + queue_.size() + 2);
-        if (const Opening opening = std::exchange(opening_, nullptr)) opening(connection, batch);
-        if (release_) batch.emplace_back(*std::exchange(release_, std::nullopt), nullptr);
-        if (batch.empty()) {
-            batch.swap(queue_);
-        } else {
-            std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
-            queue_.clear();
-        }
-        for (std::size_t i = first; i < batch.size(); ++i)
-            if (!batch[i].exchange) batch[i].exchange = exchange;
+        if (empty()) return;
+        for (Outgoing& queued : queue_) queued.exchange = exchange;
+        if (batch.empty() && !opening_ && !release_) return batch.swap(queue_);
+        batch.reserve(batch.size() + queue_.size() + 2);
+        if (const Opening opening = std::exchange(opening_, nullptr))
+            opening(connection, batch, exchange);
+        if (release_) batch.emplace_back(*std::exchange(release_, std::nullopt), exchange);
+        std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
+        queue_.clear();
     }
     void clear() noexcept {
         opening_ = nullptr;

@@ -42,11 +42,16 @@ enum class Entry {
     plain,  ///< A session of its own, without a transaction.
 };
 
+inline bool in_transaction(const SessionState* outer) {
+    return outer != nullptr && outer->conversation().transaction;
+}
+
 /// What `options` ask of a scope within the session `outer`, null for none.
 /// @throws PropagationError
+/// @throws pqxx::argument_error when `options.propagation` is none of its values
 inline Entry entry_of(const TransactionOptions& options, const SessionState* outer,
                       std::source_location where) {
-    const bool inside = outer != nullptr && outer->conversation().transaction;
+    const bool inside = in_transaction(outer);
     const auto inner = [&](Entry entry) {
         check_fits(options, *outer, where);
         return entry;

@@ -23,10 +23,12 @@ inline std::string blank_out(std::string_view characters, std::string_view text)
 /// Adds the statements that begin a transaction with these options, which the server ends after
 /// `life` if that is not 0.
 ///
-/// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes.
+/// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes; all
+/// others are for `exchange`.
 inline void begin_transaction(Connection::Batch& batch, const TransactionOptions& options,
                               std::chrono::milliseconds life,
-                              std::shared_ptr<Exchange> transaction_id) {
+                              const Connection::Exchange& transaction_id,
+                              const Connection::Exchange& exchange) {
     using namespace std::string_view_literals;
     const bool labelled = !options.label.empty();
     std::string begin = "BEGIN";  // behind a comment that the label cannot end
@@ -56,25 +58,24 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     }
     if (options.deferrable) begin += " DEFERRABLE";
 
-    batch.emplace_back(Statement{begin}, nullptr);
+    batch.emplace_back(Statement{begin}, exchange);
     // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
     if (labelled)
-        batch.push_back(
-            {Statement{"SELECT set_config('application_name', concat_ws(': ', "
-                       "nullif(current_setting('application_name'), ''), $1::text), true)",
-                       blank_out("\0"sv, options.label)},
-             nullptr});
+        batch.emplace_back(
+            Statement{"SELECT set_config('application_name', concat_ws(': ', "
+                      "nullif(current_setting('application_name'), ''), $1::text), true)",
+                      blank_out("\0"sv, options.label)},
+            exchange);
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
         if (time.count() > 0)
-            batch.push_back({Statement{"SELECT set_config($1, $2, true)", setting,
-                                       std::to_string(time.count())},
-                             nullptr});
+            batch.emplace_back(
+                Statement{"SELECT set_config($1, $2, true)", setting, std::to_string(time.count())},
+                exchange);
     };
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);
     limit("transaction_timeout", life);
-    if (transaction_id)
-        batch.push_back({TransactionIdentity::question(), std::move(transaction_id)});
+    if (transaction_id) batch.emplace_back(TransactionIdentity::question(), transaction_id);
 }
 
 }  // namespace txscope::detail

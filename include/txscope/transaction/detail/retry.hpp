@@ -41,17 +41,14 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
     }
 }
 
-/// The pause before the next attempt. Returns an error instead of it when the caller was cancelled.
-inline asio::awaitable<std::exception_ptr> pause_until(Clock::time_point next) {
-    try {
-        asio::steady_timer timer{co_await asio::this_coro::executor, next};
-        co_await timer.async_wait(asio::deferred);
-        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-        if (caller.cancelled() == asio::cancellation_type::none) co_return nullptr;
+/// The pause before the next attempt.
+/// @throws boost::system::system_error (`operation_aborted`) when the caller is cancelled
+inline asio::awaitable<void> pause_until(Clock::time_point next) {
+    asio::steady_timer timer{co_await asio::this_coro::executor, next};
+    co_await timer.async_wait(asio::deferred);
+    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+    if (caller.cancelled() != asio::cancellation_type::none)
         throw boost::system::system_error{asio::error::operation_aborted};
-    } catch (...) {
-        co_return std::current_exception();
-    }
 }
 
 }  // namespace txscope::detail

@@ -62,8 +62,9 @@ inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<Pool> pool
                                                      options, deadline, attempt);
     if (options.verify_commit) transaction->id = std::make_shared<Exchange>();
     const auto begin = [raw = transaction.get()](const Connection& connection,
-                                                 Connection::Batch& batch) {
-        begin_transaction(batch, raw->options, life_on_server(*raw, connection), raw->id);
+                                                 Connection::Batch& batch,
+                                                 const Connection::Exchange& exchange) {
+        begin_transaction(batch, raw->options, life_on_server(*raw, connection), raw->id, exchange);
     };
     return std::make_shared<SessionState>(std::move(transaction), begin, where);
 }
