@@ -41,13 +41,15 @@ class AmbientExecutor {
     struct Core {
         std::shared_ptr<const Ambient> ambient;
         Strand strand;
-        // The same one, owned together with outstanding work, while somebody holds it so.
+        // The same one, owned together with outstanding work, while somebody holds it so. What is
+        // required or preferred of that in turn holds no work.
         mutable std::mutex mutex{};
         mutable std::weak_ptr<const Core> tracked{};
     };
+    // The work goes last: without it the context may end, and the strand must not outlive that.
     struct CoreWithWork {
-        std::shared_ptr<const Core> core;
         BaseExecutor work;
+        std::shared_ptr<const Core> core;
     };
     using Tracked = asio::execution::outstanding_work_t::tracked_t;
 
@@ -130,7 +132,7 @@ private:
         auto tracked = core_->tracked.lock();
         if (!tracked) {
             const auto owner = std::make_shared<const CoreWithWork>(
-                core_, asio::prefer(core_->strand.get_inner_executor(), Tracked{}));
+                asio::prefer(core_->strand.get_inner_executor(), Tracked{}), core_);
             tracked = {owner, core_.get()};
             core_->tracked = tracked;
         }
