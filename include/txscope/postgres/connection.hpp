@@ -69,11 +69,13 @@ public:
 
     /// Until `exchange` is done; or the caller is cancelled, and it is not.
     asio::awaitable<void> wait(Exchange exchange);
-    /// Whether `wait` would only have to read. Then its coroutine can be saved, where the answer
-    /// comes in one piece: await `readable`, and `poll` if `exchange` is not done by then. The
-    /// connection must outlive that.
+    /// Begins what `wait` does, and says whether only reading is left of it. Where the answer comes
+    /// in one piece, its coroutine is then saved by awaiting `readable`, followed by `poll` if
+    /// `exchange` is not done by then. The connection must outlive that.
     bool only_to_read(const Exchange& exchange, const asio::cancellation_state& caller) {
-        return flush() && !exchange->done && caller.cancelled() == asio::cancellation_type::none;
+        // Once it is done, the connection may be somebody else's.
+        return !exchange->done && caller.cancelled() == asio::cancellation_type::none && flush() &&
+               !exchange->done;
     }
     auto readable() { return socket_.readable(); }
 

@@ -108,7 +108,8 @@ Statement& Statement::bind(const T& value) {
     }
     const std::size_t start = text_.size();
     try {
-        text_.append("\0\0\0\0", sizeof(Length));  // until the length is known
+        static_assert(sizeof(Length) == 4);
+        text_.append("\0\0\0\0", 4);  // until the length is known
         close(start, detail::append_parameter(text_, value));
     } catch (...) {
         text_.resize(start);

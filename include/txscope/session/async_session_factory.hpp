@@ -7,7 +7,6 @@
 #include <txscope/session/pool_options.hpp>
 #include <txscope/session/session.hpp>
 
-#include <boost/asio/deferred.hpp>
 #include <boost/asio/execution_context.hpp>
 
 #include <concepts>

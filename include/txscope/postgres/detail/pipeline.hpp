@@ -98,12 +98,18 @@ inline Pipeline::Pipeline(Native<PGconn> connection, std::size_t statement_cache
 }
 
 inline void Pipeline::submit(std::vector<Outgoing>&& batch) {
-    bool sent = !broken() && close_retired();
-    for (auto next = batch.begin(); sent && next != batch.end(); ++next) {
-        const bool last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
-        sent = send(std::move(*next), last);
+    bool sent = !broken();
+    try {
+        sent = sent && close_retired();
+        for (auto next = batch.begin(); sent && next != batch.end(); ++next) {
+            const bool last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
+            sent = send(std::move(*next), last);
+        }
+        sent = sent && send_sync();
+    } catch (...) {  // no memory for the rest of what was begun
+        fail(std::current_exception());
+        sent = false;
     }
-    sent = sent && send_sync();
     ++next_batch_;
     if (!sent) {
         fail(lost());

@@ -3,6 +3,7 @@
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/strand.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -68,8 +69,7 @@ public:
 
     /// `co_spawn` with that slot, for a coroutine to await. (With Boost 1.81 `bind_cancellation_slot`
     /// takes no `deferred`.)
-    template <typename Executor>
-    auto spawn(Executor executor, asio::awaitable<void> work) const {
+    auto spawn(asio::any_io_executor executor, asio::awaitable<void> work) const {
         return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
             [executor = std::move(executor), slot = slot()](auto handler,
                                                             asio::awaitable<void> spawned) {

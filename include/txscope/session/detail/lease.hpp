@@ -24,7 +24,7 @@ struct PooledConnection {
 
     /// Whether its server is still there, as far as one can see.
     bool usable() {
-        // The read that is armed while it is idle may not have run yet.
+        // The read that is armed while it is idle may not have run yet, or not be armed yet.
         connection->poll_unless_heard_within(std::chrono::milliseconds{1});
         return !connection->broken();
     }

@@ -279,6 +279,7 @@ inline asio::awaitable<void> Pool::close() {
         const Lock lock{mutex_};
         closed_ = true;
         while (!waiting_.empty()) waiting_.pop().answer(Ticket::refused);
+        unused.reserve(idle_.size());
         while (Member member = idle_.take()) unused.push_back(std::move(member));
         statistics_.size -= unused.size();
         if (statistics_.size == 0) co_return;

@@ -132,14 +132,13 @@ auto run_session(const asio::any_io_executor& callers, const ForwardedCancellati
                  ResultSlot<BodyResult<Body>>& result,
                  Clock::time_point deadline = Clock::time_point::max()) {
     Conversation& conversation = state->conversation();
-    const auto around = ambient_of(callers);
-    AmbientExecutor executor{std::make_shared<const Ambient>(conversation.pool.get(),
-                                                             &conversation.borrower, state, around),
-                             conversation.strand};
+    auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.borrower,
+                                                   state, ambient_of(callers));
+    AmbientExecutor executor{std::move(ambient), conversation.strand};
     auto work = run_on_strand(state, body, std::move(end), result);
     if (deadline == Clock::time_point::max())
         return cancellation.spawn(std::move(executor), std::move(work));
-    return cancellation.spawn(AmbientExecutor{around, conversation.strand},
+    return cancellation.spawn(conversation.strand,
                               run_until(deadline, std::move(executor), state, std::move(work)));
 }
 

@@ -280,7 +280,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     conversation_->send_outbox();
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     if (deadline == Clock::time_point::max() && connection.only_to_read(ending.last, caller)) {
-        co_await connection.readable();
+        co_await connection.readable();  // every COMMIT comes here: no coroutine for its answer
         if (!ending.last->done) connection.poll();
     }
     if (!ending.last->done) co_await conversation_->answered(ending.last, deadline);

@@ -8,7 +8,7 @@ namespace txscope::detail {
 
 /// Whether `sql` begins, ends or divides a transaction, which is for scopes to do.
 constexpr bool is_transaction_control(std::string_view sql) {
-    // INSERT, UPDATE, DELETE, MERGE, WITH: most statements are told by their first letter.
+    // INSERT, UPDATE, DELETE, MERGE, WITH: most that write are told by their first letter.
     constexpr std::string_view harmless = "IUDMWiudmw";
     if (!sql.empty() && harmless.find(sql.front()) != harmless.npos) return false;
     SqlWords words{sql};
