@@ -49,9 +49,7 @@ public:
     }
 
     /// Until readable. Costs no timer: this is what every statement waits in.
-    auto readable() {
-        return descriptor_.async_wait(Base::wait_read, asio::as_tuple(asio::deferred));
-    }
+    auto readable() { return descriptor_.async_wait(Base::wait_read, asio::deferred); }
 
     /// Until ready for `what` or until `deadline`; true when it is ready.
     asio::awaitable<bool> ready(Base::wait_type what, Clock::time_point deadline) {

@@ -13,11 +13,13 @@ namespace txscope::detail {
 /// What one caller sent and awaits the answer to: one statement, or several of which the last
 /// counts.
 struct Exchange {
-    Result result;             ///< Of the last statement.
-    std::exception_ptr error;  ///< Of the first statement that failed.
+    explicit Exchange(std::source_location where = {}) : scope{where} {}
+
+    const std::source_location scope;  ///< Where the scope that sends it was opened, if any.
+    Result result;                     ///< Of the last statement.
+    std::exception_ptr error;          ///< Of the first statement that failed.
     bool skipped = false;  ///< `error` is another exchange's: the server skipped this one for it.
     bool done = false;     ///< The server has answered all of it, and the Sync behind it.
-    std::source_location scope{};  ///< Where the scope was opened that sends it; line 0 for none.
 };
 
 /// A statement on its way out, and whom its answer is for.

@@ -3,7 +3,10 @@
 #include <txscope/session/detail/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
@@ -67,10 +70,10 @@ public:
     /// Runs it after all that is ready to run on the strand now, and all that is about to get there.
     template <typename Function>
     void post(Function&& function) const {
-        const auto beneath = core_->strand.get_inner_executor();
-        asio::require(beneath, asio::execution::blocking.never)
-            .execute([on = *this, run = std::decay_t<Function>(std::forward<Function>(
-                                      function))]() mutable { on.execute(std::move(run)); });
+        core_->strand.get_inner_executor().post(
+            [on = *this, run = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
+                on.execute(std::move(run));
+            });
     }
 
     template <typename Property>
@@ -98,15 +101,6 @@ public:
     /// that are not awaited; a coroutine asks its executor.
     static const Ambient* running() noexcept { return Running::current; }
 
-    /// Whether what this thread runs on `strand` right now was started by something that it runs on
-    /// the same strand, too, and that goes on once this is suspended.
-    static bool started_within(const Strand& strand) noexcept {
-        int here = 0;
-        for (const Running* it = Running::innermost; it != nullptr; it = it->outer())
-            here += it->strand() == strand;
-        return here > 1;
-    }
-
     /// A coroutine on `executor` goes on in the middle of what another one runs: Asio resumes it
     /// right there where it may. If its executor is not one of these, nothing else says so.
     static void goes_on(const asio::any_io_executor& executor) noexcept {
@@ -121,7 +115,7 @@ private:
     auto marked(Function&& function) const {
         return [core = core_,
                 run = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
-            const Running mark{*core};
+            const Running mark{core->ambient.get()};
             std::move(run)();
         };
     }
@@ -141,26 +135,14 @@ private:
 
     class Running {
     public:
-        explicit Running(const Core& core)
-            : strand_{core.strand},
-              outer_{std::exchange(innermost, this)},
-              previous_{std::exchange(current, core.ambient.get())} {}
+        explicit Running(const Ambient* ambient) : previous_{std::exchange(current, ambient)} {}
         Running(const Running&) = delete;
         Running& operator=(const Running&) = delete;
-        ~Running() {
-            current = previous_;
-            innermost = outer_;
-        }
+        ~Running() { current = previous_; }
 
-        const Strand& strand() const noexcept { return strand_; }
-        const Running* outer() const noexcept { return outer_; }
-
-        static inline thread_local const Running* innermost = nullptr;
         static inline thread_local const Ambient* current = nullptr;
 
     private:
-        const Strand& strand_;
-        const Running* outer_;
         const Ambient* previous_;
     };
 
@@ -179,6 +161,13 @@ inline const Ambient* find_ambient(const Ambient* ambient, const Pool* pool) noe
     return ambient;
 }
 
+/// The nearest session of `pool`, likewise; null when there is none, or it is set aside.
+inline std::shared_ptr<SessionState> find_session(const Ambient* ambient,
+                                                  const Pool* pool) noexcept {
+    const Ambient* found = find_ambient(ambient, pool);
+    return found != nullptr ? found->session : nullptr;
+}
+
 /// The strand that `executor` is on, null for none of ours.
 inline const Strand* find_strand(const asio::any_io_executor& executor) noexcept {
     const auto* carrier = executor.target<AmbientExecutor>();
@@ -191,13 +180,49 @@ inline Strand strand_on(const asio::any_io_executor& executor) {
     return strand != nullptr ? *strand : Strand{BaseExecutor{executor}};
 }
 
-/// Lets all that is ready to run on the strand of `executor`, or about to, go first.
-inline auto next_turn(const asio::any_io_executor& executor) {
+/// The one in `executor`, or one on the strand that `executor` is on already, or on a new one.
+inline AmbientExecutor ambient_executor(const asio::any_io_executor& executor) {
     const auto* carrier = executor.target<AmbientExecutor>();
+    return carrier != nullptr ? *carrier : AmbientExecutor{nullptr, strand_on(executor)};
+}
+
+/// Lets all that is ready to run on the caller's strand, or about to, go first.
+inline auto next_turn() {
     return asio::async_initiate<const asio::deferred_t&, void()>(
-        [on = carrier != nullptr ? *carrier : AmbientExecutor{nullptr, strand_on(executor)}](
-            auto handler) { on.post(std::move(handler)); },
+        [](auto handler) {
+            const auto on = ambient_executor(asio::get_associated_executor(handler));
+            on.post(std::move(handler));
+        },
         asio::deferred);
+}
+
+/// A handler that goes back to its strand by itself, without outstanding work and type erasure: for
+/// an operation of the context that the strand is on.
+template <typename Handler>
+struct OnStrand {
+    using cancellation_slot_type = asio::cancellation_slot;
+
+    cancellation_slot_type get_cancellation_slot() const noexcept {
+        return asio::get_associated_cancellation_slot(handler);
+    }
+    template <typename... Results>
+    void operator()(const Results&...) {
+        on.execute(std::move(handler));
+    }
+
+    AmbientExecutor on;
+    Handler handler;
+};
+
+/// Awaits `operation`, whatever it results in.
+template <typename Operation>
+auto on_strand(Operation operation) {
+    return asio::async_initiate<const asio::deferred_t&, void()>(
+        [](auto handler, Operation started) {
+            auto on = ambient_executor(asio::get_associated_executor(handler));
+            std::move(started)(OnStrand{std::move(on), std::move(handler)});
+        },
+        asio::deferred, std::move(operation));
 }
 
 }  // namespace txscope::detail

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
-#include <txscope/core/sqlstate.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
@@ -43,14 +42,12 @@ public:
           parent_{std::move(parent)},
           unsent_{std::move(opening)} {}
 
-    /// Sends it with all that is queued, and awaits its result.
-    static asio::awaitable<Result> execute(Shared self, Statement statement) {
-        return converse(std::move(self), std::move(statement));
-    }
+    /// Sends `statement`, if any, with all that is queued, and awaits its result.
+    static asio::awaitable<Result> execute(Shared self, std::optional<Statement> statement);
     /// Queues it, to go with whatever is awaited next.
     static void enqueue(const Shared& self, Statement&& statement);
     /// Sends what is queued and awaits it.
-    static asio::awaitable<void> flush(Shared self) { co_await converse(std::move(self), {}); }
+    static asio::awaitable<void> flush(Shared self) { co_await execute(std::move(self), {}); }
 
     /// How the last statements of a session went.
     struct Ending {
@@ -60,7 +57,7 @@ public:
     };
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when the session's strand does not run it
-    static const Shared& here(const Shared& self);
+    static Shared here(const Shared& self);
 
     /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing.
     /// It waits until `deadline` at most, and once the caller is cancelled no longer than the
@@ -101,15 +98,12 @@ public:
     const Shared& parent() const noexcept { return parent_; }
 
 private:
-    static asio::awaitable<Result> converse(Shared self, std::optional<Statement> statement);
-    static const Shared& innermost(const Shared& self, const Ambient* ambient);
+    static asio::awaitable<Result> execute_from_elsewhere(Shared self,
+                                                          std::optional<Statement> statement);
+    static Shared innermost(const Shared& self, const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
     asio::awaitable<void> take_connection();
-    Connection::Exchange make_exchange() const {
-        auto exchange = std::make_shared<Exchange>();
-        exchange->scope = where();
-        return exchange;
-    }
+    Connection::Exchange make_exchange() const { return std::make_shared<Exchange>(where()); }
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
     [[noreturn]] void throw_failure(const Exchange& exchange, bool cancelled);
 
@@ -124,28 +118,20 @@ private:
 };
 
 /// A session handed down into a scope nested in it means that scope's session there.
-inline const SessionState::Shared& SessionState::innermost(const Shared& self,
-                                                           const Ambient* ambient) {
-    const Ambient* here = find_ambient(ambient, self->conversation_->pool.get());
-    return here != nullptr && here->session && here->session->is_within(*self) ? here->session
-                                                                               : self;
+inline SessionState::Shared SessionState::innermost(const Shared& self, const Ambient* ambient) {
+    const auto here = find_session(ambient, self->conversation_->pool.get());
+    return here && here->is_within(*self) ? here : self;
 }
 
-inline asio::awaitable<Result> SessionState::converse(Shared self,
-                                                      std::optional<Statement> statement) {
+inline asio::awaitable<Result> SessionState::execute(Shared self,
+                                                     std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
     Conversation& conversation = *self->conversation_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const Strand* strand = find_strand(executor);
-    if (strand == nullptr || *strand != conversation.strand) {
-        const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                                 conversation.strand};
-        co_return co_await asio::co_spawn(
-            AmbientExecutor{ambient_of(executor), conversation.strand},
-            converse(self, std::move(statement)),
-            asio::bind_cancellation_slot(cancellation.slot(), asio::use_awaitable));
-    }
+    if (strand == nullptr || *strand != conversation.strand)
+        co_return co_await execute_from_elsewhere(std::move(self), std::move(statement));
     self = innermost(self, ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
@@ -163,13 +149,12 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
 
     const auto exchange = self->make_exchange();
     self->move_unsent(conversation.outbox, exchange);
-    const std::string_view sql = statement ? statement->sql() : "";
-    const StatementReport report{conversation.reporter, sql, *exchange};
+    const StatementReport report{conversation.reporter, statement ? statement->sql() : "",
+                                 *exchange};
     if (statement) conversation.outbox.emplace_back(*std::move(statement), exchange);
 
     // The other branches that are under way or about to begin add theirs: all goes out at once.
-    if (self->outstanding_ > 1 || AmbientExecutor::started_within(conversation.strand))
-        co_await next_turn(executor);
+    co_await next_turn();
     bool cancelled = false;
     if (!exchange->done) {
         conversation.send_outbox();
@@ -181,7 +166,7 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
         if (conversation.beginning() && conversation.begin != exchange)
             co_await conversation.begun();
         if (connection.only_to_read(exchange, caller)) {
-            co_await connection.readable();
+            co_await on_strand(connection.readable());
             if (!exchange->done) connection.poll();
         }
         if (!exchange->done) co_await connection.wait(exchange);
@@ -193,7 +178,17 @@ inline asio::awaitable<Result> SessionState::converse(Shared self,
     co_return std::move(exchange->result);
 }
 
-inline const SessionState::Shared& SessionState::here(const Shared& self) {
+inline asio::awaitable<Result> SessionState::execute_from_elsewhere(
+    Shared self, std::optional<Statement> statement) {
+    const auto executor = co_await asio::this_coro::executor;
+    const Strand& strand = self->conversation_->strand;
+    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
+    co_return co_await asio::co_spawn(
+        AmbientExecutor{ambient_of(executor), strand}, execute(self, std::move(statement)),
+        asio::bind_cancellation_slot(cancellation.slot(), asio::use_awaitable));
+}
+
+inline SessionState::Shared SessionState::here(const Shared& self) {
     if (self->conversation_->strand.running_in_this_thread())
         return innermost(self, AmbientExecutor::running());
     self->check_not_ended();
@@ -202,10 +197,10 @@ inline const SessionState::Shared& SessionState::here(const Shared& self) {
 }
 
 inline void SessionState::enqueue(const Shared& self, Statement&& statement) {
-    SessionState& session = *here(self);
-    session.check_allowed(statement);
-    session.check_open();
-    session.unsent_.push(std::move(statement));
+    const Shared session = here(self);
+    session->check_allowed(statement);
+    session->check_open();
+    session->unsent_.push(std::move(statement));
 }
 
 inline void SessionState::check_allowed(const Statement& statement) const {
@@ -276,11 +271,13 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     Connection& connection = *member->connection;
     // What was lost by now is not in doubt.
     connection.poll_unless_heard_within(std::chrono::microseconds{100});
+    co_await next_turn();
     ending.unsent = connection.broken();
     conversation_->send_outbox();
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     if (deadline == Clock::time_point::max() && connection.only_to_read(ending.last, caller)) {
-        co_await connection.readable();  // every COMMIT comes here: no coroutine for its answer
+        co_await on_strand(
+            connection.readable());  // every COMMIT comes here: no coroutine for its answer
         if (!ending.last->done) connection.poll();
     }
     if (!ending.last->done) co_await conversation_->answered(ending.last, deadline);

@@ -4,6 +4,7 @@
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/execution/prefer_only.hpp>
+#include <boost/asio/execution/relationship.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
@@ -52,6 +53,18 @@ public:
     void execute(Function&& function) const {
         std::visit([&](const auto& inner) { inner.execute(std::forward<Function>(function)); },
                    inner_);
+    }
+
+    /// Runs it later, behind what is ready to run.
+    template <typename Function>
+    void post(Function&& function) const {
+        std::visit(
+            [&](const auto& inner) {
+                asio::prefer(asio::require(inner, asio::execution::blocking.never),
+                             asio::execution::relationship.continuation)
+                    .execute(std::forward<Function>(function));
+            },
+            inner_);
     }
 
     Blocking query(Blocking) const noexcept {
