@@ -27,9 +27,9 @@ namespace detail {
 
 inline std::optional<Session> session_in(const Ambient* ambient,
                                          const AsyncSessionFactory& sessions) {
-    const Ambient* found = find_ambient(ambient, sessions.pool().get());
-    if (found == nullptr || !found->session) return std::nullopt;
-    return Session{found->session, found->session->joined()};
+    const auto found = find_session(ambient, sessions.pool().get());
+    if (!found) return std::nullopt;
+    return Session{found, found->joined()};
 }
 
 /// The ambient session of the code that this thread runs right now: for calls that are not awaited.

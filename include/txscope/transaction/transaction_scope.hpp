@@ -90,7 +90,7 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
                            std::source_location where, Body body) -> Outcome<Body> {
     const auto& pool = sessions.pool();
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    const Shared outer = detail::session_around(executor, *pool);
+    const Shared outer = detail::find_session(detail::ambient_of(executor).get(), pool.get());
     switch (detail::entry_of(options, outer.get(), where)) {
         case detail::Entry::begin:
             break;
@@ -173,8 +173,7 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     outer->check_open();
     const auto turn = co_await outer->nesting().enter();
     outer->check_open();
-    const auto savepoint = std::make_shared<detail::Exchange>();
-    savepoint->scope = where;
+    const auto savepoint = std::make_shared<detail::Exchange>(where);
     const auto set_savepoint = [savepoint, depth = outer->depth() + 1](
                                    const Connection&, Connection::Batch& batch,
                                    const Connection::Exchange&) {

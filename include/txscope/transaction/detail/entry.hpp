@@ -5,21 +5,11 @@
 #include <txscope/transaction/detail/transaction.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
-#include <boost/asio/any_io_executor.hpp>
 #include <pqxx/except>
 
-#include <memory>
 #include <source_location>
 
 namespace txscope::detail {
-
-/// The session of `pool` that is ambient for what runs on `executor`, if any.
-inline std::shared_ptr<SessionState> session_around(const asio::any_io_executor& executor,
-                                                    const Pool& pool) {
-    const auto ambient = ambient_of(executor);
-    const Ambient* found = find_ambient(ambient.get(), &pool);
-    return found != nullptr ? found->session : nullptr;
-}
 
 /// @throws PropagationError when a scope with `options` cannot be part of the transaction of
 /// `outer`

@@ -5,7 +5,6 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <memory>
-#include <optional>
 
 namespace txscope::detail {
 
@@ -16,7 +15,7 @@ public:
         const Conversation& conversation = session->conversation();
         const auto limit = conversation.pool->options().overlong_scope;
         if (!conversation.reporter || limit.count() <= 0) return;
-        timer_.emplace(conversation.strand, deadline_in(limit));
+        timer_ = std::make_unique<asio::steady_timer>(conversation.strand, deadline_in(limit));
         timer_->async_wait([watched = std::weak_ptr{session},
                             started = Clock::now()](boost::system::error_code cancelled) {
             if (const auto still = watched.lock(); still && !cancelled)
@@ -25,7 +24,7 @@ public:
     }
 
 private:
-    std::optional<asio::steady_timer> timer_;  // its end cancels the wait
+    std::unique_ptr<asio::steady_timer> timer_;  // its end cancels the wait; mostly there is none
 };
 
 }  // namespace txscope::detail
