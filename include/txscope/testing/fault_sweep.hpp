@@ -120,7 +120,7 @@ private:
     FaultSweepCounts sweep(Fault fault, const Body& body);
     void run_to(std::size_t point, Fault fault, const Body& body);
     void terminate();
-    void await_end_of_sessions();
+    void await_end_of_sessions(const std::string& what);
     void await_rest();
     void check_pool(detail::SweptProgram& program);
     asio::awaitable<void> check_idle(AsyncSessionFactory sessions, std::size_t count) const;
@@ -195,17 +195,16 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
     if (run_.answered || fault == Fault::abandon) check_pool(*program);
     program.reset();
     // What has been sent is still executed: it is over when the last session is.
-    await_end_of_sessions();
+    await_end_of_sessions("state");
     run_.state = witness_.ask(options_.state);
 }
 
-inline void FaultSweep::terminate() {
-    ask_sessions("pg_terminate_backend(pid)");
-    await_end_of_sessions();
-}
+inline void FaultSweep::terminate() { await_end_of_sessions("pg_terminate_backend(pid)"); }
 
-inline void FaultSweep::await_end_of_sessions() {
-    if (!detail::poll_until(options_.time_limit, [&] { return ask_sessions("count(*)") == "0"; }))
+/// Until no session is there. Asks `what` of those that are, also of one that only now shows up: it
+/// was being opened.
+inline void FaultSweep::await_end_of_sessions(const std::string& what) {
+    if (!detail::poll_until(options_.time_limit, [&] { return ask_sessions(what).empty(); }))
         throw std::runtime_error{"sessions do not end: " + ask_sessions("state, query")};
 }
 
