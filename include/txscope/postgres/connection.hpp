@@ -171,7 +171,7 @@ inline asio::awaitable<void> Connection::wait(Exchange exchange) {
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
         if (exchange->done || caller.cancelled() != asio::cancellation_type::none) break;
         if (all_sent)
-            co_await socket_.readable()(asio::as_tuple(asio::deferred));
+            co_await socket_.readable();
         else
             co_await socket_.ready_for_any(Clock::time_point::max());
         if (exchange->done) break;  // another wait has read the answer; *this may be gone

@@ -49,7 +49,9 @@ public:
     }
 
     /// Until readable. Costs no timer: this is what every statement waits in.
-    auto readable() { return descriptor_.async_wait(Base::wait_read, asio::deferred); }
+    auto readable() {
+        return descriptor_.async_wait(Base::wait_read, asio::as_tuple(asio::deferred));
+    }
 
     /// Until ready for `what` or until `deadline`; true when it is ready.
     asio::awaitable<bool> ready(Base::wait_type what, Clock::time_point deadline) {

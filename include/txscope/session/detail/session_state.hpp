@@ -18,7 +18,6 @@
 #include <memory>
 #include <optional>
 #include <source_location>
-#include <string_view>
 #include <utility>
 
 namespace txscope::detail {
@@ -269,15 +268,15 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     const StatementReport report{conversation_->reporter, last ? last : "", *ending.last};
     const auto member = conversation_->lease.member();
     Connection& connection = *member->connection;
+    co_await next_turn();
     // What was lost by now is not in doubt.
     connection.poll_unless_heard_within(std::chrono::microseconds{100});
-    co_await next_turn();
     ending.unsent = connection.broken();
     conversation_->send_outbox();
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     if (deadline == Clock::time_point::max() && connection.only_to_read(ending.last, caller)) {
-        co_await on_strand(
-            connection.readable());  // every COMMIT comes here: no coroutine for its answer
+        // Every COMMIT comes here: no coroutine for its answer.
+        co_await on_strand(connection.readable());
         if (!ending.last->done) connection.poll();
     }
     if (!ending.last->done) co_await conversation_->answered(ending.last, deadline);
