@@ -72,10 +72,10 @@ public:
     /// Begins what `wait` does, and says whether only reading is left of it. Where the answer comes
     /// in one piece, its coroutine is then saved by awaiting `readable`, followed by `poll` if
     /// `exchange` is not done by then. The connection must outlive that.
-    bool only_to_read(const Exchange& exchange, const asio::cancellation_state& caller) {
+    bool only_to_read(const detail::Exchange& exchange, const asio::cancellation_state& caller) {
         // Once it is done, the connection may be somebody else's.
-        return !exchange->done && caller.cancelled() == asio::cancellation_type::none && flush() &&
-               !exchange->done;
+        return !exchange.done && caller.cancelled() == asio::cancellation_type::none && flush() &&
+               !exchange.done;
     }
     auto readable() { return socket_.readable(); }
 

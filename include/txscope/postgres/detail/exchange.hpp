@@ -19,6 +19,7 @@ struct Exchange {
     Result result;                     ///< Of the last statement.
     std::exception_ptr error;          ///< Of the first statement that failed.
     bool skipped = false;  ///< `error` is another exchange's: the server skipped this one for it.
+    bool unsent = false;   ///< The connection was lost before any of it was sent.
     bool done = false;     ///< The server has answered all of it, and the Sync behind it.
 };
 

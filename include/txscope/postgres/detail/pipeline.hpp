@@ -98,7 +98,8 @@ inline Pipeline::Pipeline(Native<PGconn> connection, std::size_t statement_cache
 }
 
 inline void Pipeline::submit(std::vector<Outgoing>&& batch) {
-    bool sent = !broken();
+    const bool too_late = broken();
+    bool sent = !too_late;
     try {
         sent = sent && close_retired();
         for (auto next = batch.begin(); sent && next != batch.end(); ++next) {
@@ -113,7 +114,10 @@ inline void Pipeline::submit(std::vector<Outgoing>&& batch) {
     ++next_batch_;
     if (!sent) {
         fail(lost());
-        for (const Outgoing& unsent : batch) fail_exchange(unsent.exchange);
+        for (const Outgoing& unsent : batch) {
+            unsent.exchange->unsent = too_late;
+            fail_exchange(unsent.exchange);
+        }
     }
     batch.clear();
 }

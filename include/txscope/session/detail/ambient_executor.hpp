@@ -3,11 +3,6 @@
 #include <txscope/session/detail/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/associated_cancellation_slot.hpp>
-#include <boost/asio/associated_executor.hpp>
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/deferred.hpp>
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/prefer.hpp>
@@ -184,45 +179,6 @@ inline Strand strand_on(const asio::any_io_executor& executor) {
 inline AmbientExecutor ambient_executor(const asio::any_io_executor& executor) {
     const auto* carrier = executor.target<AmbientExecutor>();
     return carrier != nullptr ? *carrier : AmbientExecutor{nullptr, strand_on(executor)};
-}
-
-/// Lets all that is ready to run on the caller's strand, or about to, go first.
-inline auto next_turn() {
-    return asio::async_initiate<const asio::deferred_t&, void()>(
-        [](auto handler) {
-            const auto on = ambient_executor(asio::get_associated_executor(handler));
-            on.post(std::move(handler));
-        },
-        asio::deferred);
-}
-
-/// A handler that goes back to its strand by itself, without outstanding work and type erasure: for
-/// an operation of the context that the strand is on.
-template <typename Handler>
-struct OnStrand {
-    using cancellation_slot_type = asio::cancellation_slot;
-
-    cancellation_slot_type get_cancellation_slot() const noexcept {
-        return asio::get_associated_cancellation_slot(handler);
-    }
-    template <typename... Results>
-    void operator()(const Results&...) {
-        on.execute(std::move(handler));
-    }
-
-    AmbientExecutor on;
-    Handler handler;
-};
-
-/// Awaits `operation`, whatever it results in.
-template <typename Operation>
-auto on_strand(Operation operation) {
-    return asio::async_initiate<const asio::deferred_t&, void()>(
-        [](auto handler, Operation started) {
-            auto on = ambient_executor(asio::get_associated_executor(handler));
-            std::move(started)(OnStrand{std::move(on), std::move(handler)});
-        },
-        asio::deferred, std::move(operation));
 }
 
 }  // namespace txscope::detail

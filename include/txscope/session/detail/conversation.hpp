@@ -51,6 +51,9 @@ struct Conversation {
     bool beginning() const noexcept { return begin && !begin->done; }
     /// Until BEGIN is answered, as below; then sends what is in the outbox.
     asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
+    /// Until `exchange` is, or the caller is cancelled: then the server is made to stop. Returns
+    /// whether it was. The caller must not be interruptible.
+    asio::awaitable<bool> see_through(Connection::Exchange exchange);
     /// Until `exchange` is, which was sent; by `deadline` at most, and once the caller is cancelled
     /// no longer than the cleanup time: then the connection is closed.
     asio::awaitable<void> answered(Connection::Exchange exchange, Clock::time_point deadline);
@@ -91,6 +94,15 @@ inline asio::awaitable<Lease> Conversation::borrow() {
 inline asio::awaitable<void> Conversation::begun(Clock::time_point deadline) {
     co_await answered(begin, deadline);
     send_outbox();
+}
+
+inline asio::awaitable<bool> Conversation::see_through(Connection::Exchange exchange) {
+    const auto member = lease.member();  // outlives a loan that ends
+    if (beginning() && begin != exchange) co_await begun();
+    if (!exchange->done) co_await member->connection->wait(exchange);
+    const bool cancelled = !exchange->done;
+    if (cancelled) co_await member->connection->cancel(exchange, pool->cleanup_deadline());
+    co_return cancelled;
 }
 
 inline asio::awaitable<void> Conversation::answered(Connection::Exchange exchange,

@@ -6,6 +6,7 @@
 #include <txscope/session/detail/counted.hpp>
 #include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/hooks.hpp>
+#include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_life.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
@@ -52,7 +53,6 @@ public:
     struct Ending {
         std::exception_ptr queued_error;  ///< Of what was queued before the last statement.
         std::shared_ptr<Exchange> last;   ///< The last statement's.
-        bool unsent = false;              ///< The connection was lost before.
     };
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when the session's strand does not run it
@@ -152,25 +152,14 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
                                  *exchange};
     if (statement) conversation.outbox.emplace_back(*std::move(statement), exchange);
 
-    // The other branches that are under way or about to begin add theirs: all goes out at once.
-    co_await next_turn();
+    Trip trip{.conversation = conversation, .exchange = *exchange, .caller = caller};
+    co_await round_trip(trip);
     bool cancelled = false;
     if (!exchange->done) {
-        conversation.send_outbox();
-        const auto member = conversation.lease.member();  // outlives a loan that ends
-        Connection& connection = *member->connection;
         // What was sent is seen to its end, also for a caller who was cancelled before it went out.
         const bool throws = co_await asio::this_coro::throw_if_cancelled();
         co_await asio::this_coro::throw_if_cancelled(false);
-        if (conversation.beginning() && conversation.begin != exchange)
-            co_await conversation.begun();
-        if (connection.only_to_read(exchange, caller)) {
-            co_await on_strand(connection.readable());
-            if (!exchange->done) connection.poll();
-        }
-        if (!exchange->done) co_await connection.wait(exchange);
-        cancelled = !exchange->done;
-        if (cancelled) co_await connection.cancel(exchange, conversation.pool->cleanup_deadline());
+        cancelled = co_await conversation.see_through(exchange);
         co_await asio::this_coro::throw_if_cancelled(throws);
     }
     if (exchange->error) self->throw_failure(*exchange, cancelled);
@@ -266,21 +255,16 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
         conversation_->outbox.emplace_back(Statement{last}, ending.last);
     }
     const StatementReport report{conversation_->reporter, last ? last : "", *ending.last};
-    const auto member = conversation_->lease.member();
-    Connection& connection = *member->connection;
-    co_await next_turn();
-    // What was lost by now is not in doubt.
-    connection.poll_unless_heard_within(std::chrono::microseconds{100});
-    ending.unsent = connection.broken();
-    conversation_->send_outbox();
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    if (deadline == Clock::time_point::max() && connection.only_to_read(ending.last, caller)) {
-        // Every COMMIT comes here: no coroutine for its answer.
-        co_await on_strand(connection.readable());
-        if (!ending.last->done) connection.poll();
-    }
+    Trip trip{.conversation = *conversation_,
+              .exchange = *ending.last,
+              .caller = caller,
+              .returns = deadline == Clock::time_point::max(),
+              .checks = true};
+    co_await round_trip(trip);
     if (!ending.last->done) co_await conversation_->answered(ending.last, deadline);
-    if (queued && queued->error != connection.failure()) ending.queued_error = queued->error;
+    const auto lost = trip.member->connection->failure();
+    if (queued && queued->error != lost) ending.queued_error = queued->error;
     co_return ending;
 }
 

@@ -32,7 +32,7 @@ inline std::exception_ptr read_commit(const SessionState& session,
     const Exchange& commit = *ending.last;
     Conversation& conversation = session.conversation();
     if (ending.queued_error) return ending.queued_error;
-    if (ending.unsent) return commit.error;
+    if (commit.unsent) return commit.error;
     // COMMIT's own error says that it is not, also when the connection was lost behind it.
     if (commit.error && commit.error == conversation.lease->failure()) {
         conversation.in_doubt = true;
