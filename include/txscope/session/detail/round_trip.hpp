@@ -69,10 +69,7 @@ public:
     template <typename Outcome>
     void operator()(const Outcome&) {
         const auto on = on_;
-        on.execute([self = std::move(*this)]() mutable {
-            self.trip_->receive();
-            std::move(self.handler_)(nullptr);
-        });
+        on.execute([self = std::move(*this)]() mutable { std::move(self).receive(); });
     }
 
 private:
@@ -88,6 +85,15 @@ private:
             trip_->member->connection->readable()(std::move(*this));
         else
             std::move(handler_)(std::move(error));
+    }
+    void receive() && {
+        std::exception_ptr error;
+        try {
+            trip_->receive();
+        } catch (...) {
+            error = std::current_exception();
+        }
+        std::move(handler_)(std::move(error));
     }
 
     Trip* trip_;  // in the frame of the coroutine that awaits this, which is the handler's
