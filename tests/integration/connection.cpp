@@ -12,6 +12,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <pqxx/except>
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -329,6 +330,22 @@ TEST_CASE("a terminated backend gives a typed error that says why, to everybody 
     const auto late = wire.send("SELECT 1");
     wire.await(late);
     CHECK(is<ConnectionLost>(late->error));
+}
+
+TEST_CASE("a batch that libpq takes no more is answered, all of it", "[connection]") {
+    WireConnection wire{{}, 0};  // the statements themselves are refused, not their preparation
+    PGconn* native = wire.connection->native();
+    REQUIRE(::shutdown(PQsocket(native), SHUT_RDWR) == 0);
+    PQconsumeInput(native);  // libpq alone gets to know
+    REQUIRE(PQstatus(native) == CONNECTION_BAD);
+    REQUIRE_FALSE(wire.connection->broken());
+
+    const auto refused = wire.send({Statement{"SELECT 1"}, Statement{"SELECT 2"}});
+    for (const auto& exchange : refused) {
+        CHECK(exchange->done);
+        CHECK(is<ConnectionLost>(exchange->error));
+    }
+    CHECK(wire.connection->broken());
 }
 
 TEST_CASE("a connection that was lost leaves alone the one that has got its descriptor's number",

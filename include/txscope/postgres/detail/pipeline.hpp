@@ -115,7 +115,7 @@ inline void Pipeline::submit(std::vector<Outgoing>&& batch) {
     if (!sent) {
         fail(lost());
         for (const Outgoing& unsent : batch) {
-            unsent.exchange->unsent = too_late;
+            if (too_late) unsent.exchange->unsent = true;
             fail_exchange(unsent.exchange);
         }
     }
