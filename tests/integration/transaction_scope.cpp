@@ -2,6 +2,7 @@
 #include "support/scope_fixture.hpp"
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <string>
 
 namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
 using Catch::Matchers::ContainsSubstring;
 using support::cause_of;
 using support::failure_of;
@@ -187,6 +189,56 @@ TEST_CASE("rollback-only outlives a swallowed error: still no exception", "[tran
         });
     });
     CHECK(value == 7);
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("of branches that fail together comes the error of the statement that failed",
+          "[transaction_scope]") {
+    Fixture fixture;
+    fixture.run([&] { return fixture.insert_alone("taken"); });
+    const auto in_order = [&]() -> asio::awaitable<void> {
+        co_await (fixture.insert("taken") && fixture.insert("free"));
+    };
+    const auto in_reverse = [&]() -> asio::awaitable<void> {
+        co_await (fixture.insert("free") && fixture.insert("taken"));
+    };
+    const auto of_three = [&]() -> asio::awaitable<void> {
+        co_await (fixture.insert("taken") && fixture.insert("free") && fixture.insert("other"));
+    };
+    const auto check = [&](auto body) {
+        // As the owner's body, that of a scope which has joined it, and that of a nested one.
+        const auto ambient = [&]() -> asio::awaitable<void> { co_await fixture.scope(body); };
+        const auto nested = [&]() -> asio::awaitable<void> { co_await fixture.nested(body); };
+        CHECK(is<pqxx::unique_violation>(fixture.run([&] { return failure_of(ambient()); })));
+        const auto failure_within = [&](auto inner) {
+            std::exception_ptr failure;
+            fixture.run([&] {
+                return failure_of(fixture.scope(
+                    [&]() -> asio::awaitable<void> { failure = co_await failure_of(inner()); }));
+            });
+            return failure;
+        };
+        CHECK(is<pqxx::unique_violation>(failure_within(ambient)));
+        CHECK(is<pqxx::unique_violation>(failure_within(nested)));
+    };
+    check(in_order);
+    check(in_reverse);
+    check(of_three);
+    CHECK(fixture.names() == Names{"taken"});
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("of branches that throw together, with no statement failing, comes the first one's error",
+          "[transaction_scope]") {
+    Fixture fixture;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await (fixture.insert_and_throw("one") && fixture.insert_and_throw("two"));
+        }));
+    });
+    CHECK(is<Refusal>(failure));
+    CHECK(text_of(failure) == "one");
+    CHECK(fixture.names().empty());
     fixture.check_that_the_pool_works_on();
 }
 

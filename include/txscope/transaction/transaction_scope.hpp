@@ -39,7 +39,9 @@ namespace txscope {
 /// A scope takes a connection with its first statement, and sends `BEGIN` with it; a scope that
 /// executes nothing takes none. `COMMIT` goes out with what was written behind (`add`, `enqueue`).
 ///
-/// **Errors**: the body's exception comes out as it is, also when the rollback fails. A body that
+/// **Errors**: the body's exception comes out as it is, also when the rollback fails. In the place of
+/// Asio's `multiple_exceptions`, which branches throw that fail together (`a() && b()`), comes the
+/// error of the statement that failed, or else that of the first of these branches. A body that
 /// swallows a statement's error gets `UnexpectedRollback` at its end, with that error nested
 /// inside; the way to recover from an error is a `nested` scope around the statement. A connection
 /// lost while `COMMIT` is under way gives `CommitInDoubt`.
@@ -160,7 +162,7 @@ auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
         else
             result.emplace(co_await detail::invoke_body(body, session));
     } catch (...) {
-        error = std::current_exception();
+        error = detail::body_error(outer->conversation().failure);
     }
     if (error && outer->conversation().transaction) outer->doom(error);
     if (error) std::rethrow_exception(error);

@@ -7,6 +7,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/multiple_exceptions.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <concepts>
@@ -51,6 +52,26 @@ using BodyResult =
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
+/// What a body has just thrown; to be called where that is caught.
+///
+/// Branches that fail together (`a() && b()`) throw Asio's `multiple_exceptions`, which says nothing
+/// of why. In its place comes why the transaction failed, `failure`, or else what the first of these
+/// branches threw.
+inline std::exception_ptr body_error(const std::exception_ptr& failure) {
+    try {
+        throw;
+    } catch (const asio::multiple_exceptions& several) {
+        if (failure) return failure;
+        try {
+            std::rethrow_exception(several.first_exception());
+        } catch (...) {
+            return body_error(failure);
+        }
+    } catch (...) {
+        return std::current_exception();
+    }
+}
+
 /// Runs the hooks in their order, and those that they register after them, for as long as there is
 /// something to be committed.
 inline asio::awaitable<void> run_before_commit(SessionState& state) {
@@ -76,7 +97,7 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
         if (!state->parent() && !state->hooks().before_commit.empty())
             co_await run_before_commit(*state);
     } catch (...) {
-        error = std::current_exception();
+        error = body_error(state->conversation().failure);
     }
     // From here on nothing interrupts.
     co_await asio::this_coro::throw_if_cancelled(false);
