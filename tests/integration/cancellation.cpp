@@ -166,15 +166,35 @@ TEST_CASE("a statement cancelled within its transaction leaves that nothing but 
     fixture.check_that_the_pool_works_on();
 }
 
+TEST_CASE("of two statements that were sent together the second is cancelled on the server, too",
+          "[cancellation]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            const auto cancelled = [&]() -> asio::awaitable<void> {
+                co_await (fixture.insert("held") ||
+                          eventually([&] { return fixture.waiting_for_locks() == 1; }));
+            };
+            co_await (fixture.insert("beside") && cancelled());
+        }));
+    });
+    CHECK(text_of(cause_of(failure)).find("57014") != std::string::npos);
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
 TEST_CASE("a nested scope that is cancelled by itself is undone, and the scope around goes on",
           "[cancellation]") {
+    const bool at_its_first_statement = GENERATE(false, true);  // which goes with its SAVEPOINT
     Fixture fixture;
     const auto holder = fixture.hold("held");
     fixture.run([&]() -> asio::awaitable<void> {
         co_await fixture.scope([&]() -> asio::awaitable<void> {
             co_await fixture.insert("outer");
             const auto body = [&]() -> asio::awaitable<void> {
-                co_await fixture.insert("nested");
+                if (!at_its_first_statement) co_await fixture.insert("nested");
                 co_await fixture.insert("held");
             };
             const auto first = co_await (fixture.nested(body) || eventually([&] {

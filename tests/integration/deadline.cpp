@@ -65,11 +65,19 @@ TEST_CASE("a body that takes longer than the timeout is rolled back", "[deadline
 }
 
 TEST_CASE("a statement that waits beyond the timeout is cancelled on the server", "[deadline]") {
+    const bool in_a_nested_scope = GENERATE(false, true);
     Fixture fixture{{.max_size = 1}};
     fixture.run(fixture.sessions.warm_up(1));
     support::Client blocker{fixture.database.dsn()};
     blocker.query("BEGIN; LOCK TABLE entries");
-    Started late{fixture.io, fixture.hurried([&] { return fixture.insert("late"); })};
+    const auto insert = [&] { return fixture.insert("late"); };
+    Started late{fixture.io, fixture.hurried([&](Session& session) -> asio::awaitable<void> {
+                     co_await session.execute("SELECT 1");
+                     if (in_a_nested_scope)
+                         co_await fixture.nested(insert);
+                     else
+                         co_await insert();
+                 })};
     bool waited = false;
     support::run_until(fixture.io, [&] {
         waited = waited || fixture.waiting_for_locks() == 1;

@@ -83,8 +83,10 @@ public:
     /// destroys the wait. Nothing is awaited meanwhile.
     void move_to(const asio::any_io_executor& executor) { socket_.move_to(executor); }
 
-    /// Makes the server stop working on `exchange`, and waits until it has. The caller must not be
-    /// interruptible (`throw_if_cancelled(false)`). Closes the connection at `deadline`.
+    /// Makes the server stop working on `exchange`, and waits until it has. What is ahead of it in
+    /// its batch may be hit in its place: what the server works on shows at the batch's Sync only.
+    /// The caller must not be interruptible (`throw_if_cancelled(false)`). Closes the connection at
+    /// `deadline`.
     asio::awaitable<void> cancel(Exchange exchange, Clock::time_point deadline);
 
     /// Waits for the answer whatever happens to the caller, who must not be interruptible. Closes

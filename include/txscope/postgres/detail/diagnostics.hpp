@@ -32,6 +32,13 @@ namespace txscope::detail {
     return line;
 }
 
+/// The loss of a connection, for libpq's reason.
+[[nodiscard]] inline std::exception_ptr make_connection_lost(const PGconn* connection) {
+    const std::string reason = one_line(PQerrorMessage(connection));
+    return std::make_exception_ptr(
+        ConnectionLost{reason.empty() ? "the connection to the server was lost" : reason});
+}
+
 /// A field of a failed result; empty when it has none.
 [[nodiscard]] inline std::string_view error_field(const PGresult* result, int code) {
     const char* text = PQresultErrorField(result, code);

@@ -45,10 +45,8 @@ public:
     /// Gives the connection up: everything outstanding is answered with `reason`.
     void fail(std::exception_ptr reason);
 
-    /// Whether the server works on `exchange` now: it is the oldest one unanswered.
-    bool running(const Exchange& exchange) const noexcept {
-        return !idle() && commands_[oldest_].outgoing.exchange.get() == &exchange;
-    }
+    /// Whether the server may work on `exchange` now: it answers a batch only at the Sync.
+    bool running(const Exchange& exchange) const noexcept;
     bool idle() const noexcept { return oldest_ == commands_.size(); }
     bool broken() const noexcept { return failure_ != nullptr; }
     std::exception_ptr failure() const noexcept { return failure_; }
@@ -72,7 +70,7 @@ private:
     void take_sync();
     void take_error(const PGresult* error);
     void fail_exchange(const std::shared_ptr<Exchange>& exchange);
-    std::exception_ptr lost() const;
+    std::exception_ptr lost() const { return make_connection_lost(native()); }
 
     Native<PGconn> connection_;
     StatementCache cache_;
@@ -120,6 +118,12 @@ inline void Pipeline::submit(std::vector<Outgoing>&& batch) {
         }
     }
     batch.clear();
+}
+
+inline bool Pipeline::running(const Exchange& exchange) const noexcept {
+    for (auto i = batch_; i < commands_.size() && commands_[i].kind != Command::sync; ++i)
+        if (commands_[i].outgoing.exchange.get() == &exchange) return true;
+    return false;
 }
 
 inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
@@ -289,12 +293,6 @@ inline void Pipeline::fail_exchange(const std::shared_ptr<Exchange>& exchange) {
     failure_ = met_in_scope(failure_, exchange->scope);
     if (!exchange->error) exchange->error = failure_;
     exchange->done = true;
-}
-
-inline std::exception_ptr Pipeline::lost() const {
-    const std::string reason = one_line(PQerrorMessage(native()));
-    return std::make_exception_ptr(
-        ConnectionLost{reason.empty() ? "the connection to the server was lost" : reason});
 }
 
 }  // namespace txscope::detail
