@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/started.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -241,6 +242,37 @@ TEST_CASE("destroyed while a cancelled statement is being cleaned up, a scope is
         holder->query("ROLLBACK");
         fixture.check_that_nothing_is_left();
     }
+}
+
+TEST_CASE("a request to cancel whose sender is destroyed does not strike the next borrower",
+          "[destruction]") {
+    support::FaultProxy proxy{support::server()};
+    Fixture fixture;
+    fixture.begin(proxy.dsn(fixture.database.name()), {.max_size = 1});
+    const TransactionScope& scope = fixture.program->scope;
+    auto kept_running = asio::make_work_guard(fixture.program->io);
+    std::thread pool{[&] { fixture.program->io.run(); }};
+    const auto holder = fixture.hold("held");
+    {
+        asio::io_context io;
+        support::Started work{io, scope([&] { return fixture.insert("held"); })};
+        support::run_until(io, [&] { return fixture.waiting_for_locks() == 1; });
+        proxy.stall(support::before_message(support::Direction::to_server, 1));
+        work.cancel();
+        support::run_until(io, [&] { return proxy.counts().struck == 1; });
+    }
+    const auto& sessions = fixture.program->sessions;
+    block_until([&] { return sessions.statistics().idle + sessions.statistics().discarded == 1; });
+    CHECK(sessions.statistics().discarded == 1);
+
+    holder->query("ROLLBACK");
+    proxy.resume();
+    asio::io_context io;
+    support::run(io, scope([&] { return fixture.insert("next"); }));
+    CHECK(fixture.names() == Names{"next"});
+    kept_running.reset();
+    fixture.program->io.stop();
+    pool.join();
 }
 
 TEST_CASE("a detached task that a scope left behind is destroyed with all it holds",

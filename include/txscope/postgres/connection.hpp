@@ -93,8 +93,8 @@ public:
     /// the connection at `deadline`.
     asio::awaitable<void> settle(Exchange exchange, Clock::time_point deadline);
 
-    /// Brings the connection back to where nothing runs and no transaction is open, or closes it.
-    /// The caller must not be interruptible.
+    /// Brings the connection back to where nothing runs and no transaction is open, or closes it; so
+    /// where whoever awaited `cancel` was destroyed. The caller must not be interruptible.
     asio::awaitable<void> recover(Clock::time_point deadline);
 
     /// Gives it up: all that is outstanding is answered with `reason`.
@@ -124,7 +124,9 @@ public:
         return !broken() && pipeline_.idle() && pipeline_.transaction_status() == PQTRANS_IDLE;
     }
     /// The same, and as it was opened: ready for the next borrower.
-    bool clean() const noexcept { return idle() && !pipeline_.session_changed(); }
+    bool clean() const noexcept {
+        return idle() && !pipeline_.session_changed() && cancel_requests_ == 0;
+    }
     /// It may become clean again: see `recover`.
     bool dirty() const noexcept { return !broken() && !clean(); }
     bool in_transaction() const noexcept {
@@ -159,6 +161,7 @@ private:
     detail::BorrowedSocket socket_;
     Clock::time_point heard_{};  // when the last answer came
 };
+    int cancel_requests_ = 0;    // which may strike yet; those left behind stay counted
 
 inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(
     asio::any_io_executor executor, std::string conninfo, std::size_t statement_cache_size,
@@ -222,8 +225,10 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
                 co_return close(std::make_exception_ptr(ConnectionLost{
                     "the request to cancel a statement was not taken within the cleanup time"}));
         }
+            ++cancel_requests_;
         co_await settle_until(exchange, std::min(deadline, Clock::now() + patience));
     }
+            --cancel_requests_;
 }
 
 inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
@@ -233,6 +238,9 @@ inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
         const bool busy = !pipeline_.idle();
         const Exchange rollback = submit("ROLLBACK");
         if (busy)
+    if (cancel_requests_ > 0)
+        co_return close(std::make_exception_ptr(
+            ConnectionLost{"a request to cancel a statement was left behind"}));
             co_await interrupt(Interrupt::what_is_ahead, rollback, deadline);
         else
             co_await settle(rollback, deadline);
