@@ -2,6 +2,8 @@
 #include <txscope/postgres/detail/session_effect.hpp>
 #include <txscope/postgres/detail/sql_words.hpp>
 
+#include <chrono>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,6 +48,15 @@ TEST_CASE("a quoted name is a word, whatever stands in it", "[sql_words]") {
     CHECK(words_of("a \"it's\" b") == Words{"a", "it's", "b"});
     CHECK(words_of("a \"\"\"\" b") == Words{"a", "b"});
     CHECK(words_of("a \",\" b") == Words{"a", "b"});
+}
+
+TEST_CASE("the time to read an SQL text grows with its length, not faster", "[sql_words]") {
+    std::string sql = "SELECT $1";
+    while (sql.size() < 4'000'000) sql += ", value";
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK_FALSE(has_session_effect(sql));
+    // The square of it would be a minute.
+    CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds{10});
 }
 
 TEST_CASE("keywords are compared whatever their case", "[sql_words]") {

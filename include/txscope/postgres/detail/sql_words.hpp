@@ -99,11 +99,10 @@ private:
 
     // The `$tag$` that comes next, if one does; `$1` is a parameter.
     constexpr std::string_view dollar_quote() const {
-        const auto end = rest_.find('$', 1);
-        if (rest_.front() != '$' || end == rest_.npos) return {};
-        const auto tag = rest_.substr(1, end - 1);
-        const bool named = std::ranges::all_of(tag, is_part_of_word);
-        return named && (tag.empty() || !is_digit(tag.front())) ? rest_.substr(0, end + 1) : "";
+        if (rest_.front() != '$') return {};
+        const auto end = std::find_if_not(rest_.begin() + 1, rest_.end(), is_part_of_word);
+        if (end == rest_.end() || *end != '$' || is_digit(rest_[1])) return {};
+        return {rest_.begin(), end + 1};
     }
 
     std::string_view rest_;
