@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/detail/redaction.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/native.hpp>
@@ -49,24 +50,39 @@ inline std::vector<std::string> split_list(std::string_view list) {
     return items;
 }
 
+/// The error about a connection string. It shows nothing of what is quoted: any part of the string
+/// may belong to the password. Only a missing `"="` is libpq's own word.
+inline ConnectionFailed malformed_conninfo(std::string_view complaint) {
+    const std::string reason = one_line(complaint);
+    const std::size_t quote = reason.find('"');
+    const std::size_t own = reason.find("\"=\"") == quote && quote != reason.npos ? quote + 3 : 0;
+    Redaction rest{std::string_view{reason}.substr(own)};
+    rest.hide_quotes_and_numbers();
+    return ConnectionFailed{"malformed connection string: " + reason.substr(0, own) + rest.text()};
+}
+
 /// @throws ConnectionFailed when libpq cannot read the string.
 inline ConnInfo parse_conninfo(const std::string& text) {
+    if (text.find('\0') != text.npos) throw malformed_conninfo("a NUL character in it");
     char* complaint = nullptr;
     const Native<PQconninfoOption> given{PQconninfoParse(text.c_str(), &complaint)};
     const Native<char> complaint_owner{complaint};
-    if (!given) {
-        std::string reason = one_line(complaint != nullptr ? complaint : "out of memory");
-        // libpq quotes a URI whole, its password included.
-        if (const auto quoted = reason.find(text); !text.empty() && quoted != reason.npos)
-            reason.replace(quoted, text.size(), "…");
-        throw ConnectionFailed{"malformed connection string: " + reason};
-    }
+    if (!given) throw malformed_conninfo(complaint != nullptr ? complaint : "out of memory");
     ConnInfo info;
     for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option)
         if (option->val != nullptr) info.parameters.emplace(option->keyword, option->val);
 
-    // Where the string is silent the environment speaks (PGHOST, PGPORT). A service file is left to
-    // libpq.
+    // A password in a URI runs over into these where its "@" or "/" is not written as %40 or %2F.
+    if (text.starts_with("postgres")) {
+        for (const std::string& host : split_list(info.find("host").value_or("")))
+            if (!host.starts_with('/') && host.find('@', 1) != host.npos)
+                throw malformed_conninfo("a host with an @ in it");
+        if (info.find("port").value_or("").find_first_not_of("0123456789,") != text.npos)
+            throw malformed_conninfo("a port that is no number");
+    }
+
+    // Where the string is silent the environment speaks (PGHOST, PGCONNECT_TIMEOUT), which libpq asks
+    // by itself for all else. A service file is left to libpq.
     if (info.parameters.contains("service")) return info;
     const Native<PQconninfoOption> defaults{PQconndefaults()};
     for (const PQconninfoOption* option = defaults.get(); option && option->keyword; ++option) {
