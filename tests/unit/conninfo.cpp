@@ -79,7 +79,7 @@ TEST_CASE("a connection string is read as libpq reads it", "[conninfo]") {
         CHECK(info.find("password") == "s ecret");
         CHECK(info.find("dbname") == "app");
         CHECK(info.find("target_session_attrs") == "read-write");
-        CHECK_FALSE(info.find("connect_timeout"));
+        CHECK_FALSE(info.find("sslmode"));
     }
     SECTION("an IPv6 address in a URI") {
         CHECK(parse_conninfo("postgresql://[2001:db8::1]:5433/app").find("host") == "2001:db8::1");
@@ -129,15 +129,18 @@ TEST_CASE("where the string is silent about host, port and patience, the environ
           "[conninfo]") {
     const Environment host{"PGHOST", "from.environment"};
     const Environment port{"PGPORT", "6543"};
+    const Environment patience{"PGCONNECT_TIMEOUT", "7"};
     SECTION("silent") {
         const ConnInfo info = parse_conninfo("dbname=app");
         CHECK(info.find("host") == "from.environment");
         CHECK(info.find("port") == "6543");
+        CHECK(connect_timeout(info) == std::chrono::seconds{7});
     }
     SECTION("not silent") {
-        const ConnInfo info = parse_conninfo("host=given port=1");
+        const ConnInfo info = parse_conninfo("host=given port=1 connect_timeout=2");
         CHECK(info.find("host") == "given");
         CHECK(info.find("port") == "1");
+        CHECK(connect_timeout(info) == std::chrono::seconds{2});
     }
     SECTION("a service is left to libpq") {
         CHECK_FALSE(parse_conninfo("service=app").find("host"));
@@ -211,8 +214,15 @@ TEST_CASE("lists of unequal length are left to libpq, which says what is wrong",
 }
 
 TEST_CASE("connect_timeout is in seconds, and none where it says nothing of use", "[conninfo]") {
+    const Environment none{"PGCONNECT_TIMEOUT", std::nullopt};
     using std::chrono::seconds;
     CHECK(connect_timeout(parse_conninfo("connect_timeout=3")) == seconds{3});
+    CHECK(connect_timeout(parse_conninfo("connect_timeout=' 5 '")) == seconds{5});
+    for (const char* text :
+         {"connect_timeout=5x", "connect_timeout=soon", "connect_timeout=99999999999"}) {
+        CAPTURE(text);
+        CHECK_THROWS_AS(connect_timeout(parse_conninfo(text)), ConnectionFailed);
+    }
     for (const char* text :
          {"host=a", "connect_timeout=0", "connect_timeout=-1", "connect_timeout=''"}) {
         CAPTURE(text);

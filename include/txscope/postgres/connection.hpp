@@ -45,8 +45,8 @@ public:
     /// Connects to the first server of `conninfo` (URI or keywords) that takes us, by `deadline`.
     ///
     /// Several hosts and `target_session_attrs` mean what libpq says they mean; `connect_timeout`
-    /// applies to each address. Host names are looked up without blocking, except by libpq in a
-    /// service file that the string names (`service=`).
+    /// (or `PGCONNECT_TIMEOUT`) applies to each address. Host names are looked up without blocking,
+    /// except by libpq in a service file that the string names (`service=`).
     ///
     /// @param statement_cache_size how many prepared statements to keep; 0 names none at all.
     /// @throws ConnectionFailed

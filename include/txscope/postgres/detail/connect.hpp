@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <new>
+#include <system_error>
 
 namespace txscope::detail {
 
@@ -50,12 +51,20 @@ inline ServerAddress current_server(const PGconn* connection) {
     return {text(PQhost(connection)), text(PQhostaddr(connection)), text(PQport(connection))};
 }
 
-/// How long one server may take: the string's `connect_timeout` (in seconds; 0 or absent: no limit
-/// of its own), which libpq leaves to the program when it connects without blocking.
+/// How long one server may take: `connect_timeout` (in seconds; 0 or absent: no limit of its own),
+/// which libpq leaves to the program when it connects without blocking.
+/// @throws ConnectionFailed when it is no number
 inline std::optional<std::chrono::seconds> connect_timeout(const ConnInfo& info) {
-    const std::string text = info.find("connect_timeout").value_or("");
+    constexpr std::string_view blanks = " \t\n\v\f\r";  // libpq reads past them
+    std::string text = info.find("connect_timeout").value_or("");
+    text.erase(text.find_last_not_of(blanks) + 1);
+    text.erase(0, text.find_first_not_of(blanks));
+    if (text.empty()) return std::nullopt;
     int seconds = 0;
-    std::from_chars(text.data(), text.data() + text.size(), seconds);
+    const char* const end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, seconds);
+    if (read.ec != std::errc{} || read.ptr != end)
+        throw malformed_conninfo("connect_timeout is no number of seconds");
     if (seconds <= 0) return std::nullopt;
     return std::chrono::seconds{seconds};
 }

@@ -87,7 +87,8 @@ inline ConnInfo parse_conninfo(const std::string& text) {
     const Native<PQconninfoOption> defaults{PQconndefaults()};
     for (const PQconninfoOption* option = defaults.get(); option && option->keyword; ++option) {
         const std::string_view key = option->keyword;
-        if (option->val != nullptr && (key == "host" || key == "hostaddr" || key == "port"))
+        if (option->val != nullptr &&
+            (key == "host" || key == "hostaddr" || key == "port" || key == "connect_timeout"))
             info.parameters.emplace(key, option->val);
     }
     return info;
