@@ -2,6 +2,7 @@
 #include <txscope/postgres/statement.hpp>
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -131,6 +132,20 @@ TEST_CASE("a refused parameter leaves the statement as it was", "[statement]") {
     CHECK(statement.size() == 1);
     statement.bind("second");
     CHECK(parameters_of(statement) == std::vector<std::optional<std::string>>{"kept", "second"});
+}
+
+TEST_CASE("what is too long for a message to the server is refused", "[statement]") {
+    CHECK_NOTHROW(txscope::detail::check_statement_size(1'000'000'000));
+    CHECK_THROWS_AS(txscope::detail::check_statement_size(0x3fffffff), txscope::ValueError);
+    const std::size_t size = 0x3fffffff;
+    const auto never_read = std::make_unique_for_overwrite<char[]>(size);  // takes no memory
+    CHECK_THROWS_AS(Statement(std::string_view(never_read.get(), size)), txscope::ValueError);
+}
+
+TEST_CASE("so is a parameter of that length", "[.][statement]") {  // takes 2 GB of memory
+    Statement statement{"SELECT $1"};
+    CHECK_THROWS_AS(statement.bind(std::string(0x3fffffff, 'x')), txscope::ValueError);
+    CHECK(statement.size() == 0);
 }
 
 TEST_CASE("more parameters than the protocol can count are refused", "[statement]") {

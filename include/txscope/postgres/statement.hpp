@@ -17,10 +17,23 @@ namespace txscope {
 
 class ParameterTexts;
 
+namespace detail {
+
+/// The server refuses messages of 1 GB (its `PQ_LARGE_MESSAGE_LIMIT`) by closing the connection,
+/// which would look like a loss.
+/// @throws ValueError when a statement of that many bytes, its values included, does not fit in one
+constexpr void check_statement_size(std::size_t bytes) {
+    constexpr std::size_t limit = 0x3fffffff - 4096;  // room for what the protocol adds
+    if (bytes > limit) throw ValueError("a statement with its values is longer than 1 GB");
+}
+
+}  // namespace detail
+
 /// SQL text and the values of its `$1`, `$2`, … places, ready to be sent.
 ///
 /// Values are copied as text when they are given (see `SqlValue`), so nothing they came from needs
-/// to live on. The server infers each place's type from the SQL, as in `PREPARE`.
+/// to live on. The server infers each place's type from the SQL, as in `PREPARE`. It takes 1 GB at
+/// most, the SQL and all values together.
 ///
 /// ```cpp
 /// Statement insert{"INSERT INTO projects (name, status) VALUES ($1, $2)", name, status};
@@ -30,9 +43,10 @@ class ParameterTexts;
 /// ```
 class Statement {
 public:
-    /// @throws ValueError when the SQL or a value's text holds a NUL character.
+    /// @throws ValueError when the SQL or a value's text holds a NUL character, or beyond 1 GB.
     template <typename... Args>
     explicit Statement(std::string_view sql, const Args&... args) : sql_size_(sql.size()) {
+        detail::check_statement_size(sql.size());
         // libpq takes C strings: it would send what stands before the NUL, silently.
         if (sql.find('\0') != sql.npos) throw ValueError("a NUL character in SQL text");
         // With the values of most statements: one allocation; none for COMMIT and the like.
@@ -42,7 +56,8 @@ public:
     }
 
     /// Gives the next place its value.
-    /// @throws ValueError when the value's text holds a NUL character, or for a 65536th parameter.
+    /// @throws ValueError when the value's text holds a NUL character, beyond 1 GB, or for a 65536th
+    /// parameter.
     template <typename T>
     Statement& bind(const T& value);
 
@@ -119,9 +134,9 @@ Statement& Statement::bind(const T& value) {
 }
 
 inline void Statement::close(std::size_t start, bool has_value) {
-    const std::size_t size = text_.size() - start - sizeof(Length);
-    if (size >= null) throw ValueError("a parameter's text is longer than 4 GB");
-    const Length length = has_value ? static_cast<Length>(size) : null;
+    detail::check_statement_size(text_.size());
+    const auto size = static_cast<Length>(text_.size() - start - sizeof(Length));
+    const Length length = has_value ? size : null;
     text_ += '\0';
     std::memcpy(text_.data() + start, &length, sizeof length);
     ++size_;
