@@ -62,7 +62,7 @@ public:
 private:
     // False when libpq could not take it.
     bool send(Outgoing&& outgoing, bool last);
-    bool prepare(const Outgoing& outgoing);
+    const StatementCache::Entry* prepare(const Outgoing& outgoing);  // likewise null
     bool close_retired();
     bool send_sync();
 
@@ -134,10 +134,8 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
         affects_session = has_session_effect(statement.sql());
     } else {
         prepared = cache_.find(statement.sql());
-        if (prepared == nullptr) {
-            if (!prepare(outgoing)) return false;
-            prepared = cache_.find(statement.sql());
-        }
+        if (prepared == nullptr) prepared = prepare(outgoing);
+        if (prepared == nullptr) return false;
         affects_session = prepared->affects_session;
         if (prepared->batch != 0 && prepared->batch != next_batch_) {
             prepared = nullptr;  // an earlier batch prepares it, and may still fail to
@@ -156,10 +154,13 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
     return sent != 0;
 }
 
-inline bool Pipeline::prepare(const Outgoing& outgoing) {
+inline const StatementCache::Entry* Pipeline::prepare(const Outgoing& outgoing) {
     const auto& entry = cache_.insert(std::string{outgoing.statement.sql()}, next_batch_);
-    commands_.emplace_back(Command::prepare, outgoing, entry.name);
-    return PQsendPrepare(native(), entry.name.c_str(), entry.sql.c_str(), 0, nullptr) != 0;
+    // Without the parameters, which may be large: preparing knows nothing of them.
+    commands_.emplace_back(Command::prepare, Outgoing{Statement{entry.sql}, outgoing.exchange},
+                           entry.name);
+    const int sent = PQsendPrepare(native(), entry.name.c_str(), entry.sql.c_str(), 0, nullptr);
+    return sent != 0 ? &entry : nullptr;
 }
 
 /// Under a Sync of its own, so that an error, when somebody else has dropped it, is nobody's.
