@@ -259,6 +259,24 @@ TEST_CASE("dates go by the proleptic calendar, before Christ too", "[value]") {
     CHECK_THROWS_AS(text_of(2023y / February / 29d), ValueError);
 }
 
+TEST_CASE("what a calendar or a clock has no room for is refused, not another time", "[value]") {
+    using namespace std::chrono;
+    const sys_days first{year::min() / January / 1d};
+    const sys_days last{year::max() / December / 31d};
+    check_round_trip(last, "32767-12-31");
+    CHECK(text_of(first) == "32768-01-01 BC");
+    for (const sys_days day : {first - days{1}, last + days{1}}) {
+        CHECK_THROWS_AS(text_of(day), ValueError);
+        CHECK_THROWS_AS(text_of(sys_seconds{day}), ValueError);
+    }
+
+    using ShortSeconds = sys_time<duration<std::int32_t>>;
+    check_round_trip(ShortSeconds::max(), "2038-01-19 03:14:07.000000+00");
+    check_refused<ShortSeconds>("2038-01-19 03:14:08+00");
+    check_refused<ShortSeconds>("1901-12-13 20:45:51+00");
+    check_refused<sys_time<duration<std::int16_t, days::period>>>("2100-01-01");
+}
+
 TEST_CASE("points in time are sent in UTC and read in any zone", "[value]") {
     using namespace std::chrono;
     using Micros = sys_time<microseconds>;

@@ -10,6 +10,7 @@
 #include <ratio>
 #include <string>
 #include <string_view>
+#include <utility>
 
 /// `date` and `timestamptz`, in the ISO form that PostgreSQL writes unless `DateStyle` was changed
 /// (PostgreSQL manual, "Date/Time Output").
@@ -141,7 +142,8 @@ struct SqlValue<std::chrono::year_month_day> {
 
 /// `date` for `std::chrono::sys_days`, else `timestamptz`, sent in UTC and read in whatever time
 /// zone the session shows it; a `timestamp` without a zone is taken for UTC. PostgreSQL keeps
-/// microseconds: what is finer is cut off. `infinity` is refused.
+/// microseconds: what is finer is cut off. `infinity` is refused, and so is what `Duration` or the
+/// calendar of `std::chrono`, which ends in the years -32767 and 32767, has no room for.
 template <typename Duration>
     requires std::signed_integral<typename Duration::rep>
 struct SqlValue<std::chrono::time_point<std::chrono::system_clock, Duration>> {
@@ -150,6 +152,10 @@ struct SqlValue<std::chrono::time_point<std::chrono::system_clock, Duration>> {
 
     static std::string to_text(Time time) {
         const auto day = std::chrono::floor<std::chrono::days>(time);
+        using std::chrono::year;
+        if (day < std::chrono::sys_days{year::min() / 1 / 1} ||
+            day > std::chrono::sys_days{year::max() / 12 / 31})
+            throw ValueError("a parameter is a date outside the years -32767 to 32767");
         const std::chrono::year_month_day date{day};
         std::string text;
         detail::append_date(text, date);
@@ -175,20 +181,32 @@ struct SqlValue<std::chrono::time_point<std::chrono::system_clock, Duration>> {
         const std::chrono::sys_days day{reader.date()};
         if constexpr (detail::whole_days<Duration>) {
             reader.end();
-            return std::chrono::floor<Duration>(day);
+            return narrow(day, reader);
         } else {
             reader.expect(' ');
             std::chrono::sys_time<Micros> time = day + reader.time();
             time -= reader.offset();
             reader.end();
-            if constexpr (std::ratio_less_v<typename Duration::period, std::micro>) {
-                if (time < std::chrono::ceil<Micros>(Time::min()) ||
-                    time > std::chrono::floor<Micros>(Time::max())) {
-                    reader.fail();
-                }
-            }
-            return std::chrono::floor<Duration>(time);
+            return narrow(time, reader);
         }
+    }
+
+private:
+    template <typename From>
+    static Time narrow(std::chrono::sys_time<From> time, const detail::CalendarReader& reader) {
+        using Rep = typename Duration::rep;
+        using Period = typename Duration::period;
+        if constexpr (std::ratio_less_v<Period, typename From::period>) {
+            if (time < std::chrono::ceil<From>(Time::min()) ||
+                time > std::chrono::floor<From>(Time::max())) {
+                reader.fail();
+            }
+        } else {
+            using Wide = std::chrono::duration<std::int64_t, Period>;
+            const auto count = std::chrono::floor<Wide>(time).time_since_epoch().count();
+            if (!std::in_range<Rep>(count)) reader.fail();
+        }
+        return std::chrono::floor<Duration>(time);
     }
 };
 
