@@ -12,6 +12,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <pqxx/except>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -307,6 +308,18 @@ TEST_CASE("notifications do not disturb the answers they come between", "[connec
         other.query("NOTIFY news, 'extra'");
         CHECK(wire.ask("SELECT $1::int", i).one().get<int>(0) == i);
     }
+}
+
+TEST_CASE("notifications that nobody asks for are not kept", "[connection]") {
+    WireConnection wire;
+    wire.ask("LISTEN news");
+    wire.ask("SELECT pg_notify('news', n::text) FROM generate_series(1, 1000) n");
+    int kept = 0;
+    while (PGnotify* notification = PQnotifies(wire.connection->native())) {
+        PQfreemem(notification);
+        ++kept;
+    }
+    CHECK(kept == 0);
 }
 
 TEST_CASE("a terminated backend gives a typed error that says why, to everybody who waits",

@@ -191,6 +191,7 @@ inline bool Pipeline::receive() {
     const bool read = PQconsumeInput(native()) != 0;
     if (idle()) PQisBusy(native());   // looks at what came unasked
     const bool progress = collect();  // what came before the end, say the reason for it
+    while (PGnotify* unheard = PQnotifies(native())) PQfreemem(unheard);  // nobody asks for them
     if (read || broken()) return progress;
     fail(lost());
     return true;
