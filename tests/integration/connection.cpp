@@ -804,6 +804,14 @@ TEST_CASE("a statement deallocated behind our back fails once and works the next
     CHECK(wire.database.query("SELECT id FROM notes ORDER BY id").column() == Names{"1", "3"});
 }
 
+TEST_CASE("a statement is prepared no more often for what its functions say", "[connection]") {
+    WireConnection wire{
+        "CREATE FUNCTION fail() RETURNS void LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE 'not mine' USING ERRCODE = '26000'; END$$"};
+    for (int i = 0; i < 5; ++i) wire.await(wire.send("SELECT fail()"));
+    CHECK(prepared(wire) == Names{"SELECT fail()"});
+}
+
 TEST_CASE("DEALLOCATE ALL and DISCARD ALL are noticed, and cost no failure", "[connection]") {
     WireConnection wire;
     const std::string sql = GENERATE("DEALLOCATE ALL"s, "DISCARD ALL"s);

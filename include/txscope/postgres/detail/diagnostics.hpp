@@ -45,6 +45,12 @@ namespace txscope::detail {
     return text == nullptr ? std::string_view() : std::string_view(text);
 }
 
+/// The SQLSTATE of an error; empty where that came from within, of a function that was called.
+[[nodiscard]] inline std::string_view own_sqlstate(const PGresult* error) {
+    const bool own = error_field(error, PG_DIAG_CONTEXT).empty();
+    return own ? error_field(error, PG_DIAG_SQLSTATE) : std::string_view();
+}
+
 /// Whether it is the server's last word before it closes the connection.
 [[nodiscard]] inline bool ends_session(const PGresult* error) {
     const auto severity = error_field(error, PG_DIAG_SEVERITY_NONLOCALIZED);

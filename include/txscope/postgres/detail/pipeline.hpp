@@ -274,7 +274,7 @@ inline void Pipeline::take_error(const PGresult* error) {
         return fail(failure);  // the server's last word before it closes the connection
 
     if (!batch_error_) batch_error_ = failure;
-    cache_.take_failure(command, error_field(error, PG_DIAG_SQLSTATE));
+    cache_.take_failure(command, own_sqlstate(error));
     session_changed_ |= command.affects_session;  // a session's locks outlive a failure
     for (std::size_t i = first; i <= oldest_; ++i)
         if (const auto& exchange = commands_[i].outgoing.exchange; exchange && !exchange->error)

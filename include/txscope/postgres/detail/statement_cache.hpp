@@ -69,7 +69,8 @@ public:
         if (const auto found = by_sql_.find(sql); found != by_sql_.end()) retire(found->second);
     }
 
-    /// The server has skipped `command`, or failed it with that SQLSTATE.
+    /// The server has skipped `command`, or failed it with that SQLSTATE; none for an error that came
+    /// from within, of a function that it called.
     void take_failure(const Command& command, std::string_view code = {}) {
         if (command.kind == Command::prepare) forget(command.name);
         if (command.kind == Command::close && code != sqlstate::invalid_sql_statement_name)
