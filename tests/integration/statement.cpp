@@ -240,6 +240,7 @@ TEST_CASE("no error's text shows a parameter's value", "[statement]") {
         {"SELECT make_date($1, 13, 45)", "2024"},
         {"SELECT decode($1, 'hex')", "zz"},
         {"SELECT refuse($1)", "bob"},
+        {"SELECT $1::regclass", "\"top\"\"secret99\""},
         {"SELECT refuse_as_check($1)", "bob"},
         {"INSERT INTO projects VALUES (2, $1)", "alpha"},
         {"INSERT INTO projects VALUES (2, $1)", "much too long for a name"},

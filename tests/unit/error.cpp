@@ -6,6 +6,7 @@
 #include <libpq-fe.h>
 
 #include <array>
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <source_location>
@@ -229,6 +230,11 @@ TEST_CASE("a parameter's text is blotted out of any message", "[error]") {
         {"relation \"a_very_long_name\" does not exist", "a_very_long_name_and_more",
          "relation \"…\" does not exist"},
         // What the statement says itself is no secret:
+        // Quoted names, which the server shows as what they name:
+        {"relation \"top\"secret99\" does not exist", "\"top\"\"secret99\"",
+         "relation \"…\" does not exist"},
+        {"relation \"Top.\"secret99\" does not exist", "\"Top\".\"\"\"secret99\"",
+         "relation \"…\" does not exist"},
         {"relation \"projects\" does not exist", "projects of bob",
          "relation \"projects\" does not exist"},
         // A short value counts as a word only, and one of signs alone not at all:
@@ -243,6 +249,19 @@ TEST_CASE("a parameter's text is blotted out of any message", "[error]") {
 }
 
 TEST_CASE("of two parameters that overlap in a message nothing stays", "[error]") {
+TEST_CASE("an error of a statement with as many parameters as there can be is made at once",
+          "[error]") {
+    SqlDiagnostics diagnostics = duplicate_name();
+    diagnostics.statement.append(20'000'000, '?');
+    std::vector<std::string> values;
+    for (int i = 0; i < 65535; ++i) values.push_back("value number " + std::to_string(i));
+    const auto begun = std::chrono::steady_clock::now();
+    CHECK_THAT(text_of(diagnostics, {values.begin(), values.end()}),
+               ContainsSubstring("\"projects_name_key\""));
+    // To search the statement for each would be half a minute.
+    CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds{10});
+}
+
     for (const auto& parameters : {std::vector<std::string_view>{"bob", "bob@example.com"},
                                    std::vector<std::string_view>{"bob@example.com", "bob"}}) {
         CHECK_THAT(text_of(failure("P0001", "bob@example.com is taken"), parameters),

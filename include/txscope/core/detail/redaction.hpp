@@ -42,6 +42,18 @@ namespace txscope::detail {
     return false;
 }
 
+/// What quoted names such as `"a"."b""c"` name: `a.b"c`.
+[[nodiscard]] inline std::string unquoted(std::string_view names) {
+    std::string text;
+    for (std::size_t at = 0; at < names.size(); ++at) {
+        const bool quote = names[at] == '"';
+        if (quote && names.substr(at + 1, 1) != "\"") continue;
+        if (quote) ++at;  // a doubled one
+        text += names[at];
+    }
+    return text;
+}
+
 /// A message and which of its bytes must not be shown.
 class Redaction {
 public:
@@ -60,17 +72,21 @@ public:
         }
     }
 
-    /// Hides quoted text that is part of a value: the server cuts and folds what it takes for a
-    /// name, so a value may be quoted otherwise than it was sent. `shown` are texts that stand in
-    /// the error anyway.
-    void hide_quoted_parts_of(std::string_view value, std::span<const std::string_view> shown) {
+    /// Hides quoted text that is part of one of the values: the server cuts and folds what it takes
+    /// for a name, so a value may be quoted otherwise than it was sent. `shown` are texts that stand
+    /// in the error anyway.
+    void hide_quoted_parts_of(std::span<const std::string_view> values,
+                              std::span<const std::string_view> shown) {
         for (std::size_t open = message_.find('"'); open != std::string_view::npos;) {
             const std::size_t close = message_.find('"', open + 1);
             if (close == std::string_view::npos) return;
             const std::string_view quoted = message_.substr(open + 1, close - open - 1);
             const bool is_shown = std::ranges::any_of(
                 shown, [&](std::string_view text) { return contains_word(text, quoted); });
-            if (!quoted.empty() && !is_shown && find(value, quoted) != std::string_view::npos) {
+            const auto is_part_of = [&](std::string_view value) {
+                return find(value, quoted) != std::string_view::npos;
+            };
+            if (!quoted.empty() && !is_shown && std::ranges::any_of(values, is_part_of)) {
                 hide(open + 1, quoted.size());
             }
             open = message_.find('"', close + 1);

@@ -33,8 +33,9 @@ namespace detail {
                                                 diagnostics.constraint, diagnostics.datatype};
     for (std::string_view parameter : parameters) {
         redaction.hide_value(parameter);
-        redaction.hide_quoted_parts_of(parameter, shown);
+        if (parameter.find('"') != parameter.npos) redaction.hide_value(unquoted(parameter));
     }
+    redaction.hide_quoted_parts_of(parameters, shown);
     if (sqlstate::class_of(diagnostics.sqlstate) == "22") redaction.hide_quotes_and_numbers();
     return redaction.text();
 }
