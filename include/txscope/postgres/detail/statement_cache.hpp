@@ -6,7 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -50,14 +52,17 @@ public:
 
     /// The server has prepared the statement `name`.
     void confirm(std::string_view name) {
-        if (const auto found = find_name(name); found != entries_.end()) found->batch = 0;
-        for (Retired& retired : retired_) retired.confirmed |= retired.name == name;
+        if (const auto retired = retired_.find(name); retired != retired_.end())
+            retired->second = true;
+        else if (const auto found = find_name(name); found != entries_.end())
+            found->batch = 0;
     }
 
     /// The server does not know `name` (any more).
     void forget(std::string_view name) {
         if (const auto found = find_name(name); found != entries_.end()) erase(found);
-        std::erase_if(retired_, [&](const Retired& retired) { return retired.name == name; });
+        if (const auto retired = retired_.find(name); retired != retired_.end())
+            retired_.erase(retired);
     }
 
     void forget_sql(std::string_view sql) {
@@ -95,20 +100,16 @@ public:
     /// Names the server may drop; the caller takes them, and gives back those it could not drop.
     std::vector<std::string> take_retired() {
         std::vector<std::string> names;
-        std::erase_if(retired_, [&](Retired& retired) {
-            if (retired.confirmed) names.push_back(std::move(retired.name));
-            return retired.confirmed;
+        std::erase_if(retired_, [&](const auto& retired) {
+            if (retired.second) names.push_back(retired.first);
+            return retired.second;
         });
         return names;
     }
-    void give_back_retired(std::string name) { retired_.push_back({std::move(name), true}); }
+    void give_back_retired(std::string name) { retired_.emplace(std::move(name), true); }
 
 private:
     using Iterator = std::list<Entry>::iterator;
-    struct Retired {
-        std::string name;
-        bool confirmed;  // dropping what the server may never have known would be an error
-    };
 
     Iterator find_name(std::string_view name) {
         auto entry = entries_.begin();
@@ -120,14 +121,16 @@ private:
         entries_.erase(entry);
     }
     void retire(Iterator entry) {
-        retired_.push_back({std::move(entry->name), entry->batch == 0});
+        retired_.emplace(std::move(entry->name), entry->batch == 0);
         erase(entry);
     }
 
     std::size_t capacity_;
     std::list<Entry> entries_;
     std::unordered_map<std::string_view, Iterator> by_sql_;  // keys view into entries_
-    std::vector<Retired> retired_;
+    // Names, and whether the server has confirmed them: to drop what it may never have known would be
+    // an error.
+    std::map<std::string, bool, std::less<>> retired_;
     std::uint64_t last_name_ = 0;
 };
 
