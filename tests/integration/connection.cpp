@@ -322,6 +322,31 @@ TEST_CASE("notifications that nobody asks for are not kept", "[connection]") {
     CHECK(kept == 0);
 }
 
+TEST_CASE("without a descriptor for it a connection fails like any other", "[connection]") {
+    WireConnection wire;
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int next = ::dup(0);
+    ::close(next);
+    bool opened = false;
+    int failures = 0;
+    for (; !opened; ++failures) {
+        rlimit few = before;
+        few.rlim_cur = static_cast<rlim_t>(next + failures);
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+        const auto failure = support::failure_of([&] {
+            support::run(wire.io,
+                         txscope::Connection::open(wire.io.get_executor(), wire.database.dsn(), 16,
+                                                   support::before_long()));
+        });
+        ::setrlimit(RLIMIT_NOFILE, &before);
+        CAPTURE(failures, text_of(failure));
+        opened = !failure;
+        CHECK((opened || is<txscope::ConnectionFailed>(failure)));
+    }
+    CHECK(failures > 2);
+}
+
 TEST_CASE("a terminated backend gives a typed error that says why, to everybody who waits",
           "[connection]") {
     WireConnection wire{"CREATE TABLE notes (id int)"};

@@ -8,6 +8,7 @@
 
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -160,14 +161,19 @@ private:
     detail::Pipeline pipeline_;
     detail::BorrowedSocket socket_;
     Clock::time_point heard_{};  // when the last answer came
-};
     int cancel_requests_ = 0;    // which may strike yet; those left behind stay counted
+};
 
 inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(
     asio::any_io_executor executor, std::string conninfo, std::size_t statement_cache_size,
     Clock::time_point deadline) {
-    auto native = co_await detail::connect(executor, std::move(conninfo), deadline);
-    co_return std::make_unique<Connection>(executor, std::move(native), statement_cache_size);
+    try {
+        auto native = co_await detail::connect(executor, std::move(conninfo), deadline);
+        co_return std::make_unique<Connection>(executor, std::move(native), statement_cache_size);
+    } catch (const boost::system::system_error& error) {
+        if (error.code() == asio::error::operation_aborted) throw;
+        throw ConnectionFailed{error.what()};  // no descriptor, or no thread to look a name up
+    }
 }
 
 inline asio::awaitable<void> Connection::wait(Exchange exchange) {
@@ -219,28 +225,28 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
         }
         pipeline_.flush();
         if (pipeline_.running(*exchange) == (what == Interrupt::it)) {
+            ++cancel_requests_;
             const bool over = co_await detail::request_cancel(socket_.descriptor().get_executor(),
                                                               native(), deadline);
+            --cancel_requests_;
             if (!over)  // it would strike whoever has the connection by then
                 co_return close(std::make_exception_ptr(ConnectionLost{
                     "the request to cancel a statement was not taken within the cleanup time"}));
         }
-            ++cancel_requests_;
         co_await settle_until(exchange, std::min(deadline, Clock::now() + patience));
     }
-            --cancel_requests_;
 }
 
 inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
+    if (cancel_requests_ > 0)
+        co_return close(std::make_exception_ptr(
+            ConnectionLost{"a request to cancel a statement was left behind"}));
     // Twice: a cancel request that comes late may hit the first ROLLBACK.
     for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !pipeline_.idle());
          ++attempt) {
         const bool busy = !pipeline_.idle();
         const Exchange rollback = submit("ROLLBACK");
         if (busy)
-    if (cancel_requests_ > 0)
-        co_return close(std::make_exception_ptr(
-            ConnectionLost{"a request to cancel a statement was left behind"}));
             co_await interrupt(Interrupt::what_is_ahead, rollback, deadline);
         else
             co_await settle(rollback, deadline);
