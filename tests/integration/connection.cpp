@@ -322,6 +322,20 @@ TEST_CASE("notifications that nobody asks for are not kept", "[connection]") {
     CHECK(kept == 0);
 }
 
+TEST_CASE("an error that only has the code of a lost connection is none", "[connection]") {
+    WireConnection wire;
+    // As of another server's, which a foreign table or dblink passes on.
+    for (const std::string code : {"57P01", "08006"}) {
+        CAPTURE(code);
+        const auto failed =
+            wire.send("DO $$ BEGIN RAISE 'remote' USING ERRCODE = '" + code + "'; END $$");
+        wire.await(failed);
+        CHECK(diagnostics(failed->error).sqlstate == code);
+        CHECK_FALSE(is<ConnectionLost>(failed->error));
+        CHECK(wire.connection->idle());
+    }
+}
+
 TEST_CASE("without a descriptor for it a connection fails like any other", "[connection]") {
     WireConnection wire;
     rlimit before{};

@@ -120,6 +120,7 @@ TEST_CASE("a SQLSTATE without a class of its own is a sql_error", "[error]") {
     CHECK(is_caught_as<pqxx::sql_error>("42P05"));
     CHECK(is_caught_as<pqxx::sql_error>("ZZ999"));
     CHECK_FALSE(is_caught_as<pqxx::broken_connection>("57014"));
+    CHECK_FALSE(is_caught_as<pqxx::broken_connection>("57P01"));  // another server's
 }
 
 TEST_CASE("an error that ends the session is a lost connection", "[error]") {
@@ -229,12 +230,12 @@ TEST_CASE("a parameter's text is blotted out of any message", "[error]") {
          "relation \"…\" does not exist"},
         {"relation \"a_very_long_name\" does not exist", "a_very_long_name_and_more",
          "relation \"…\" does not exist"},
-        // What the statement says itself is no secret:
         // Quoted names, which the server shows as what they name:
         {"relation \"top\"secret99\" does not exist", "\"top\"\"secret99\"",
          "relation \"…\" does not exist"},
         {"relation \"Top.\"secret99\" does not exist", "\"Top\".\"\"\"secret99\"",
          "relation \"…\" does not exist"},
+        // What the statement says itself is no secret:
         {"relation \"projects\" does not exist", "projects of bob",
          "relation \"projects\" does not exist"},
         // A short value counts as a word only, and one of signs alone not at all:
@@ -248,7 +249,6 @@ TEST_CASE("a parameter's text is blotted out of any message", "[error]") {
           std::string(shown) + " (SQLSTATE P0001) in: SELECT name FROM projects WHERE id = $1");
 }
 
-TEST_CASE("of two parameters that overlap in a message nothing stays", "[error]") {
 TEST_CASE("an error of a statement with as many parameters as there can be is made at once",
           "[error]") {
     SqlDiagnostics diagnostics = duplicate_name();
@@ -262,6 +262,7 @@ TEST_CASE("an error of a statement with as many parameters as there can be is ma
     CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds{10});
 }
 
+TEST_CASE("of two parameters that overlap in a message nothing stays", "[error]") {
     for (const auto& parameters : {std::vector<std::string_view>{"bob", "bob@example.com"},
                                    std::vector<std::string_view>{"bob@example.com", "bob"}}) {
         CHECK_THAT(text_of(failure("P0001", "bob@example.com is taken"), parameters),

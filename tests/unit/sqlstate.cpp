@@ -25,12 +25,3 @@ TEST_CASE("class 23 is broken constraints", "[sqlstate]") {
     CHECK(sqlstate::is_constraint_violation(sqlstate::exclusion_violation));
     CHECK_FALSE(sqlstate::is_constraint_violation(sqlstate::syntax_error));
 }
-
-TEST_CASE("a session that was thrown out is told from a statement that was cancelled",
-          "[sqlstate]") {
-    CHECK(sqlstate::is_session_end(sqlstate::admin_shutdown));
-    CHECK(sqlstate::is_session_end(sqlstate::idle_in_transaction_session_timeout));
-    CHECK(sqlstate::is_session_end("25P04"));
-    CHECK_FALSE(sqlstate::is_session_end(sqlstate::query_canceled));
-    CHECK_FALSE(sqlstate::is_session_end(sqlstate::in_failed_sql_transaction));
-}

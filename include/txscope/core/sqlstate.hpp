@@ -96,12 +96,4 @@ inline constexpr std::string_view too_many_rows = "P0003";
     return class_of(code) == "23";
 }
 
-/// Whether the server is going away, or has thrown this session out (57P01 to 57P05, 25P03, 25P04).
-/// Such an error is the last thing a connection says.
-[[nodiscard]] constexpr bool is_session_end(std::string_view code) noexcept {
-    return code == admin_shutdown || code == crash_shutdown || code == cannot_connect_now ||
-           code == database_dropped || code == idle_session_timeout ||
-           code == idle_in_transaction_session_timeout || code == "25P04";
-}
-
 }  // namespace txscope::sqlstate

@@ -161,7 +161,7 @@ inline constexpr std::array sql_error_classes{
 
 [[nodiscard]] inline bool ended_the_session(const SqlDiagnostics& diagnostics) noexcept {
     return diagnostics.sqlstate.empty() || diagnostics.severity == "FATAL" ||
-           diagnostics.severity == "PANIC" || sqlstate::is_session_end(diagnostics.sqlstate);
+           diagnostics.severity == "PANIC";
 }
 
 [[nodiscard]] inline std::exception_ptr make_typed_error(
