@@ -206,6 +206,17 @@ TEST_CASE("an error has every field that the server sent", "[statement]") {
     } catch (const pqxx::not_null_violation& error) {
         CHECK(txscope::find_diagnostics(error)->column == "name");
     }
+    try {
+        connection.execute(
+            "DO $$ BEGIN RAISE 'no' USING HINT = 'Ask again.', DATATYPE = 'mood'; END $$");
+        FAIL("an error was not raised");
+    } catch (const pqxx::plpgsql_raise& error) {
+        const auto* said = txscope::find_diagnostics(error);
+        CHECK(said->hint == "Ask again.");
+        CHECK(said->datatype == "mood");
+        CHECK_THAT(said->context, ContainsSubstring("PL/pgSQL"));
+        CHECK(said->routine == "exec_stmt_raise");
+    }
 }
 
 TEST_CASE("no error's text shows a parameter's value", "[statement]") {
@@ -229,6 +240,7 @@ TEST_CASE("no error's text shows a parameter's value", "[statement]") {
         {"SELECT $1::json", "{\"secret\": oops}"},
         {"SELECT $1::regclass", "Secret_Table"},
         {"SELECT $1::regclass", "secret.table"},
+        {"SELECT $1::regclass", "\"top\"\"secret99\""},
         {"SELECT $1::regrole", "No\"Body"},
         {"SELECT $1::regtype", "secret_type"},
         {"SELECT current_setting($1)", "secret.setting"},
@@ -240,7 +252,6 @@ TEST_CASE("no error's text shows a parameter's value", "[statement]") {
         {"SELECT make_date($1, 13, 45)", "2024"},
         {"SELECT decode($1, 'hex')", "zz"},
         {"SELECT refuse($1)", "bob"},
-        {"SELECT $1::regclass", "\"top\"\"secret99\""},
         {"SELECT refuse_as_check($1)", "bob"},
         {"INSERT INTO projects VALUES (2, $1)", "alpha"},
         {"INSERT INTO projects VALUES (2, $1)", "much too long for a name"},
