@@ -704,6 +704,40 @@ TEST_CASE("whatever a table or a column is called, it stays a name", "[repositor
     CHECK(f.database.count("victims") == 0);
 }
 
+namespace {
+
+struct User {
+    std::int64_t id{};
+    std::string name{};
+    std::string login{};
+};
+BOOST_DESCRIBE_STRUCT(User, (), (id, name, login))
+class Users : public txscope::BaseRepository<Users, User> {
+public:
+    static constexpr std::string_view table = "users";
+    static constexpr std::string_view column(std::string_view member) {
+        return member == "name" ? "title" : member == "login" ? "name" : member;
+    }
+    using BaseRepository::BaseRepository;
+};
+
+}  // namespace
+
+TEST_CASE("rows are sorted by their member, also where another member's column has its name",
+          "[repository]") {
+    Fixture f{
+        "CREATE TABLE users (id int PRIMARY KEY, title text, name text);"
+        "INSERT INTO users (id, title, name) VALUES (1, 'b', 'y'), (2, 'a', 'z'), (3, 'c', 'x')"};
+    const Users users{f.sessions};
+    const auto by_name = f.run(users.find_all(ascending(field<&User::name>)));
+    CHECK(by_name.at(0).id == 2);
+    CHECK(by_name.at(2).id == 3);
+    const auto by_login = f.run(users.find_all(descending(field<&User::login>)));
+    CHECK(by_login.at(0).id == 2);
+    CHECK(by_login.at(2).id == 3);
+    CHECK(f.run(users.get(field<&User::login> == "x")).name == "c");
+}
+
 TEST_CASE("a text with a NUL character is refused, not cut short", "[repository]") {
     Fixture f;
     const std::string text = "tx\0scope"s;

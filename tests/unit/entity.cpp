@@ -186,7 +186,7 @@ TEST_CASE("a column may be called otherwise than its member, and is read under t
     const Statement select = compose<RenamedEntity, Select<RenamedEntity>>(
         field<&Project::status> == "draft", txscope::ascending(field<&Project::status>));
     CHECK(select.sql() == R"(SELECT "id", "name", "the ""state""" AS "status" FROM "projects")"
-                          R"( WHERE "the ""state""" = $1 ORDER BY "the ""state""")");
+                          R"( WHERE "the ""state""" = $1 ORDER BY "status")");
     CHECK(compose_keyed_update<RenamedEntity>(1, field<&Project::status> = "x")
               .sql()
               .starts_with(R"(UPDATE "projects" SET "the ""state""" = $1 WHERE "id" = $2)"));

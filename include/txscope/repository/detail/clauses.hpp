@@ -58,9 +58,11 @@ struct Ordering {
     /// NULL sorts after every value.
     constexpr Ordering<Member, Descending, Nulls::last> nulls_last() const { return {}; }
 
+    /// By the member's name: every row is selected under those, and PostgreSQL takes a bare name in
+    /// ORDER BY for an output column's first, were it another column's too.
     template <typename Model>
     static constexpr void write(SqlWriter& out) {
-        out.column(member_name<Model, Member>) << (Descending ? " DESC" : "");
+        out.identifier(member_name<Model, Member>) << (Descending ? " DESC" : "");
         if constexpr (Where != Nulls::by_direction)
             out << (Where == Nulls::first ? " NULLS FIRST" : " NULLS LAST");
     }
