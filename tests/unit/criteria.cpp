@@ -338,6 +338,9 @@ static_assert(KeyAndAssignmentsOf<Ticket, int, SetTitle>);
 static_assert(!KeyAndAssignmentsOf<Ticket, int>, "nothing to change");
 static_assert(!KeyAndAssignmentsOf<Ticket, SetTitle>, "no row to change");
 static_assert(!KeyAndAssignmentsOf<Ticket, int, IdIs, SetTitle>);
+static_assert(!KeyAndAssignmentsOf<Ticket, int, SetTitle, int>,
+              "a value that nothing is done with");
+static_assert(!KeyAndAssignmentsOf<Ticket, SetTitle, int>, "the key comes first");
 static_assert(ConditionsAndAssignmentsOf<Ticket, IdIs, SetTitle>);
 static_assert(!ConditionsAndAssignmentsOf<Ticket, IdIs>);
 

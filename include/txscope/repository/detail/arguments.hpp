@@ -7,6 +7,8 @@
 #include <boost/mp11/list.hpp>
 #include <boost/mp11/set.hpp>
 
+#include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstddef>
 
@@ -59,9 +61,11 @@ concept ClausesOf =
     ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model> || std::same_as<Ts, Page>) && ...) &&
     (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
 
+/// The values of the primary key, and behind them nothing but assignments.
 template <typename Model, typename... Ts>
 concept KeyAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (KeyValueFor<Ts, Model> || ...) &&
-                              ((KeyValueFor<Ts, Model> || AssignmentOn<Ts, Model>) && ...);
+                              ((KeyValueFor<Ts, Model> || AssignmentOn<Ts, Model>) && ...) &&
+                              std::ranges::is_sorted(std::array{is_assignment<Ts>...});
 
 template <typename Model, typename... Ts>
 concept ConditionsAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (ConditionOn<Ts, Model> || ...) &&

@@ -133,18 +133,18 @@ Statement compose_select_one(const Selector&... selector) {
 /// UPDATE by assignments of the row whose key comes first among the arguments.
 template <typename E, typename... Arguments>
 Statement compose_keyed_update(const Arguments&... arguments) {
-    constexpr std::size_t key_size = decltype(E::key())::size;
+    constexpr std::size_t values = (std::size_t{0} + ... + std::size_t{!is_assignment<Arguments>});
     const auto all = std::tie(arguments...);
     return [&]<std::size_t... k, std::size_t... a>(std::index_sequence<k...>,
                                                    std::index_sequence<a...>) {
         return with_key(
             E::key(),
             [&](const auto&... equal) {
-                return compose<E, Update<E, true>>(std::get<key_size + a>(all)..., equal...);
+                return compose<E, Update<E, true>>(std::get<values + a>(all)..., equal...);
             },
             std::get<k>(all)...);
-    }(std::make_index_sequence<key_size>{},
-           std::make_index_sequence<sizeof...(Arguments) - key_size>{});
+    }(std::make_index_sequence<values>{},
+           std::make_index_sequence<sizeof...(Arguments) - values>{});
 }
 
 }  // namespace txscope::detail
