@@ -233,4 +233,10 @@ TEST_CASE("a model whose columns are all generated is inserted by default values
                    R"(INSERT INTO "events" DEFAULT VALUES RETURNING "id")"sv);
 }
 
+TEST_CASE("only a model with a column beside its key can update a row") {
+    STATIC_REQUIRE(has_updated_columns<ProjectEntity>);
+    STATIC_REQUIRE(has_updated_columns<DocumentEntity>);
+    STATIC_REQUIRE_FALSE(has_updated_columns<EventEntity>);
+}
+
 }  // namespace

@@ -145,7 +145,8 @@ public:
     }
 
     /// Writes every column that the database does not generate to the row with the model's key. The
-    /// row as it is now, or nothing when there is none.
+    /// row as it is now, or nothing when there is none. Compiles where there is such a column
+    /// beside the key.
     asio::awaitable<std::optional<Model>> update(const Model& model) const {
         return answer(detail::compose_update<Mapping>(model), &read_one_or_none);
     }

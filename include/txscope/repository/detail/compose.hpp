@@ -102,6 +102,7 @@ auto with_key_of(Columns<Members...> key, const Model& model, Use&& use) {
 /// UPDATE by a whole model of the row with its key.
 template <typename E>
 Statement compose_update(const typename E::Model& model) {
+    static_assert(has_updated_columns<E>, "this model is all key or generated: nothing to update");
     return with_key_of(E::key(), model, [&](const auto&... equal) {
         Statement statement{sentence_text<E, Update<E, true>>(equal...)};
         for_each_updated<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });

@@ -45,6 +45,14 @@ constexpr void for_each_updated(Visit&& visit) {
     });
 }
 
+/// Whether there is any such column: UPDATE has no form that sets nothing.
+template <typename E>
+inline constexpr bool has_updated_columns = [] {
+    bool any = false;
+    for_each_updated<E>([&any](auto) { any = true; });
+    return any;
+}();
+
 /// All columns of the entity. One that is called otherwise than its member is given the member's
 /// name, by which rows are read.
 template <typename E>
