@@ -314,15 +314,24 @@ TEST_CASE("a repository call without a scope takes one round trip, whichever it 
         CHECK(proxy.round_trips() == 1);
         CHECK(proxy.statements().size() == 1);
     };
-    for (const char* name : {"first", "again, when it is prepared"}) {
+    Project first = project("the first");
+    first.id = 1;
+    for (const std::string name : {"first", "again, when it is prepared"}) {
         CAPTURE(name);
         takes_one(projects.create(project(name)));
+        takes_one(projects.create(field<&Project::name> = name + ", by a field"));
+        takes_one(projects.get(1));
         takes_one(projects.find(1));
+        takes_one(projects.find(field<&Project::stars> == -1));
         takes_one(projects.find_all(field<&Project::name> == name));
         takes_one(projects.update(1, field<&Project::stars> = 1));
+        takes_one(projects.update(first));
+        takes_one(projects.update(field<&Project::id> == 1, field<&Project::stars> = 2));
         takes_one(projects.count());
         takes_one(projects.exists(1));
+        takes_one(projects.exists(field<&Project::name> == name));
         takes_one(projects.remove(7));
+        takes_one(projects.remove(field<&Project::stars> == 7));
     }
 }
 
