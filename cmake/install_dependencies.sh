@@ -38,4 +38,10 @@ find_missing "$@"
 apt_get update
 find_missing "$@" # once more: which Boost there is, is known only now
 echo "Installing ${missing[*]}"
-apt_get install --no-install-recommends "${missing[@]}"
+apt_get install --no-install-recommends --no-remove "${missing[@]}" || {
+    # Such as libboost1.74-dev, where another Boost is wanted.
+    echo "Not installed: ${missing[*]}. Where apt-get would remove a package of yours for one of them," \
+        "remove it yourself; or build with CMake alone, which fetches the Boost, libpqxx, fmt and" \
+        "Catch2 that it does not find." >&2
+    exit 1
+}
