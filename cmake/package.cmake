@@ -8,6 +8,10 @@ else()
 endif()
 option(TXSCOPE_INSTALL "Install txscope with its CMake package" ${install_by_default})
 if(NOT TXSCOPE_INSTALL)
+    if(PROJECT_IS_TOP_LEVEL)
+        message(NOTICE "txscope: `cmake --install` will install nothing: TXSCOPE_INSTALL is off,"
+            " as it is by default where a dependency was fetched")
+    endif()
     return()
 endif()
 
