@@ -5,8 +5,6 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
 
 #include <cstdint>
@@ -109,12 +107,11 @@ asio::awaitable<void> hooks_and_retries(ProjectRepository& projects,
     });
 }
 
-asio::awaitable<void> race(ProjectRepository& projects, txscope::TransactionScope scope) {
-    asio::steady_timer timer{co_await asio::this_coro::executor, 2s};
-    co_await (scope([&]() -> asio::awaitable<void> {
-                  co_await projects.remove(field<&Project::status> == "archived");
-              }) ||
-              timer.async_wait(asio::use_awaitable));  // the loser is cancelled, and rolled back
+asio::awaitable<void> in_time(ProjectRepository& projects, txscope::AsyncSessionFactory sessions) {
+    txscope::TransactionScope scope{sessions, {.timeout = 2s}};
+    co_await scope([&]() -> asio::awaitable<void> {
+        co_await projects.remove(field<&Project::status> == "archived");
+    });  // what takes longer is rolled back, and throws TransactionTimeout
 }
 
 asio::awaitable<Project> create_safely(ProjectRepository& projects, Project project) {
