@@ -6,6 +6,7 @@
 #include "support/silent_server.hpp"
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -19,6 +20,7 @@
 #include <utility>
 
 namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::EndsWith;
@@ -349,6 +351,27 @@ TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transa
         CHECK_THAT(text_of(of_first), ContainsSubstring("in: BEGIN"));
         CHECK(is<txscope::TransactionAborted>(of_second));
         CHECK(is<txscope::UnexpectedRollback>(failure));
+        CHECK(fixture.names().empty());
+        CHECK(fixture.sessions.statistics().opened == 1);
+    }
+    for (const bool begin_in_front : {true, false}) {
+        CAPTURE(begin_in_front);
+        Fixture fixture{{.max_size = 1}, Fixture::forget_statements};
+        fixture.run([&] { return fixture.scope(select); });
+        fixture.run([&] { return fixture.sessions.session_scope(forget); });
+        const auto failure = fixture.run([&] {
+            return failure_of(fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                const auto second = [&]() -> asio::awaitable<void> {
+                    for (int i = 0; i < 5; ++i) co_await asio::post(asio::use_awaitable);
+                    co_await fixture.insert("second");
+                };
+                if (begin_in_front)
+                    co_await (session.execute("SELECT 1") && second());
+                else
+                    co_await (second() && session.execute("SELECT 1"));
+            }));
+        });
+        CHECK(is<pqxx::invalid_sql_statement_name>(failure));
         CHECK(fixture.names().empty());
         CHECK(fixture.sessions.statistics().opened == 1);
     }
