@@ -25,7 +25,9 @@ struct TemporaryPostgresOptions {
     /// Off, an acknowledged commit still survives `kill()`: the kernel holds what was written.
     bool durable = false;
 
-    /// Also listen on 127.0.0.1, on a random free port; otherwise on the unix socket only.
+    /// Also listen on 127.0.0.1, on a random free port: without a password every user of the
+    /// machine is superuser there, and may run programs as the server's user. Off, nobody gets in
+    /// who may not enter the private folder of the unix socket.
     bool tcp = true;
 
     /// The server's limit of client connections.
@@ -35,7 +37,7 @@ struct TemporaryPostgresOptions {
     /// every connection must authenticate with SCRAM, the unix socket's too.
     std::string password{};
 
-    /// Further lines of postgresql.conf, such as `"log_statement = 'all'"`; they win over ours.
+    /// Further lines of postgresql.conf, `"log_statement = 'all'"`; all but `port` win over ours.
     std::vector<std::string> settings{};
 
     /// The folder of `initdb` and `postgres`. Empty: `TXSCOPE_POSTGRES_BINDIR`, then `PATH`, then
@@ -55,9 +57,8 @@ enum class StopMode {
 
 /// A PostgreSQL server of one's own: made by the constructor, removed by the destructor.
 ///
-/// The cluster lives in a fresh temporary folder with its unix socket, logs in nobody but the
-/// superuser `postgres`, speaks UTF-8, sorts by the C locale, keeps its clock in UTC, and is up
-/// within about a second.
+/// The cluster lives in a fresh private folder with its unix socket, logs in nobody but the
+/// superuser `postgres`, speaks UTF-8, sorts by the C locale, and keeps its clock in UTC.
 ///
 /// ```cpp
 /// txscope::TemporaryPostgres server;
@@ -222,8 +223,7 @@ inline std::vector<std::vector<std::string>> TemporaryPostgres::programs() const
         init.push_back("--auth=scram-sha-256");
         init.push_back("--pwfile=" + (folder_.path() / "password").string());
     }
-    std::vector<std::string> server{(binaries_ / "postgres").string(), "-D", data};
-    return {std::move(init), std::move(server)};
+    return {std::move(init), {(binaries_ / "postgres").string(), "-D", data}};
 }
 
 inline std::string TemporaryPostgres::conninfo(std::string_view host,
