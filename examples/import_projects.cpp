@@ -13,6 +13,7 @@
 // touches nothing else.
 
 #include "project_service.hpp"
+#include "support/differences.hpp"
 #include "support/progress_bar.hpp"
 #include "support/project_reader.hpp"
 #include <txscope/testing/temporary_postgres.hpp>
@@ -25,28 +26,22 @@
 #include <fmt/core.h>
 #include <pqxx/pqxx>
 
-#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace {
 
 constexpr int connections = 8;
 constexpr int scopes_in_flight = 64;
-
-/// The names of projects, each with the number of its workflows.
-using Projects = std::vector<std::pair<std::string, std::int64_t>>;
 
 /// What became of the input.
 struct Outcome {
@@ -119,25 +114,6 @@ private:
     pqxx::connection connection_;
 };
 
-/// True where the tables hold the projects that were committed, with all of their workflows, and
-/// nothing besides; says what is wrong otherwise.
-bool verify(Projects committed, Projects found) {
-    std::sort(committed.begin(), committed.end());
-    std::sort(found.begin(), found.end());
-    Projects missing, left_over;
-    std::set_difference(committed.begin(), committed.end(), found.begin(), found.end(),
-                        std::back_inserter(missing));
-    std::set_difference(found.begin(), found.end(), committed.begin(), committed.end(),
-                        std::back_inserter(left_over));
-    for (const auto& [name, workflows] : missing)
-        fmt::print(stderr, "WRONG: committed, but not there: {} with {} workflows\n", name,
-                   workflows);
-    for (const auto& [name, workflows] : left_over)
-        fmt::print(stderr, "WRONG: there, but not committed: {} with {} workflows\n", name,
-                   workflows);
-    return missing.empty() && left_over.empty();
-}
-
 void print_refused(std::string_view by, const std::map<std::string, int>& reasons) {
     int total = 0;
     for (const auto& [reason, count] : reasons) total += count;
@@ -197,7 +173,9 @@ int run(const std::string& path) {
     fmt::print("{} lines of {}{}\n\n", lines.size(), path, complete ? "" : " (interrupted)");
     print_report(outcome, sessions.statistics(), took);
     if (!complete) return 130;
-    if (!verify(outcome.committed, schema.projects())) return 1;
+    const std::vector<std::string> wrong = differences(outcome.committed, schema.projects());
+    for (const std::string& line : wrong) fmt::print(stderr, "WRONG: {}\n", line);
+    if (!wrong.empty()) return 1;
     fmt::print("\nCounted again over a plain connection: all of it is there, and nothing else.\n");
     return 0;
 }
