@@ -11,7 +11,9 @@
 
 #include <cstdint>
 #include <exception>
+#include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -70,6 +72,11 @@ TEST_CASE("where nobody listens at the first address, the next server is taken",
     CHECK(reached(dsn_of({nobody.port(), server().port()})) == server().port());
 }
 
+TEST_CASE("a host may be a name, and any of its addresses the server's", "[several_servers]") {
+    const auto dsn = server().tcp_dsn() + " host=localhost";
+    CHECK(reached(dsn) == server().port());
+}
+
 TEST_CASE("a server that keeps silent is passed over after connect_timeout", "[several_servers]") {
     const SilentServer silent;
     CHECK(reached(dsn_of({silent.port(), server().port()}, "connect_timeout=1")) ==
@@ -108,6 +115,32 @@ TEST_CASE("target_session_attrs chooses among the servers, in whatever order the
     const auto failure = failure_to_reach(dsn_of({read_only}, "target_session_attrs=read-write"));
     CHECK(is<txscope::ConnectionFailed>(failure));
     CHECK_THAT(text_of(failure), ContainsSubstring("read-only"));
+}
+
+TEST_CASE("target_session_attrs tells a standby from a primary, in whatever order they are listed",
+          "[several_servers]") {
+    txscope::TemporaryPostgres standby;
+    standby.stop();
+    std::ofstream{standby.data_directory() / "standby.signal"};  // it stays in recovery
+    standby.start();
+    const std::uint16_t primary = server().port();
+    const std::uint16_t in_recovery = standby.port();
+    const auto chosen = [](const Ports& ports, const std::string& attributes) {
+        return reached(dsn_of(ports, "target_session_attrs=" + attributes));
+    };
+    for (const Ports& ports : {Ports{primary, in_recovery}, Ports{in_recovery, primary}}) {
+        CAPTURE(ports);
+        CHECK(chosen(ports, "any") == ports.front());
+        CHECK(chosen(ports, "read-write") == primary);
+        CHECK(chosen(ports, "read-only") == in_recovery);
+        CHECK(chosen(ports, "primary") == primary);
+        CHECK(chosen(ports, "standby") == in_recovery);
+        CHECK(chosen(ports, "prefer-standby") == in_recovery);
+    }
+    CHECK(chosen({primary, primary}, "prefer-standby") == primary);
+    for (const auto& [port, attributes] : {std::pair{in_recovery, "primary"}, {primary, "standby"}})
+        CHECK(is<txscope::ConnectionFailed>(
+            failure_to_reach(dsn_of({port}, "target_session_attrs=" + std::string{attributes}))));
 }
 
 TEST_CASE("target_session_attrs holds among the servers that are left when one is passed over",
