@@ -60,7 +60,9 @@ TEST_CASE("BEGIN rides with the first statement: one INSERT in a transaction tak
         });
     };
     CHECK(fixture.trips(work) == 2);  // preparing the statements included
+    CHECK(fixture.proxy.sent('S') == 2);
     CHECK(fixture.trips(work) == 2);
+    CHECK(fixture.proxy.sent('S') == 2);
     CHECK(fixture.database.count("entries") == 2);
 }
 
@@ -86,7 +88,21 @@ TEST_CASE("what is only enqueued travels with BEGIN and COMMIT in one round trip
             co_return;
         });
     }) == 1);
+    CHECK(fixture.proxy.sent('S') == 1);
     CHECK(fixture.database.count("entries") == 10);
+}
+
+TEST_CASE("what is enqueued behind an awaited statement travels with COMMIT: two round trips",
+          "[round_trips]") {
+    Fixture fixture;
+    CHECK(fixture.trips([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "project");
+            for (int i = 0; i < 10; ++i) session.enqueue(insert, i);
+        });
+    }) == 2);
+    CHECK(fixture.proxy.sent('S') == 2);
+    CHECK(fixture.database.count("entries") == 11);
 }
 
 TEST_CASE("a COMMIT that fails is the end of it: no ROLLBACK is sent after it", "[round_trips]") {
@@ -125,6 +141,7 @@ TEST_CASE("two statements of parallel branches take one round trip", "[round_tri
             const auto [first, second] =
                 co_await (session.execute("SELECT 1") && session.execute("SELECT 2"));
             CHECK(fixture.proxy.round_trips() == 1);
+            CHECK(fixture.proxy.sent('S') == 1);
             CHECK(first.one().get<int>(0) == 1);
             CHECK(second.one().get<int>(0) == 2);
         });
