@@ -178,8 +178,7 @@ TEST_CASE(
     "[transaction_options]") {
     Fixture fixture;
     const auto holder = fixture.hold("held");
-    const TransactionScope scope{fixture.sessions,
-                                 {.statement_timeout = std::chrono::milliseconds{500}}};
+    const TransactionScope scope{fixture.sessions, {.statement_timeout = std::chrono::seconds{2}}};
     const TransactionScope nested{fixture.sessions, {.propagation = Propagation::nested}};
     fixture.run([&]() -> asio::awaitable<void> {
         co_await scope([&]() -> asio::awaitable<void> {

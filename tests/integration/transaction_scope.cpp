@@ -111,7 +111,14 @@ TEST_CASE("anything that is thrown rolls back, not only a std::exception", "[tra
             throw 42;
         }));
     });
-    CHECK(is<int>(failure));
+    REQUIRE(is<int>(failure));
+    int thrown = 0;
+    try {
+        std::rethrow_exception(failure);
+    } catch (int value) {
+        thrown = value;
+    }
+    CHECK(thrown == 42);
     CHECK(fixture.names().empty());
     fixture.check_that_the_pool_works_on();
 }
