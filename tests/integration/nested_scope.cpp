@@ -1,6 +1,9 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <malloc.h>
+
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -357,4 +360,12 @@ TEST_CASE("nested scopes one after another leave nothing behind, here or on the 
         });
     });
     CHECK(fixture.names().size() == 110 - 38);
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&]() -> asio::awaitable<void> {
+            co_await open_and_end(300);  // until every buffer has grown
+            const std::size_t before = ::mallinfo2().uordblks;
+            co_await open_and_end(2'000);
+            CHECK(::mallinfo2().uordblks < before + 20'000);
+        });
+    });
 }
