@@ -193,3 +193,26 @@ TEST_CASE(
     CHECK(fixture.names() == Names{"one", "two"});
     CHECK(fixture.sessions.statistics().opened == 1);
 }
+
+TEST_CASE("options out of range are refused when the scope is run, and nothing is executed",
+          "[transaction_options]") {
+    Fixture fixture;
+    txscope::TransactionOptions options;
+    const std::chrono::milliseconds negative{-1};
+    SECTION("a timeout that is over already") { options.timeout = negative; }
+    SECTION("a negative statement_timeout") { options.statement_timeout = negative; }
+    SECTION("a negative lock_timeout") { options.lock_timeout = negative; }
+    SECTION("no propagation") { options.propagation = static_cast<Propagation>(7); }
+    SECTION("no isolation level") {
+        options.isolation = static_cast<txscope::IsolationLevel>(GENERATE(-1, 4));
+    }
+    SECTION("no access mode") {
+        options.access = static_cast<txscope::AccessMode>(GENERATE(-1, 3));
+    }
+    const TransactionScope scope{fixture.sessions, options};
+    const auto failure =
+        fixture.run([&] { return failure_of(scope([&] { return fixture.insert("one"); })); });
+    CHECK(is<pqxx::argument_error>(failure));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.sessions.statistics().opened == 0);
+}

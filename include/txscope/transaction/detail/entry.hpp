@@ -7,6 +7,7 @@
 
 #include <pqxx/except>
 
+#include <algorithm>
 #include <source_location>
 
 namespace txscope::detail {
@@ -36,11 +37,24 @@ inline bool in_transaction(const SessionState* outer) {
     return outer != nullptr && outer->conversation().transaction;
 }
 
+/// @throws pqxx::argument_error for a time below zero, and a value that an enumeration does not have
+inline void check_valid(const TransactionOptions& options) {
+    const auto is_among = [](auto value, auto first, auto last) {
+        return value >= first && value <= last;
+    };
+    if (std::min({options.statement_timeout, options.lock_timeout, options.timeout}).count() < 0)
+        throw pqxx::argument_error{"TransactionOptions: a time must not be negative"};
+    if (!is_among(options.isolation, IsolationLevel::server_default,
+                  IsolationLevel::serializable) ||
+        !is_among(options.access, AccessMode::server_default, AccessMode::read_only))
+        throw pqxx::argument_error{"TransactionOptions: an enumeration has no such value"};
+}
+
 /// What `options` ask of a scope within the session `outer`, null for none.
-/// @throws PropagationError
-/// @throws pqxx::argument_error when `options.propagation` is none of its values
+/// @throws PropagationError, pqxx::argument_error
 inline Entry entry_of(const TransactionOptions& options, const SessionState* outer,
                       std::source_location where) {
+    check_valid(options);
     const bool inside = in_transaction(outer);
     const auto inner = [&](Entry entry) {
         check_fits(options, *outer, where);
@@ -65,7 +79,7 @@ inline Entry entry_of(const TransactionOptions& options, const SessionState* out
             if (!inside) return without_transaction;
             throw PropagationError{"a never scope was opened inside a transaction", where};
     }
-    throw pqxx::argument_error{"TransactionOptions::propagation is none of its values"};
+    throw pqxx::argument_error{"TransactionOptions: an enumeration has no such value"};
 }
 
 }  // namespace txscope::detail
