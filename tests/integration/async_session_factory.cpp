@@ -741,6 +741,29 @@ TEST_CASE("close waits for what is on loan, and turns everybody else away",
     fixture.run(fixture.sessions.close());  // again: nothing left to do
 }
 
+TEST_CASE("close is refused where it would wait for the scope that calls it",
+          "[async_session_factory]") {
+    ScopeFixture fixture;
+    std::exception_ptr refusal;
+    fixture.run([&] {
+        return fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("one");
+            refusal = co_await failure_of(fixture.nested(
+                [&]() -> asio::awaitable<void> { co_await fixture.sessions.close(); }));
+        });
+    });
+    CHECK(is<pqxx::usage_error>(refusal));
+    CHECK(fixture.names() == Names{"one"});
+    // A scope that has none yet is not waited for, but gets none.
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.sessions.close();
+            co_await fixture.insert("two");
+        }));
+    });
+    CHECK(is<txscope::PoolClosed>(failure));
+}
+
 TEST_CASE("a closed factory keeps no context running", "[async_session_factory]") {
     ScopeFixture fixture;
     const auto work = [&]() -> asio::awaitable<void> {

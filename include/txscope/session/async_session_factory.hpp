@@ -78,9 +78,8 @@ public:
 
     /// Lends no more connections (`PoolClosed`), also to those who wait, and waits until those on
     /// loan are back and closed.
-    asio::awaitable<void> close() const {
-        return on_strand(pool_, [](detail::Pool& pool) { return pool.close(); });
-    }
+    /// @throws pqxx::usage_error in a scope that has one on loan itself
+    asio::awaitable<void> close() const { return close(pool_); }
 
     PoolStatistics statistics() const { return pool_->statistics(); }
 
@@ -91,6 +90,7 @@ private:
     using SharedPool = std::shared_ptr<detail::Pool>;
 
     static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement);
+    static asio::awaitable<void> close(SharedPool pool);
     template <typename Function>
     static asio::awaitable<void> on_strand(SharedPool pool, Function function);
 
@@ -103,6 +103,15 @@ inline asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool poo
     const std::source_location no_scope{};
     const auto session = detail::open_session(std::move(pool), executor, no_scope);
     co_return co_await detail::SessionState::execute(session, std::move(statement));
+}
+
+inline asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
+    const auto ambient = detail::ambient_of(co_await asio::this_coro::executor);
+    const auto* around = detail::find_ambient(ambient.get(), pool.get());
+    for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))
+        if (around->session && around->session->conversation().lease)
+            throw pqxx::usage_error{"a scope that has a connection waits for its own end here"};
+    co_await on_strand(pool, [](detail::Pool& closed) { return closed.close(); });
 }
 
 template <typename Function>

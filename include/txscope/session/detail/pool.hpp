@@ -60,7 +60,7 @@ private:
     asio::awaitable<void> open(Ticket& ticket, Clock::time_point deadline);
     void withdraw(Ticket& ticket) noexcept;
     static asio::awaitable<void> clean_up(std::shared_ptr<Pool> self, Member member);
-    void keep(const Member& member) noexcept;
+    void keep(Member member) noexcept;
     void examine(const Member& member, boost::system::error_code error);
 
     // With the mutex locked:
@@ -70,7 +70,7 @@ private:
     void serve() noexcept;
     Member take_idle();
     void watch_soon();
-    void shrink() noexcept;
+    void shrink(Member gone = nullptr) noexcept;
 
     const PoolOptions options_;
     Connector connector_;
@@ -171,7 +171,6 @@ inline Pool::Member Pool::take_idle() {
     return nullptr;
 }
 
-/// The coroutine that held `ticket` is done with it, in whatever way.
 inline void Pool::withdraw(Ticket& ticket) noexcept {
     std::unique_lock lock{mutex_};
     if (ticket.place) waiting_.remove(ticket);
@@ -195,7 +194,7 @@ inline void Pool::give_back(Member member) noexcept {
     } catch (...) {  // no memory, or no descriptor, to go on with
         member->connection->close(std::current_exception());
     }
-    keep(member);
+    keep(std::move(member));
 }
 
 inline asio::awaitable<void> Pool::clean_up(std::shared_ptr<Pool> self, Member member) {
@@ -204,24 +203,25 @@ inline asio::awaitable<void> Pool::clean_up(std::shared_ptr<Pool> self, Member m
     } catch (...) {
         member->connection->close(std::current_exception());
     }
-    self->keep(member);
+    self->keep(std::move(member));
 }
 
-/// Puts a connection that is clean, or broken, where it belongs.
-inline void Pool::keep(const Member& member) noexcept {
+/// Puts one that is clean, or broken, where it belongs.
+inline void Pool::keep(Member member) noexcept {
     const Lock lock{mutex_};
     waiting_.take_back(*member);
     statistics_.round_trips += member->new_round_trips();
     const bool broken = member->connection->broken();
     if (broken) ++statistics_.discarded;
-    if (closed_ || broken) return shrink();
+    if (closed_ || broken) return shrink(std::move(member));
     idle_.put(member);
     serve();
     if (member->idle) watch_soon();
 }
 
-/// One connection fewer: somebody who waits may open another.
-inline void Pool::shrink() noexcept {
+/// One connection fewer, `gone` if it was open: somebody who waits may open another.
+inline void Pool::shrink(Member gone) noexcept {
+    gone.reset();  // closed before somebody is told that all are
     --statistics_.size;
     serve();
     if (statistics_.size == 0)
