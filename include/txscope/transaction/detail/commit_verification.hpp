@@ -28,20 +28,20 @@ enum class CommitOutcome {
 /// whatever the snapshot says.
 /// The times are believed: the server's clock must not have been set back meanwhile.
 inline Statement status_question(const TransactionIdentity& transaction) {
-    return Statement{
+    static const std::string sql =
         "SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
         "WHEN $2 = (" +
-            std::string{server_life} +
-            ") THEN coalesce(pg_xact_status($1::xid8), 'unknown') "
-            "WHEN $1::xid8 >= pg_current_xact_id() THEN 'aborted' "
-            "WHEN pg_xact_status($1::xid8) <> 'committed' THEN pg_xact_status($1::xid8) "
-            "WHEN NOT current_setting('track_commit_timestamp')::bool THEN 'unknown' "
-            "ELSE (SELECT CASE WHEN committed < writer.stats_reset THEN 'committed' "
-            "WHEN committed > writer.stats_reset AND writer.stats_reset = wal.stats_reset "
-            "THEN 'aborted' ELSE 'unknown' END FROM pg_stat_bgwriter AS writer, "
-            "pg_stat_wal AS wal, pg_xact_commit_timestamp($1::xid8::xid) AS committed) "
-            "END",
-        transaction.id, transaction.life};
+        std::string{server_life} +
+        ") THEN coalesce(pg_xact_status($1::xid8), 'unknown') "
+        "WHEN $1::xid8 >= pg_current_xact_id() THEN 'aborted' "
+        "WHEN pg_xact_status($1::xid8) <> 'committed' THEN pg_xact_status($1::xid8) "
+        "WHEN NOT current_setting('track_commit_timestamp')::bool THEN 'unknown' "
+        "ELSE (SELECT CASE WHEN committed < writer.stats_reset THEN 'committed' "
+        "WHEN committed > writer.stats_reset AND writer.stats_reset = wal.stats_reset "
+        "THEN 'aborted' ELSE 'unknown' END FROM pg_stat_bgwriter AS writer, "
+        "pg_stat_wal AS wal, pg_xact_commit_timestamp($1::xid8::xid) AS committed) "
+        "END";
+    return Statement{sql, transaction.id, transaction.life};
 }
 
 /// Asks one server, over a connection of its own, what became of a transaction.
