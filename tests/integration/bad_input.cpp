@@ -258,18 +258,33 @@ TEST_CASE("a statement after the end of its scope is refused, and nothing is wri
     CHECK(fixture.sessions.statistics().opened == 1);
 }
 
-TEST_CASE("COPY is refused, and only its own connection is lost", "[bad_input]") {
+TEST_CASE("COPY from and to the client is refused, and nothing is sent of it", "[bad_input]") {
     ScopeFixture fixture;
     for (const std::string& way : ways) {
         CAPTURE(way);
-        const txscope::Statement copy{"COPY entries FROM STDIN"};
-        const auto failure = fixture.run(failure_of(send(fixture.sessions, way, copy)));
-        CHECK(is<pqxx::usage_error>(failure));
-        CHECK_THAT(text_of(failure), ContainsSubstring("COPY"));
-        fixture.run(fixture.sessions.execute("SELECT 1"));
+        for (const char* sql : {"COPY entries FROM STDIN", "/* all */ copy (SELECT 1) to stdout"}) {
+            const txscope::Statement copy{sql};
+            const auto failure = fixture.run(failure_of(send(fixture.sessions, way, copy)));
+            CHECK(is<pqxx::usage_error>(failure));
+            CHECK_THAT(text_of(failure), ContainsSubstring(sql));
+            fixture.run(fixture.sessions.execute("SELECT 1"));
+        }
     }
-    CHECK(fixture.sessions.statistics().discarded == ways.size());
-    support::run_until(fixture.io, [&] { return fixture.connected() == 1; });
+    const txscope::TransactionScope scope{fixture.sessions};
+    const auto enqueued = fixture.run([&] {
+        return failure_of(scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO entries (name) VALUES ('one')");
+            session.enqueue("COPY entries TO STDOUT");
+        }));
+    });
+    CHECK(is<pqxx::usage_error>(enqueued));
+    CHECK(fixture.names().empty());
+    CHECK(fixture.sessions.statistics().opened == 1);
+    CHECK(fixture.sessions.statistics().discarded == 0);
+    // The server's own files are the server's business.
+    const auto unreadable =
+        fixture.run(failure_of(fixture.sessions.execute("COPY entries FROM '/STDIN'")));
+    CHECK(is<txscope::SqlError>(unreadable));
 }
 
 TEST_CASE("bad input from many at once leaves a pool that works", "[bad_input]") {

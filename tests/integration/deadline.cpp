@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
 
@@ -39,6 +40,31 @@ struct Fixture : support::ScopeFixture {
     }
 };
 
+/// The same behind a proxy.
+struct Proxied : support::ScopeFixture {
+    explicit Proxied(const std::string& schema = {}) : ScopeFixture{{}, schema} {
+        run(through.warm_up(1));
+    }
+
+    /// Runs until the deadline of a scope has passed whose answer is held back, and releases it.
+    void answer_after_the_deadline() {
+        run([]() -> asio::awaitable<void> {
+            asio::steady_timer timer{co_await asio::this_coro::executor, 2 * soon};
+            co_await timer.async_wait(asio::use_awaitable);
+        });
+        proxy.await_fault();
+        proxy.resume();
+    }
+    asio::awaitable<void> insert(std::string name) {
+        auto session = co_await txscope::current_session(through);
+        co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name);
+    }
+
+    support::FaultProxy proxy{support::server()};
+    txscope::AsyncSessionFactory through{io, proxy.dsn(database.name())};
+    const TransactionScope hurried{through, {.timeout = soon}};
+};
+
 asio::awaitable<void> forever() {
     asio::steady_timer timer{co_await asio::this_coro::executor,
                              asio::steady_timer::time_point::max()};
@@ -62,6 +88,31 @@ TEST_CASE("a body that takes longer than the timeout is rolled back", "[deadline
     CHECK(inserted);
     CHECK(fixture.names().empty());
     fixture.check_that_the_one_connection_works_on();
+}
+
+TEST_CASE("what a body has thrown in time comes out, however long the rollback takes",
+          "[deadline]") {
+    Proxied fixture;
+    fixture.proxy.stall(support::before_answer("ROLLBACK"));
+    Started late{fixture.io, fixture.hurried([&]() -> asio::awaitable<void> {
+                     co_await fixture.insert("one");
+                     throw support::Refusal{"the body's own"};
+                 })};
+    fixture.answer_after_the_deadline();
+    support::run_until(fixture.io, [&] { return late.done(); });
+    CHECK(is<support::Refusal>(late.failure()));
+    CHECK(fixture.names().empty());
+}
+
+TEST_CASE("what the server has to say against COMMIT comes out, however late", "[deadline]") {
+    Proxied fixture{"CREATE TABLE late (name text REFERENCES entries (name) INITIALLY DEFERRED)"};
+    fixture.proxy.stall(support::before_answer("COMMIT"));
+    Started late{fixture.io, fixture.hurried([&](Session& session) -> asio::awaitable<void> {
+                     co_await session.execute("INSERT INTO late VALUES ('of nobody')");
+                 })};
+    fixture.answer_after_the_deadline();
+    support::run_until(fixture.io, [&] { return late.done(); });
+    CHECK(is<pqxx::foreign_key_violation>(late.failure()));
 }
 
 TEST_CASE("a statement that waits beyond the timeout is cancelled on the server", "[deadline]") {

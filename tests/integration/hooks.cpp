@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -240,6 +241,29 @@ TEST_CASE("a hook that could not run any more is refused", "[hooks]") {
         });
     });
     CHECK(fixture.ran == Names{"in time"});
+}
+
+TEST_CASE("a hook that comes after the last one has run is refused", "[hooks]") {
+    Fixture fixture;
+    support::Gate gate{fixture.io};
+    bool refused = false;
+    const auto come_late = [&](Session session) -> asio::awaitable<void> {
+        co_await gate.wait();
+        refused = is<txscope::ScopeEnded>(
+            failure_of([&] { session.after_commit(fixture.note("too late")); }));
+    };
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            const auto executor = co_await asio::this_coro::executor;
+            session.after_commit([&, executor, session] {
+                asio::co_spawn(executor, come_late(session), asio::detached);
+            });
+        });
+        gate.open();
+        co_await support::eventually([&] { return gate.waiting() == 0; });
+    });
+    CHECK(refused);
+    CHECK(fixture.ran.empty());
 }
 
 TEST_CASE("a hook that is registered within a nested scope is that scope's, through any handle",

@@ -268,6 +268,24 @@ TEST_CASE("a stale plan is told by the routine that found it, not by an English 
     CHECK(txscope::detail::is_worth_another_attempt(said));
 }
 
+TEST_CASE(
+    "the loss of a connection without a transaction is not tried again: it may have committed",
+    "[retry]") {
+    Fixture fixture;
+    const TransactionScope aside{fixture.sessions, {.propagation = Propagation::not_supported}};
+    const auto failed = fixture.run([&] {
+        return failure_of(fixture.retrying([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("of the transaction");
+            co_await aside([&](Session& alone) -> asio::awaitable<void> {
+                co_await alone.execute("INSERT INTO entries (name) SELECT 'once'");
+                co_await alone.execute("SELECT pg_terminate_backend(pg_backend_pid())");
+            });
+        }));
+    });
+    CHECK(is<txscope::ConnectionLost>(failed));
+    CHECK(fixture.names() == Names{"once"});
+}
+
 TEST_CASE("other errors are not tried again", "[retry]") {
     Fixture fixture;
     int runs = 0;

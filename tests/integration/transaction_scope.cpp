@@ -6,6 +6,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -265,6 +266,56 @@ TEST_CASE("a body that swallows a statement's error gets UnexpectedRollback with
     CHECK(is<pqxx::unique_violation>(cause_of(failure)));
     CHECK_THAT(text_of(failure), ContainsSubstring("transaction_scope.cpp:" + line));
     CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("a scope whose statement got no connection is not committed without that statement",
+          "[transaction_scope]") {
+    Fixture fixture{{.max_size = 1, .acquire_timeout = std::chrono::milliseconds{50}}};
+    std::exception_ptr refused;
+    const auto swallow = [&]() -> asio::awaitable<void> {
+        auto held = co_await fixture.sessions.pool()->acquire();
+        const auto swallowed = co_await failure_of(fixture.insert("one"));
+        CHECK(is<txscope::AcquireTimeout>(swallowed));
+        held = {};
+        refused = co_await failure_of(fixture.insert("two"));
+    };
+    const auto failure = fixture.run([&] { return failure_of(fixture.scope(swallow)); });
+    CHECK(is<txscope::TransactionAborted>(refused));
+    CHECK(is<txscope::AcquireTimeout>(cause_of(refused)));
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<txscope::AcquireTimeout>(cause_of(failure)));
+    CHECK(fixture.names().empty());
+
+    // A nested scope is the way to recover from that, too.
+    fixture.run([&] {
+        return fixture.scope([&]() -> asio::awaitable<void> {
+            const auto lost = co_await failure_of(fixture.nested(swallow));
+            CHECK(is<txscope::UnexpectedRollback>(lost));
+            co_await fixture.insert("three");
+        });
+    });
+    CHECK(fixture.names() == Names{"three"});
+    fixture.check_that_the_pool_works_on();
+}
+
+TEST_CASE("parallel first statements wait for a connection together, and in vain only once",
+          "[transaction_scope]") {
+    Fixture fixture{{.max_size = 1, .acquire_timeout = std::chrono::milliseconds{50}}};
+    const auto failure = fixture.run([&]() -> asio::awaitable<std::exception_ptr> {
+        auto held = co_await fixture.sessions.pool()->acquire();
+        co_return co_await failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            const auto [first, second, third] =
+                co_await (failure_of(fixture.insert("one")) && failure_of(fixture.insert("two")) &&
+                          failure_of(fixture.insert("three")));
+            CHECK(is<txscope::AcquireTimeout>(first));
+            for (const auto& behind : {second, third}) {
+                CHECK(is<txscope::TransactionAborted>(behind));
+                CHECK(is<txscope::AcquireTimeout>(cause_of(behind)));
+            }
+        }));
+    });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
     fixture.check_that_the_pool_works_on();
 }
 

@@ -23,7 +23,9 @@ namespace txscope {
 /// A handle: copies mean the same session, and within a nested scope all mean that scope's. The
 /// connection is taken with the first statement, and a transaction's `BEGIN` goes out with it.
 ///
-/// **Lifetime**: after its scope every call fails with `ScopeEnded` and sends nothing.
+/// **Lifetime**: after its scope every call fails with `ScopeEnded` and sends nothing. A copy must
+/// not outlive the execution context; and where the scope was destroyed in progress, its connection
+/// comes back only when the copies are gone.
 ///
 /// **Parallel**: statements of parallel branches (`a() && b()`) share a round trip, and are
 /// executed one after another in the order they were started.
@@ -34,7 +36,8 @@ namespace txscope {
 /// same session may be hit too.
 ///
 /// **Threads**: `execute` and `flush` from anywhere; they run on the scope's strand. All else from
-/// the scope's body and what it awaits.
+/// the scope's body and what it awaits. What runs elsewhere, on an executor that does not carry the
+/// session, waits while a nested scope is open: the body of that must not wait for it.
 class Session {
 public:
     /// Executes one statement, `args` being the values of its `$1`, `$2`, …, and returns its
@@ -51,7 +54,7 @@ public:
     /// @throws ConnectionFailed, AcquireTimeout, PoolExhausted, PoolDeadlock, PoolClosed where it is
     ///     the first statement, which takes the connection
     /// @throws pqxx::usage_error for `COMMIT` and the like in a transaction: scopes do that; and for
-    ///     `COPY`, whose connection is closed
+    ///     `COPY … FROM STDIN` and `TO STDOUT`
     template <typename... Args>
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) {
         return execute(Statement{sql, args...});

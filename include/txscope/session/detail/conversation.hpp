@@ -40,8 +40,13 @@ struct Conversation {
     std::exception_ptr failure{};   // why the server refuses statements until a rollback
     bool in_doubt = false;          // COMMIT was sent, and nobody knows whether it was executed
     bool own_transactions = false;  // statements may begin and end transactions of their own
+    bool interrupted = false;       // the body was cancelled before it had ended
     bool over = false;              // whoever would give a connection back has ended
 
+    /// What has been done can only be undone, because of `error`; the first one counts.
+    void lose_to(std::exception_ptr error) noexcept {
+        if (!failure) failure = std::move(error);
+    }
     /// Whether there is one, or was an idle one to take.
     bool has_connection();
     /// A connection, when one comes free.
@@ -70,9 +75,10 @@ struct Conversation {
 
 inline bool Conversation::has_connection() {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
-    lease = pool->acquire_idle(&borrower);
-    if (!lease) return false;
-    lease->move_to(pool->connector().executor_for(strand));
+    Lease found = pool->acquire_idle(&borrower);
+    if (!found) return false;
+    found->move_to(pool->connector().executor_for(strand));
+    lease = std::move(found);
     if (transaction && reporter) reporter.begin(Clock::now());
     return true;
 }
@@ -120,16 +126,14 @@ inline void Conversation::send_outbox() {
         if (begin->error && lease->idle()) return refuse_outbox(begin->error);
         return lease->submit(std::move(outbox));
     }
-    auto batch = std::exchange(outbox, {});
     // Statements under one Sync are one implicit transaction: without a scope, branches share none.
-    auto next = batch.begin();
-    while (next != batch.end()) {
-        const auto exchange = next->exchange;
-        const auto last = std::find_if(next, batch.end(), [&](const Outgoing& outgoing) {
-            return outgoing.exchange != exchange;
-        });
-        lease->submit({std::move_iterator{next}, std::move_iterator{last}});
-        next = last;
+    while (!outbox.empty()) {
+        const auto& exchange = outbox.front().exchange;
+        const auto behind = std::ranges::find_if(
+            outbox, [&](const Outgoing& outgoing) { return outgoing.exchange != exchange; });
+        Connection::Batch batch{std::move_iterator{outbox.begin()}, std::move_iterator{behind}};
+        outbox.erase(outbox.begin(), behind);
+        lease->submit(std::move(batch));
     }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/session/detail/cancellation.hpp>
 #include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
@@ -101,10 +102,10 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     }
     // From here on nothing interrupts.
     co_await asio::this_coro::throw_if_cancelled(false);
-    const asio::cancellation_state cancellation = co_await asio::this_coro::cancellation_state;
-    if (!error && cancellation.cancelled() != asio::cancellation_type::none)
-        error =
-            std::make_exception_ptr(boost::system::system_error{asio::error::operation_aborted});
+    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+    state->conversation().interrupted = caller.cancelled() != asio::cancellation_type::none;
+    if (!error && state->conversation().interrupted)
+        error = std::make_exception_ptr(cancellation_error());
     state->end();
     if (!error && state->busy()) {
         const bool transaction = state->conversation().transaction;
@@ -117,6 +118,9 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     try {
         error = co_await end(*state, error);
     } catch (...) {
+        // What a nested scope was to undo, or to keep, may be there or not.
+        if (state->parent() && state->begun() && !state->parent()->ended())
+            state->conversation().lose_to(std::current_exception());
         if (!error) error = std::current_exception();  // the first error wins
     }
     if (!state->parent()) state->conversation().close();
@@ -137,7 +141,10 @@ inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecut
             .async_wait(asio::experimental::wait_for_one(), asio::deferred);
     if (!error) co_return;
     const bool expired = order[0] == 1 && !timer_error;
-    if (!expired || state->conversation().in_doubt) std::rethrow_exception(error);
+    const Conversation& conversation = state->conversation();
+    // What the body threw in time, or the server said to COMMIT, stands.
+    if (!expired || conversation.in_doubt || (!conversation.interrupted && !is_cancellation(error)))
+        std::rethrow_exception(error);
     std::rethrow_exception(nest(
         error,
         TransactionTimeout{"the scope's time was over; nothing was committed", state->where()}));

@@ -31,7 +31,7 @@ public:
             throw ScopeEnded{"the scope of this session has ended", over->where_};
     }
 
-    /// A joined scope failed: there is nothing to be saved here any more.
+    /// A joined scope failed, or no connection was to be had: nothing here is to be kept any more.
     void doom(std::exception_ptr cause) {
         if (!doom_) doom_ = std::move(cause);
     }
@@ -60,10 +60,10 @@ private:
 inline void ScopeLife::check_not_doomed() const {
     for (const ScopeLife* scope = this; scope != nullptr; scope = scope->around_)
         if (scope->doom_)
-            std::rethrow_exception(
-                nest(scope->doom_, TransactionAborted{"a scope that had joined this transaction "
-                                                      "failed, so it can only be rolled back",
-                                                      scope->where_}));
+            std::rethrow_exception(nest(
+                scope->doom_, TransactionAborted{"a joined scope or a statement failed before, so "
+                                                 "the transaction can only be rolled back",
+                                                 scope->where_}));
 }
 
 }  // namespace txscope::detail

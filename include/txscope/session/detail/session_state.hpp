@@ -2,6 +2,8 @@
 
 #include <txscope/core/error.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
+#include <txscope/session/detail/cancellation.hpp>
+#include <txscope/session/detail/client_copy.hpp>
 #include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
 #include <txscope/session/detail/forwarded_cancellation.hpp>
@@ -90,9 +92,7 @@ public:
     Turnstile& nesting() noexcept { return nesting_; }
     void release(Statement savepoint) { unsent_.release(std::move(savepoint)); }
 
-    /// What to do around the end of the scope.
     Hooks& hooks() noexcept { return hooks_; }
-
     Conversation& conversation() const noexcept { return *conversation_; }
     const Shared& parent() const noexcept { return parent_; }
 
@@ -103,6 +103,7 @@ private:
     void check_allowed(const Statement& statement) const;
     asio::awaitable<void> take_connection();
     Connection::Exchange make_exchange() const { return std::make_shared<Exchange>(where()); }
+    void put_out(const Connection::Exchange& exchange, std::optional<Statement> statement);
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
     [[noreturn]] void throw_failure(const Exchange& exchange, bool cancelled);
 
@@ -129,8 +130,10 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const Strand* strand = find_strand(executor);
-    if (strand == nullptr || *strand != conversation.strand)
+    if (strand == nullptr || *strand != conversation.strand) {
+        self->check_not_ended();
         co_return co_await execute_from_elsewhere(std::move(self), std::move(statement));
+    }
     self = innermost(self, ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
@@ -143,14 +146,12 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     }
     // What is in the outbox will be sent: nothing of a caller who was cancelled meanwhile.
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    if (caller.cancelled() != asio::cancellation_type::none)
-        throw boost::system::system_error{asio::error::operation_aborted};
+    check_not_cancelled(caller);
 
     const auto exchange = self->make_exchange();
-    self->move_unsent(conversation.outbox, exchange);
     const StatementReport report{conversation.reporter, statement ? statement->sql() : "",
                                  *exchange};
-    if (statement) conversation.outbox.emplace_back(*std::move(statement), exchange);
+    self->put_out(exchange, std::move(statement));
 
     Trip trip{.conversation = conversation, .exchange = *exchange, .caller = caller};
     co_await round_trip(trip);
@@ -192,9 +193,11 @@ inline void SessionState::enqueue(const Shared& self, Statement&& statement) {
 }
 
 inline void SessionState::check_allowed(const Statement& statement) const {
-    if (!conversation_->own_transactions && is_transaction_control(statement.sql()))
-        throw pqxx::usage_error{"the scope says what is a transaction, not a statement: " +
-                                std::string{statement.sql()}};
+    const auto sql = statement.sql();
+    const auto refuse = [&](const char* why) { throw pqxx::usage_error{why + std::string{sql}}; };
+    if (!conversation_->own_transactions && is_transaction_control(sql))
+        refuse("the scope says what is a transaction, not a statement: ");
+    if (is_client_copy(sql)) refuse("COPY from and to the client cannot be executed: ");
 }
 
 inline void SessionState::check_open() const {
@@ -208,11 +211,32 @@ inline void SessionState::check_open() const {
                                     conversation_->borrower.where}));
 }
 
+/// A scope whose statement gets none is lost, as by any other error of a statement.
 inline asio::awaitable<void> SessionState::take_connection() {
     const auto stay = co_await conversation_->leasing.enter();
     if (conversation_->lease) co_return;
-    auto lease = co_await conversation_->borrow();
-    if (!conversation_->over) conversation_->lease = std::move(lease);
+    check_not_doomed();  // somebody else has waited for one in vain
+    try {
+        auto lease = co_await conversation_->borrow();
+        if (!conversation_->over) conversation_->lease = std::move(lease);
+    } catch (...) {
+        const auto error = std::current_exception();
+        if (conversation_->transaction && !is_cancellation(error)) doom(error);
+        throw;
+    }
+}
+
+/// Puts what is unsent into the outbox, and then `statement`, if any: all of it, or the transaction
+/// is lost.
+inline void SessionState::put_out(const Connection::Exchange& exchange,
+                                  std::optional<Statement> statement) {
+    try {
+        move_unsent(conversation_->outbox, exchange);
+        if (statement) conversation_->outbox.emplace_back(*std::move(statement), exchange);
+    } catch (...) {
+        conversation_->lose_to(std::current_exception());
+        throw;
+    }
 }
 
 /// Puts the openings of this session and those around it, and all they have queued, into `batch`.
@@ -225,15 +249,11 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
 }
 
 inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled) {
-    auto& first = conversation_->failure;
-    if (cancelled) {
-        if (!first) first = exchange.error;
-        throw boost::system::system_error{asio::error::operation_aborted};
-    }
-    if (!conversation_->transaction || ended()) std::rethrow_exception(exchange.error);
+    const auto& first = conversation_->failure;
     const bool follows = exchange.skipped || (first && first != exchange.error);
-    if (!first) first = exchange.error;
-    if (!follows) std::rethrow_exception(exchange.error);
+    if (conversation_->transaction && !ended()) conversation_->lose_to(exchange.error);
+    if (cancelled) throw cancellation_error();
+    if (!conversation_->transaction || ended() || !follows) std::rethrow_exception(exchange.error);
     std::rethrow_exception(nest(
         first,
         TransactionAborted{"a statement that was under way at the same time failed", where()}));

@@ -2,13 +2,12 @@
 
 #include <txscope/postgres/detail/notification.hpp>
 #include <txscope/session/detail/borrower.hpp>
+#include <txscope/session/detail/cancellation.hpp>
 #include <txscope/session/detail/lease.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_state.hpp>
-#include <boost/asio/error.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/system/system_error.hpp>
 
 #include <exception>
 #include <list>
@@ -87,7 +86,7 @@ inline asio::awaitable<bool> Ticket::wait(std::mutex& mutex, Clock::time_point d
         if (!over) continue;
         notify_.reset();
         if (state_ != waiting) co_return true;
-        if (cancelled) throw boost::system::system_error{asio::error::operation_aborted};
+        if (cancelled) throw cancellation_error();
         co_return false;
     }
 }

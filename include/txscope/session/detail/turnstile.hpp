@@ -1,12 +1,13 @@
 #pragma once
 
+#include <txscope/session/detail/cancellation.hpp>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/system/system_error.hpp>
 
 #include <algorithm>
 #include <list>
@@ -44,7 +45,6 @@ public:
     Turnstile(const Turnstile&) = delete;
     Turnstile& operator=(const Turnstile&) = delete;
 
-    bool occupied() const noexcept { return occupied_; }
     bool free() const noexcept { return !occupied_ && waiting_.empty(); }
 
     asio::awaitable<void> pass() {
@@ -83,9 +83,8 @@ private:
         Place place{*this, co_await asio::this_coro::executor};
         while (!place.admitted) {
             co_await place.timer.async_wait(asio::as_tuple(asio::deferred));
-            const auto state = co_await asio::this_coro::cancellation_state;
-            if (!place.admitted && state.cancelled() != asio::cancellation_type::none)
-                throw boost::system::system_error{asio::error::operation_aborted};
+            const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+            if (!place.admitted) check_not_cancelled(caller);
         }
         place.through = true;
     }

@@ -89,6 +89,7 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
         }
         transaction.committed = !error;
         if (!error) co_return nullptr;
+        transaction.lose_to(error);
     }
     // After a failed COMMIT the server has no transaction left, and this sends nothing.
     co_await roll_back(session);
@@ -124,6 +125,7 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
                 ScopeEvent::hook_failure, Clock::now() - started, std::current_exception());
         }
     }
+    session->hooks().telling = nullptr;
 }
 
 /// Runs them where no session of the pool is ambient: what they do there is part of no transaction,
@@ -155,20 +157,14 @@ inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session,
     if (conversation.beginning()) co_await conversation.begun(deadline);
     if (!savepoint->done) co_await conversation.answered(savepoint, deadline);
     if (session.parent()->ended()) co_return;  // it has been undone by more than this
-    auto& failure = conversation.failure;
-    if (savepoint->error) {  // the one of that name may be of the scope before, and would undo that
-        if (!failure) failure = savepoint->error;
-        co_return;
-    }
+    // The savepoint of that name may be of the scope before, and going back to it would undo that.
+    if (savepoint->error) co_return conversation.lose_to(savepoint->error);
     const auto name = savepoint_name(session.depth());
     const auto rollback = "ROLLBACK TO SAVEPOINT " + name;
     const auto back = co_await session.end_with(rollback.c_str(), deadline);
     if (session.parent()->ended()) co_return;
-    if (back.last->error) {
-        if (!failure) failure = back.last->error;
-        co_return;
-    }
-    failure = nullptr;
+    if (back.last->error) co_return conversation.lose_to(back.last->error);
+    conversation.failure = nullptr;
     session.parent()->release(Statement{"RELEASE SAVEPOINT " + name});
 }
 
@@ -193,7 +189,7 @@ inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
             error = ending.last->error;
             session.parent()->check_not_ended();
             // What the parent had queued goes ahead of the savepoint, and nothing undoes its error.
-            if (error && !conversation.failure) conversation.failure = error;
+            if (error) conversation.lose_to(error);
         }
         if (!error) {
             if (session.begun())

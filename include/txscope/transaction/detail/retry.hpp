@@ -5,12 +5,9 @@
 #include <txscope/session/detail/session_state.hpp>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/deferred.hpp>
-#include <boost/asio/error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/system/system_error.hpp>
 
 #include <exception>
 
@@ -32,7 +29,8 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
         // The statement that failed says it, whatever the body made of its error.
         std::rethrow_exception(conversation.failure ? conversation.failure : error);
     } catch (const ConnectionLost&) {
-        return true;
+        // Not another one, whose statement may have been executed, and committed by itself.
+        return conversation.failure != nullptr;
     } catch (const std::exception& failure) {
         const SqlDiagnostics* said = find_diagnostics(failure);
         return said != nullptr && is_worth_another_attempt(*said);
@@ -46,9 +44,7 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
 inline asio::awaitable<void> pause_until(Clock::time_point next) {
     asio::steady_timer timer{co_await asio::this_coro::executor, next};
     co_await timer.async_wait(asio::deferred);
-    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    if (caller.cancelled() != asio::cancellation_type::none)
-        throw boost::system::system_error{asio::error::operation_aborted};
+    check_not_cancelled(co_await asio::this_coro::cancellation_state);
 }
 
 }  // namespace txscope::detail
