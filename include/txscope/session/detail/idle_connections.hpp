@@ -18,8 +18,10 @@ public:
     using Member = std::shared_ptr<PooledConnection>;
 
     std::size_t size() const noexcept { return members_.size(); }
+    void reserve(std::size_t most) { members_.reserve(most); }
 
-    void put(Member member) {
+    /// There is room for it: see `reserve`.
+    void put(Member member) noexcept {
         member->idle = true;
         members_.push_back(std::move(member));
     }
@@ -30,6 +32,10 @@ public:
         members_.pop_back();
         member->idle = false;
         return member;
+    }
+    std::vector<Member> take_all() noexcept {
+        for (const Member& member : members_) member->idle = false;
+        return std::exchange(members_, {});
     }
     void remove(const Member& member) noexcept {
         member->idle = false;

@@ -69,7 +69,7 @@ private:
     }
     void serve() noexcept;
     Member take_idle();
-    void watch_soon();
+    void watch_soon() noexcept;
     void shrink(Member gone = nullptr) noexcept;
 
     const PoolOptions options_;
@@ -147,6 +147,7 @@ inline asio::awaitable<void> Pool::open(Ticket& ticket, Clock::time_point deadli
     auto member = co_await connector_.open(deadline, ticket.demand().scope());
     const Lock lock{mutex_};
     ++statistics_.opened;
+    idle_.reserve(statistics_.size);
     ticket.answer(Ticket::granted, std::move(member));
 }
 
@@ -229,8 +230,8 @@ inline void Pool::shrink(Member gone) noexcept {
 }
 
 /// Watches what is idle when this turn is over: under load, most of it is lent again by then.
-inline void Pool::watch_soon() {
-    if (std::exchange(watching_soon_, true)) return;
+inline void Pool::watch_soon() noexcept try {
+    if (watching_soon_) return;
     asio::defer(connector_.executor(), [pool = weak_from_this()] {
         const auto self = pool.lock();
         if (!self) return;
@@ -240,6 +241,8 @@ inline void Pool::watch_soon() {
             if (const auto still = pool.lock()) still->examine(member, error);
         });
     });
+    watching_soon_ = true;
+} catch (const std::bad_alloc&) {  // nobody watches then; whoever is lent one has a look at it
 }
 
 inline void Pool::examine(const Member& member, boost::system::error_code error) {
@@ -260,13 +263,12 @@ inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
     const auto self = shared_from_this();
     for (;;) {
         Ticket ticket{*this};
-        {
-            const Lock lock{mutex_};
-            check_open(ticket.demand());
-            if (statistics_.size >= std::min(count, options_.max_size)) co_return;
-            ++statistics_.size;
-            ticket.answer(Ticket::may_open);
-        }
+        std::unique_lock lock{mutex_};
+        check_open(ticket.demand());
+        if (statistics_.size >= std::min(count, options_.max_size)) co_return;
+        ++statistics_.size;
+        ticket.answer(Ticket::may_open);
+        lock.unlock();
         co_await open(ticket, deadline_in(options_.acquire_timeout));
     }
 }
@@ -275,16 +277,14 @@ inline asio::awaitable<void> Pool::close() {
     const auto self = shared_from_this();
     Notification drained{co_await asio::this_coro::executor};
     std::vector<Member> unused;
-    {
-        const Lock lock{mutex_};
-        closed_ = true;
-        while (!waiting_.empty()) waiting_.pop().answer(Ticket::refused);
-        unused.reserve(idle_.size());
-        while (Member member = idle_.take()) unused.push_back(std::move(member));
-        statistics_.size -= unused.size();
-        if (statistics_.size == 0) co_return;
-        closers_.push_back(drained.sender());
-    }
+    std::unique_lock lock{mutex_};
+    closed_ = true;
+    while (!waiting_.empty()) waiting_.pop().answer(Ticket::refused);
+    unused = idle_.take_all();
+    statistics_.size -= unused.size();
+    if (statistics_.size == 0) co_return;
+    closers_.push_back(drained.sender());
+    lock.unlock();
     unused.clear();
     while (!drained.sent()) co_await drained.wait();
 }

@@ -84,9 +84,8 @@ public:
     }
     /// Whether it would be kept, if its body returned now.
     bool may_be_kept() const noexcept { return !rollback_only() && !lost_to() && !busy(); }
-    /// Whether a scope that has joined this session's is open.
+    /// Whether a scope that has joined this session's is open; and one is, for as long as that lasts.
     bool joined() const noexcept { return joined_ > 0; }
-    /// For as long as such a scope is open.
     Counted joining() noexcept { return Counted{joined_}; }
     /// Where nested sessions take turns.
     Turnstile& nesting() noexcept { return nesting_; }
@@ -103,7 +102,7 @@ private:
     void check_allowed(const Statement& statement) const;
     asio::awaitable<void> take_connection();
     Connection::Exchange make_exchange() const { return std::make_shared<Exchange>(where()); }
-    void put_out(const Connection::Exchange& exchange, std::optional<Statement> statement);
+    Connection::Exchange put_out(std::optional<Statement> statement);
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
     [[noreturn]] void throw_failure(const Exchange& exchange, bool cancelled);
 
@@ -148,10 +147,9 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     check_not_cancelled(caller);
 
-    const auto exchange = self->make_exchange();
-    const StatementReport report{conversation.reporter, statement ? statement->sql() : "",
-                                 *exchange};
-    self->put_out(exchange, std::move(statement));
+    StatementReport report{conversation.reporter, statement ? statement->sql() : ""};
+    const auto exchange = self->put_out(std::move(statement));
+    report.answered_in(*exchange);
 
     Trip trip{.conversation = conversation, .exchange = *exchange, .caller = caller};
     co_await round_trip(trip);
@@ -228,11 +226,12 @@ inline asio::awaitable<void> SessionState::take_connection() {
 
 /// Puts what is unsent into the outbox, and then `statement`, if any: all of it, or the transaction
 /// is lost.
-inline void SessionState::put_out(const Connection::Exchange& exchange,
-                                  std::optional<Statement> statement) {
+inline Connection::Exchange SessionState::put_out(std::optional<Statement> statement) {
     try {
+        auto exchange = make_exchange();
         move_unsent(conversation_->outbox, exchange);
         if (statement) conversation_->outbox.emplace_back(*std::move(statement), exchange);
+        return exchange;
     } catch (...) {
         conversation_->lose_to(std::current_exception());
         throw;
@@ -274,7 +273,8 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
         ending.last = make_exchange();
         conversation_->outbox.emplace_back(Statement{last}, ending.last);
     }
-    const StatementReport report{conversation_->reporter, last ? last : "", *ending.last};
+    StatementReport report{conversation_->reporter, last ? last : ""};
+    report.answered_in(*ending.last);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     Trip trip{.conversation = *conversation_,
               .exchange = *ending.last,
