@@ -10,6 +10,8 @@ namespace txscope::detail {
 ///
 /// Source: PostgreSQL manual, "Pipeline Mode" and `COPY`.
 constexpr bool is_client_copy(std::string_view sql) {
+    constexpr std::string_view harmless = "ISUDMWisudmw";  // as most statements begin
+    if (!sql.empty() && harmless.find(sql.front()) != harmless.npos) return false;
     SqlWords words{sql};
     auto word = words.next();
     if (!SqlWords::is(word, "COPY")) return false;
