@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,7 +61,9 @@ public:
                std::size_t statement_cache_size)
         : pipeline_{std::move(native), statement_cache_size},
           socket_{executor, PQsocket(pipeline_.native())} {}
-    ~Connection() { close(std::make_exception_ptr(ConnectionLost{"the connection was closed"})); }
+    ~Connection() {
+        if (!broken()) close("the connection was closed");
+    }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
@@ -99,9 +102,17 @@ public:
     asio::awaitable<void> recover(Clock::time_point deadline);
 
     /// Gives it up: all that is outstanding is answered with `reason`.
-    void close(std::exception_ptr reason) {
+    void close(std::exception_ptr reason) noexcept {
         pipeline_.fail(std::move(reason));
         socket_.wake();
+    }
+    /// The same, with `ConnectionLost` for that reason.
+    void close(const char* reason) noexcept {
+        try {
+            close(std::make_exception_ptr(ConnectionLost{reason}));
+        } catch (const std::bad_alloc&) {
+            close(std::current_exception());
+        }
     }
 
     /// Looks at the socket without waiting; notices a server that has gone away.
@@ -206,9 +217,7 @@ inline asio::awaitable<bool> Connection::settle_until(Exchange exchange, Clock::
 // g++ 12 miscompiles a `co_await` inside the condition of an `if`: conditions stand by themselves.
 inline asio::awaitable<void> Connection::settle(Exchange exchange, Clock::time_point deadline) {
     const bool settled = co_await settle_until(exchange, deadline);
-    if (!settled)
-        close(std::make_exception_ptr(
-            ConnectionLost{"the server did not answer within the cleanup time"}));
+    if (!settled) close("the server did not answer within the cleanup time");
 }
 
 inline asio::awaitable<void> Connection::cancel(Exchange exchange, Clock::time_point deadline) {
@@ -230,17 +239,15 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
                                                               native(), deadline);
             --cancel_requests_;
             if (!over)  // it would strike whoever has the connection by then
-                co_return close(std::make_exception_ptr(ConnectionLost{
-                    "the request to cancel a statement was not taken within the cleanup time"}));
+                co_return close(
+                    "the request to cancel a statement was not taken within the cleanup time");
         }
         co_await settle_until(exchange, std::min(deadline, Clock::now() + patience));
     }
 }
 
 inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
-    if (cancel_requests_ > 0)
-        co_return close(std::make_exception_ptr(
-            ConnectionLost{"a request to cancel a statement was left behind"}));
+    if (cancel_requests_ > 0) co_return close("a request to cancel a statement was left behind");
     // Twice: a cancel request that comes late may hit the first ROLLBACK.
     for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !pipeline_.idle());
          ++attempt) {
@@ -255,8 +262,7 @@ inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
         const Exchange discard = submit("DISCARD ALL");
         co_await settle(discard, deadline);
     }
-    if (!clean())
-        close(std::make_exception_ptr(ConnectionLost{"the connection could not be reset"}));
+    if (!clean()) close("the connection could not be reset");
 }
 
 inline Connection::Exchange Connection::submit(const char* sql) {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <new>
 #include <source_location>
 #include <span>
 #include <string>
@@ -175,7 +176,7 @@ inline constexpr std::array sql_error_classes{
 /// The same loss of a connection, which names the scope that met it, unless it names one or there
 /// is none (line 0).
 [[nodiscard]] inline std::exception_ptr met_in_scope(std::exception_ptr loss,
-                                                     const std::source_location& scope) {
+                                                     const std::source_location& scope) try {
     if (scope.line() == 0) return loss;
     try {
         std::rethrow_exception(loss);
@@ -192,6 +193,8 @@ inline constexpr std::array sql_error_classes{
     } catch (...) {
         return loss;
     }
+} catch (const std::bad_alloc&) {  // then it names none
+    return loss;
 }
 
 template <class E>

@@ -21,8 +21,7 @@ namespace txscope::detail {
 
 /// libpq's pipeline mode: sends batches, each closed by one Sync, and hands out the answers.
 ///
-/// Does not wait: its owner tells it when the socket is ready.
-/// Source: PostgreSQL manual, "Pipeline Mode".
+/// Does not wait: its owner tells it when the socket is ready. (PostgreSQL manual, "Pipeline Mode".)
 class Pipeline {
 public:
     Pipeline(Native<PGconn> connection, std::size_t statement_cache_size);
@@ -52,7 +51,7 @@ public:
     std::exception_ptr failure() const noexcept { return failure_; }
     /// Whether a statement may have left in the session what outlives its transaction.
     bool session_changed() const noexcept { return session_changed_; }
-    /// How many were submitted; each counts as one, whatever was closed ahead of it.
+    /// How many were submitted.
     std::uint64_t batches() const noexcept { return next_batch_ - 1; }
     PGTransactionStatusType transaction_status() const noexcept {
         return PQtransactionStatus(connection_.get());
@@ -197,7 +196,7 @@ inline bool Pipeline::receive() {
     return true;
 }
 
-inline bool Pipeline::collect() {
+inline bool Pipeline::collect() try {
     bool progress = false;
     while (!broken() && !idle() && PQisBusy(native()) == 0) {
         Native<PGresult> answer{PQgetResult(native())};
@@ -211,14 +210,15 @@ inline bool Pipeline::collect() {
         }
     }
     // libpq counts itself idle only once it was asked for more than there is.
-    if (progress && !broken() && idle()) {
-        const Native<PGresult> nothing{PQgetResult(native())};
-    }
+    if (progress && !broken() && idle()) PQclear(PQgetResult(native()));
     if (batch_ > commands_.size() / 2) {
         commands_.erase(commands_.begin(), commands_.begin() + static_cast<std::ptrdiff_t>(batch_));
         oldest_ -= std::exchange(batch_, 0);
     }
     return progress;
+} catch (...) {  // no memory for an answer: nobody is to take it for another one
+    fail(std::current_exception());
+    return true;
 }
 
 inline bool Pipeline::take(Native<PGresult> answer) {
