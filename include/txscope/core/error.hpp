@@ -176,7 +176,8 @@ public:
 };
 
 /// A connection that was open is gone: the server stopped, the session was terminated, or the
-/// network failed.
+/// network failed. The transaction is rolled back then. Without one, each statement commits by
+/// itself: whether one that was under way has been executed is not known.
 class ConnectionLost : public pqxx::broken_connection, public detail::InScope {
 public:
     /// `scope` is where the scope was opened that met the loss; the message says it too.

@@ -85,6 +85,10 @@ public:
     /// Inserts behind: sent with the next awaited statement of the ambient transaction, or with its
     /// COMMIT, in the same round trip. That is where a violated constraint is thrown. In a scope
     /// without a transaction (`session_scope`) it commits with that statement.
+    ///
+    /// A call that is not awaited knows the scope by the code that is running: what a body spawns on
+    /// another executor (`co_spawn(io, …)`) is started in the middle of it, and so adds to the body's
+    /// transaction until it first waits. Let such a task begin with a scope or an awaited call.
     /// @throws PropagationError when the calling coroutine is in no scope of the factory: nothing would follow.
     void add(const Model& model) const {
         detail::enqueue_ambient(sessions_, detail::compose_insert<Mapping, false>(model));
