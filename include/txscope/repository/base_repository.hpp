@@ -89,7 +89,7 @@ public:
     /// A call that is not awaited knows the scope by the code that is running: what a body spawns on
     /// another executor (`co_spawn(io, …)`) is started in the middle of it, and so adds to the body's
     /// transaction until it first waits. Let such a task begin with a scope or an awaited call.
-    /// @throws PropagationError when the calling coroutine is in no scope of the factory: nothing would follow.
+    /// @throws PropagationError in no scope of the factory: nothing would follow that sends it
     void add(const Model& model) const {
         detail::enqueue_ambient(sessions_, detail::compose_insert<Mapping, false>(model));
     }

@@ -18,8 +18,8 @@
 
 namespace txscope {
 
-/// Lends connections to PostgreSQL: a bounded pool that serves in strict order of asking. Somebody for whom a
-/// connection is being opened waits for that one, also if another comes back meanwhile.
+/// Lends connections to PostgreSQL: a bounded pool that serves in strict order of asking. Somebody
+/// for whom a connection is being opened waits for that one, also if another comes back meanwhile.
 ///
 /// ```cpp
 /// txscope::AsyncSessionFactory sessions{io, "postgresql:///app", {.max_size = 16}};
