@@ -18,6 +18,7 @@ namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::EndsWith;
+using support::cause_of;
 using support::eventually;
 using support::failure_of;
 using support::Gate;
@@ -329,17 +330,21 @@ TEST_CASE("a scope that gets its own connection behind a wait within it complete
 TEST_CASE("the session of a scope around that has no connection yet gets none from within",
           "[pool_deadlock]") {
     Fixture fixture{1};
-    fixture.run([&]() -> asio::awaitable<void> {
-        co_await fixture.scope([&](Session& outer) -> asio::awaitable<void> {
+    std::exception_ptr refused;
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& outer) -> asio::awaitable<void> {
             co_await fixture.apart([&]() -> asio::awaitable<void> {
                 co_await fixture.insert("inner");
-                const auto failure = co_await failure_of(outer.execute("SELECT 1"));
-                CHECK(is<PoolDeadlock>(failure));
+                const auto deadlock = co_await failure_of(outer.execute("SELECT 1"));
+                CHECK(is<PoolDeadlock>(deadlock));
             });
-            co_await fixture.insert("outer");
-        });
+            refused = co_await failure_of(fixture.insert("outer"));
+        }));
     });
-    CHECK(fixture.names() == Names{"inner", "outer"});
+    CHECK(is<txscope::TransactionAborted>(refused));
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<PoolDeadlock>(cause_of(failure)));
+    CHECK(fixture.names() == Names{"inner"});
     fixture.check_that_the_pool_is_whole();
 }
 
@@ -371,18 +376,20 @@ TEST_CASE("what a hook of a scope waits for keeps the scopes around that from th
 TEST_CASE("a session of a scope on another strand, too, is waited for by the scope that uses it",
           "[pool_deadlock]") {
     Fixture fixture{1};
-    fixture.run([&]() -> asio::awaitable<void> {
-        co_await fixture.scope([&](Session& idle) -> asio::awaitable<void> {
+    const auto failure = fixture.run([&] {
+        return failure_of(fixture.scope([&](Session& idle) -> asio::awaitable<void> {
             const auto elsewhere = [&]() -> asio::awaitable<void> {
                 co_await fixture.scope([&]() -> asio::awaitable<void> {
                     co_await fixture.insert("elsewhere");
-                    const auto failure = co_await failure_of(idle.execute("SELECT 1"));
-                    CHECK(is<PoolDeadlock>(failure));
+                    const auto deadlock = co_await failure_of(idle.execute("SELECT 1"));
+                    CHECK(is<PoolDeadlock>(deadlock));
                 });
             };
             co_await asio::co_spawn(fixture.io, elsewhere(), asio::use_awaitable);
-        });
+        }));
     });
+    CHECK(is<txscope::UnexpectedRollback>(failure));
+    CHECK(is<PoolDeadlock>(cause_of(failure)));
     CHECK(fixture.names() == Names{"elsewhere"});
     fixture.check_that_the_pool_is_whole();
 }
