@@ -1,5 +1,4 @@
 #include "support/catch.hpp"
-#include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -245,24 +244,24 @@ TEST_CASE("a hook that could not run any more is refused", "[hooks]") {
 
 TEST_CASE("a hook that comes after the last one has run is refused", "[hooks]") {
     Fixture fixture;
-    support::Gate gate{fixture.io};
-    bool refused = false;
+    std::exception_ptr refusal;
+    bool came = false;
     const auto come_late = [&](Session session) -> asio::awaitable<void> {
-        co_await gate.wait();
-        refused = is<txscope::ScopeEnded>(
-            failure_of([&] { session.after_commit(fixture.note("too late")); }));
+        co_await asio::post(asio::use_awaitable);  // behind the end of the hook that starts this
+        refusal = failure_of([&] { session.after_commit(fixture.note("too late")); });
+        came = true;
     };
     fixture.run([&]() -> asio::awaitable<void> {
         co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
-            const auto executor = co_await asio::this_coro::executor;
-            session.after_commit([&, executor, session] {
-                asio::co_spawn(executor, come_late(session), asio::detached);
+            session.after_commit([&, session]() -> asio::awaitable<void> {
+                asio::co_spawn(co_await asio::this_coro::executor, come_late(session),
+                               asio::detached);
             });
+            co_return;
         });
-        gate.open();
-        co_await support::eventually([&] { return gate.waiting() == 0; });
+        co_await support::eventually([&] { return came; });
     });
-    CHECK(refused);
+    CHECK(is<txscope::ScopeEnded>(refusal));
     CHECK(fixture.ran.empty());
 }
 
