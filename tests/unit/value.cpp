@@ -261,11 +261,11 @@ TEST_CASE("dates go by the proleptic calendar, before Christ too", "[value]") {
 
 TEST_CASE("what a calendar or a clock has no room for is refused, not another time", "[value]") {
     using namespace std::chrono;
-    const sys_days first{year::min() / January / 1d};
-    const sys_days last{year::max() / December / 31d};
-    check_round_trip(last, "32767-12-31");
-    CHECK(text_of(first) == "32768-01-01 BC");
-    for (const sys_days day : {first - days{1}, last + days{1}}) {
+    const sys_days earliest{year::min() / January / 1d};
+    const sys_days latest{year::max() / December / 31d};
+    check_round_trip(latest, "32767-12-31");
+    CHECK(text_of(earliest) == "32768-01-01 BC");
+    for (const sys_days day : {earliest - days{1}, latest + days{1}}) {
         CHECK_THROWS_AS(text_of(day), ValueError);
         CHECK_THROWS_AS(text_of(sys_seconds{day}), ValueError);
     }
