@@ -40,7 +40,6 @@ struct Conversation {
     std::exception_ptr failure{};   // why the server refuses statements until a rollback
     bool in_doubt = false;          // COMMIT was sent, and nobody knows whether it was executed
     bool own_transactions = false;  // statements may begin and end transactions of their own
-    bool interrupted = false;       // the body was cancelled before it had ended
     bool over = false;              // whoever would give a connection back has ended
 
     /// What has been done can only be undone, because of `error`; the first one counts.

@@ -103,9 +103,8 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     // From here on nothing interrupts.
     co_await asio::this_coro::throw_if_cancelled(false);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    state->conversation().interrupted = caller.cancelled() != asio::cancellation_type::none;
-    if (!error && state->conversation().interrupted)
-        error = std::make_exception_ptr(cancellation_error());
+    if (caller.cancelled() != asio::cancellation_type::none) state->interrupt();
+    if (!error && state->interrupted()) error = std::make_exception_ptr(cancellation_error());
     state->end();
     if (!error && state->busy()) {
         const bool transaction = state->conversation().transaction;
@@ -141,10 +140,9 @@ inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecut
             .async_wait(asio::experimental::wait_for_one(), asio::deferred);
     if (!error) co_return;
     const bool expired = order[0] == 1 && !timer_error;
-    const Conversation& conversation = state->conversation();
     // What the body threw in time, or the server said to COMMIT, stands.
-    if (!expired || conversation.in_doubt || (!conversation.interrupted && !is_cancellation(error)))
-        std::rethrow_exception(error);
+    const bool cut_short = state->interrupted() || is_cancellation(error);
+    if (!expired || !cut_short || state->conversation().in_doubt) std::rethrow_exception(error);
     std::rethrow_exception(nest(
         error,
         TransactionTimeout{"the scope's time was over; nothing was committed", state->where()}));

@@ -39,6 +39,10 @@ public:
     /// @throws TransactionAborted when this scope or one around it is doomed
     void check_not_doomed() const;
 
+    /// The body was cancelled before it had ended.
+    void interrupt() noexcept { interrupted_ = true; }
+    bool interrupted() const noexcept { return interrupted_; }
+
     /// The owner wants a rollback, and no error.
     void set_rollback_only() noexcept { rollback_only_ = true; }
     bool rollback_only() const noexcept { return rollback_only_; }
@@ -53,6 +57,7 @@ private:
     const ScopeLife* const around_;
     const std::source_location where_;
     std::exception_ptr doom_;
+    bool interrupted_ = false;
     bool rollback_only_ = false;
     std::atomic<bool> ended_ = false;
 };
