@@ -336,6 +336,9 @@ TEST_CASE("an error that only has the code of a lost connection is none", "[conn
     }
 }
 
+// UBSan, which runs along with ASan, looks at objects through a pipe: without a descriptor for that,
+// it takes them for broken.
+#ifndef __SANITIZE_ADDRESS__
 TEST_CASE("without a descriptor for it a connection fails like any other", "[connection]") {
     WireConnection wire;
     rlimit before{};
@@ -360,6 +363,7 @@ TEST_CASE("without a descriptor for it a connection fails like any other", "[con
     }
     CHECK(failures > 2);
 }
+#endif
 
 TEST_CASE("a terminated backend gives a typed error that says why, to everybody who waits",
           "[connection]") {
