@@ -16,6 +16,8 @@
 #include <string>
 #include <thread>
 
+namespace ambient {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::failure_of;
@@ -283,3 +285,5 @@ TEST_CASE("scopes on four threads under one pool, with parallel branches, never 
     fixture.run(support::eventually([&] { return ended == workers; }), {.threads = 4});
     fixture.check(workers * scopes, 4);
 }
+
+}  // namespace ambient

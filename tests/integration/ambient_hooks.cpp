@@ -5,6 +5,8 @@
 
 #include <string>
 
+namespace ambient_hooks {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::failure_of;
@@ -83,3 +85,5 @@ TEST_CASE("hooks registered within a savepoint that is rolled back are dropped w
     CHECK(fixture.ran == Names{"before commit: kept", "committed: kept"});
     CHECK(fixture.names() == Names{"kept"});
 }
+
+}  // namespace ambient_hooks

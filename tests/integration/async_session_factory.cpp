@@ -34,6 +34,8 @@
 #include <utility>
 #include <vector>
 
+namespace async_session_factory {
+
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using namespace asio::experimental::awaitable_operators;
@@ -927,3 +929,5 @@ TEST_CASE("a context destroyed with everything in flight leaks nothing and commi
     });
     CHECK(database.count("entries") == 0);
 }
+
+}  // namespace async_session_factory

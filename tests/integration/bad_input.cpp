@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace bad_input {
+
 namespace asio = boost::asio;
 using namespace std::string_literals;
 using Catch::Matchers::ContainsSubstring;
@@ -305,3 +307,5 @@ TEST_CASE("bad input from many at once leaves a pool that works", "[bad_input]")
     CHECK(now.discarded == 0);
     CHECK(fixture.in_transaction() == 0);
 }
+
+}  // namespace bad_input

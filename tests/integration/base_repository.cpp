@@ -22,6 +22,8 @@
 #include <tuple>
 #include <vector>
 
+namespace base_repository {
+
 namespace asio = boost::asio;
 using namespace std::string_literals;
 using namespace std::string_view_literals;
@@ -841,3 +843,5 @@ TEST_CASE("NULL in a column whose member has no place for it is an error with th
     f.run(f.projects.update(1, field<&Project::status> = "draft"));
     CHECK(f.run(f.projects.get(1)).note == std::nullopt);
 }
+
+}  // namespace base_repository

@@ -13,6 +13,8 @@
 #include <optional>
 #include <string>
 
+namespace cancellation {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::cause_of;
@@ -296,3 +298,5 @@ TEST_CASE("a scope may end while its cancellation is on the way to it", "[cancel
         CHECK(told_the_truth);
     }
 }
+
+}  // namespace cancellation

@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+namespace cancelled_commit {
+
 namespace asio = boost::asio;
 using support::Client;
 using support::failure_of;
@@ -157,3 +159,5 @@ TEST_CASE(
     CHECK(fixture.sessions.statistics().opened == 1);
     CHECK(fixture.database.count("entries") == 1 + 3 * committed);
 }
+
+}  // namespace cancelled_commit

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <string>
 
+namespace commit_in_doubt {
+
 namespace asio = boost::asio;
 using support::before_answer;
 using support::before_statement;
@@ -294,3 +296,5 @@ TEST_CASE("a server that stays away keeps a verified commit no longer than the s
     CHECK(pool.waiting == 0);
     CHECK(database.count("entries") == 1);
 }
+
+}  // namespace commit_in_doubt

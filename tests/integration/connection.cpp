@@ -28,6 +28,8 @@
 #include <utility>
 #include <vector>
 
+namespace connection {
+
 using namespace std::string_literals;
 using Catch::Matchers::ContainsSubstring;
 using support::is;
@@ -979,3 +981,5 @@ TEST_CASE("the same new statement in two batches under way is answered in both",
     CHECK(failing[1]->skipped);
     CHECK(other->result.one().get<std::string>(0) == "y");
 }
+
+}  // namespace connection

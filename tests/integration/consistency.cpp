@@ -23,6 +23,8 @@
 // What many clients did is judged at the end, whatever went wrong meanwhile. How long they go on:
 // TXSCOPE_CONSISTENCY_SECONDS, 30 by default; less is enough under a sanitizer.
 
+namespace consistency {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::Append;
@@ -315,3 +317,5 @@ TEST_CASE("what serializable transactions have read and written fits into one or
             FAIL_CHECK(anomaly);
     }
 }
+
+}  // namespace consistency

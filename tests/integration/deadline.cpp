@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <string>
 
+namespace deadline {
+
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
@@ -210,3 +212,5 @@ TEST_CASE("the server ends a timed transaction whose client is gone, where it kn
     CHECK(fixture.names().empty());
     CHECK(fixture.sessions.statistics().size == (knows_how ? 0 : 1));
 }
+
+}  // namespace deadline

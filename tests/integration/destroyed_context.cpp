@@ -27,6 +27,8 @@
 
 // What is destroyed in the middle leaks nothing: AddressSanitizer and LeakSanitizer say so.
 
+namespace destroyed_context {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::block_until;
@@ -420,3 +422,5 @@ TEST_CASE(
     }
     CHECK(fixture.names().size() >= 5u * 5u * 2u);
 }
+
+}  // namespace destroyed_context

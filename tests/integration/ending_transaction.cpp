@@ -19,6 +19,8 @@
 
 // Between the return of a body and the answer to COMMIT a transaction is neither open nor over.
 
+namespace ending_transaction {
+
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
@@ -140,3 +142,5 @@ TEST_CASE(
     CHECK(fixture.names() == Names{"by the body"});
     CHECK(fixture.proxy.connections() == 1);
 }
+
+}  // namespace ending_transaction

@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+namespace fault_proxy {
+
 using Catch::Matchers::ContainsSubstring;
 using support::after_bytes;
 using support::before_answer;
@@ -744,3 +746,5 @@ TEST_CASE("waiting in vain is an error that tells what was seen", "[fault_proxy]
             "Godot", [](const ProxyCounts&) { return false; }, std::chrono::milliseconds{1}),
         ContainsSubstring("Godot") && ContainsSubstring("SELECT 1"));
 }
+
+}  // namespace fault_proxy

@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+namespace fault_sweep {
+
 namespace asio = boost::asio;
 using Catch::Matchers::ContainsSubstring;
 using namespace asio::experimental::awaitable_operators;
@@ -405,3 +407,5 @@ TEST_CASE("a sweep that could not tell anything is refused", "[fault_sweep]") {
     CHECK_THAT(fixture.complaint(failing),
                ContainsSubstring("undisturbed: ") && ContainsSubstring("names_are_unique"));
 }
+
+}  // namespace fault_sweep

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+namespace hooks {
+
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
@@ -329,3 +331,5 @@ TEST_CASE("a COMMIT that fails runs no after-commit hook", "[hooks]") {
     });
     CHECK(fixture.ran == Names{"after rollback"});
 }
+
+}  // namespace hooks

@@ -10,6 +10,8 @@
 // What each isolation level prevents, and what it lets through: the interleavings of Hermitage
 // (https://github.com/ept/hermitage), under the names that Adya gave the anomalies.
 
+namespace isolation {
+
 using txscope::AccessMode;
 using txscope::IsolationLevel;
 using txscope::TransactionScope;
@@ -304,3 +306,5 @@ TEST_CASE("serializable: a reader that saw half of the past makes the writer fai
         CHECK(fixture.committed() == Values{0, 25});
     }
 }
+
+}  // namespace isolation

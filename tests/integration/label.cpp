@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+namespace label {
+
 namespace asio = boost::asio;
 using namespace std::string_view_literals;
 using Catch::Matchers::ContainsSubstring;
@@ -127,3 +129,5 @@ TEST_CASE("no label breaks out of its comment", "[label]") {
         CHECK(fixture.sessions.statistics().opened == 1);
     }
 }
+
+}  // namespace label

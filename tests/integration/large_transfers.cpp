@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+namespace large_transfers {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::failure_of;
@@ -222,3 +224,5 @@ TEST_CASE("a context destroyed in the middle of a large transfer leaks nothing",
     held.run_until_held();
     CHECK_FALSE(held.returned);
 }
+
+}  // namespace large_transfers

@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+namespace nested_scope {
+
 namespace asio = boost::asio;
 using Catch::Matchers::ContainsSubstring;
 using support::cause_of;
@@ -369,3 +371,5 @@ TEST_CASE("nested scopes one after another leave nothing behind, here or on the 
         });
     });
 }
+
+}  // namespace nested_scope

@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+namespace nested_scopes_in_branches {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using support::cause_of;
@@ -262,3 +264,5 @@ TEST_CASE(
         }
     }
 }
+
+}  // namespace nested_scopes_in_branches

@@ -16,6 +16,8 @@
 #include <string>
 #include <vector>
 
+namespace observer {
+
 namespace asio = boost::asio;
 
 namespace {
@@ -332,3 +334,5 @@ TEST_CASE("the printing observer writes an event as a line", "[observer]") {
               std::string{where.file_name()} + ":" + std::to_string(where.line()) +
               "\ntxscope: statement after 0.015 ms: SELECT $1: the reason\n");
 }
+
+}  // namespace observer

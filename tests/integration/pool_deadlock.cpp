@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+namespace pool_deadlock {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using Catch::Matchers::ContainsSubstring;
@@ -453,3 +455,5 @@ TEST_CASE("the connections of two factories have nothing to do with each other",
     CHECK(fixture.names() == Names{"one", "two"});
     fixture.check_that_the_pool_is_whole();
 }
+
+}  // namespace pool_deadlock

@@ -5,6 +5,8 @@
 
 #include <string>
 
+namespace propagation {
+
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
@@ -169,3 +171,5 @@ TEST_CASE("a scope that joins cannot ask for another isolation level or for more
     });
     CHECK(fixture.names() == Names{"goes on"});
 }
+
+}  // namespace propagation

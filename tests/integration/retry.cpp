@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+namespace retry {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using Catch::Matchers::ContainsSubstring;
@@ -299,3 +301,5 @@ TEST_CASE("other errors are not tried again", "[retry]") {
     });
     CHECK(runs == 1);
 }
+
+}  // namespace retry

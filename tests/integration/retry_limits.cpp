@@ -11,6 +11,8 @@
 
 // Where trying again ends, and what remains of the attempts that failed.
 
+namespace retry_limits {
+
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using support::failure_of;
@@ -181,3 +183,5 @@ TEST_CASE("an observer is told the cause of every attempt, also of the last one"
                                                     "retry of attempt 2: conflict 2",
                                                     "rollback of attempt 3: conflict 3"});
 }
+
+}  // namespace retry_limits

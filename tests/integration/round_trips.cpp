@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+namespace round_trips {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using txscope::Propagation;
@@ -240,3 +242,5 @@ TEST_CASE("savepoints within a savepoint are released with it", "[round_trips]")
                                    "RELEASE SAVEPOINT txscope_1", "COMMIT"});
     CHECK(fixture.database.count("entries") == 1);
 }
+
+}  // namespace round_trips

@@ -22,6 +22,8 @@
 #include <utility>
 #include <vector>
 
+namespace service_coordinator {
+
 namespace asio = boost::asio;
 using Catch::Matchers::ContainsSubstring;
 using txscope::AccessMode;
@@ -326,3 +328,5 @@ static_assert(!Transacts<ProjectService, void (*)(ProjectRepository&, WorkflowRe
               "a body is a coroutine");
 static_assert(Has<ProjectService, WorkflowRepository>);
 static_assert(!Has<ImportService, WorkflowRepository>);
+
+}  // namespace service_coordinator

@@ -28,6 +28,8 @@
 #include <utility>
 #include <vector>
 
+namespace session {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using Catch::Matchers::ContainsSubstring;
@@ -407,3 +409,5 @@ TEST_CASE("a statement that is reported as cancelled leaves nothing behind", "[s
     CHECK(fixture.sessions.statistics().size == fixture.sessions.statistics().idle);
     CHECK(fixture.in_transaction() == 0);
 }
+
+}  // namespace session

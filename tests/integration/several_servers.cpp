@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+namespace several_servers {
+
 namespace asio = boost::asio;
 using Catch::Matchers::ContainsSubstring;
 using support::DeadPort;
@@ -158,3 +160,5 @@ TEST_CASE("no server but the silent one is passed over: one that was second choi
                          "connect_timeout=1 target_session_attrs=prefer-standby")) ==
           server().port());
 }
+
+}  // namespace several_servers

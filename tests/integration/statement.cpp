@@ -22,6 +22,8 @@
 
 /// What the server makes of our statements, and we of its results, by plain blocking libpq.
 
+namespace statement {
+
 using Catch::Matchers::ContainsSubstring;
 using txscope::Result;
 using txscope::SqlError;
@@ -288,3 +290,5 @@ TEST_CASE("a result tells what was done", "[statement]") {
     CHECK(connection.execute("CREATE TABLE t (x int)").affected_rows() == 0);
     CHECK(connection.execute("SELECT * FROM workflows").affected_rows() == 13);
 }
+
+}  // namespace statement

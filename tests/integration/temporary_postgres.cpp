@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+namespace temporary_postgres {
+
 using Catch::Matchers::ContainsSubstring;
 using support::Client;
 using txscope::StopMode;
@@ -435,3 +437,5 @@ TEST_CASE("each test's database is its own, and dropped with its connections", "
                          "SELECT count(*) FROM pg_database WHERE datname = '" + name + "'")
               .number() == 0);
 }
+
+}  // namespace temporary_postgres

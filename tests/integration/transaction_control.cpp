@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+namespace transaction_control {
+
 namespace asio = boost::asio;
 using Catch::Matchers::ContainsSubstring;
 using support::failure_of;
@@ -131,3 +133,5 @@ TEST_CASE("several statements in one text are refused by the server, the first i
     CHECK_THAT(text_of(failure), ContainsSubstring("42601"));
     CHECK(fixture.names().empty());
 }
+
+}  // namespace transaction_control

@@ -19,6 +19,8 @@
 #include <string>
 #include <utility>
 
+namespace transaction_failures {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
@@ -521,3 +523,5 @@ TEST_CASE("what the server itself says at COMMIT is shown", "[transaction_failur
     });
     CHECK_THAT(text_of(failure), ContainsSubstring("violates foreign key constraint"));
 }
+
+}  // namespace transaction_failures

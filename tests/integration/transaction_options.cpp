@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+namespace transaction_options {
+
 namespace asio = boost::asio;
 using support::failure_of;
 using support::is;
@@ -216,3 +218,5 @@ TEST_CASE("options out of range are refused when the scope is run, and nothing i
     CHECK(fixture.names().empty());
     CHECK(fixture.sessions.statistics().opened == 0);
 }
+
+}  // namespace transaction_options

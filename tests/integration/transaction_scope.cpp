@@ -13,6 +13,8 @@
 #include <optional>
 #include <string>
 
+namespace transaction_scope {
+
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
 using Catch::Matchers::ContainsSubstring;
@@ -420,3 +422,5 @@ TEST_CASE("a session that is used after its scope has ended says so and sends no
     });
     CHECK(fixture.names() == Names{"one"});
 }
+
+}  // namespace transaction_scope

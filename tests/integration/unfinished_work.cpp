@@ -10,6 +10,8 @@
 #include <exception>
 #include <string>
 
+namespace unfinished_work {
+
 namespace asio = boost::asio;
 using support::eventually;
 using support::failure_of;
@@ -330,3 +332,5 @@ TEST_CASE("a task that is done before the body returns is as good as awaited",
     CHECK(task.failure == nullptr);
     CHECK(fixture.names() == Names{"task"});
 }
+
+}  // namespace unfinished_work
