@@ -30,8 +30,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
@@ -49,8 +47,6 @@ asio::awaitable<std::int64_t> transaction_id(AsyncSessionFactory sessions) {
     const auto result = co_await session.execute("SELECT txid_current()");
     co_return result.one().get<std::int64_t>(0);
 }
-
-}  // namespace
 
 TEST_CASE("outside of every scope there is no ambient session", "[ambient]") {
     Fixture fixture;
@@ -212,8 +208,6 @@ TEST_CASE("coroutines interleaved on one thread keep to their own transactions",
     CHECK(fixture.names().size() == 6 * 3);
 }
 
-namespace {
-
 /// A table in which every row says which transaction wrote it.
 struct Steps : support::ScopeFixture {
     explicit Steps(std::size_t connections)
@@ -235,8 +229,6 @@ struct Steps : support::ScopeFixture {
         CHECK(in_transaction() == 0);
     }
 };
-
-}  // namespace
 
 TEST_CASE("two scopes that take turns on one thread, statement by statement, never mix",
           "[ambient]") {

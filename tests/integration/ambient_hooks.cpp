@@ -15,8 +15,6 @@ using support::Refusal;
 using txscope::Session;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// A data layer that knows the session factory alone, as repositories and services do.
 struct Fixture : support::ScopeFixture {
     /// Adds an entry, and leaves word of how that ended in `ran`.
@@ -29,8 +27,6 @@ struct Fixture : support::ScopeFixture {
     }
     Names ran{};
 };
-
-}  // namespace
 
 TEST_CASE("hooks that a function registers in the ambient session run in order with the body's own",
           "[ambient_hooks]") {

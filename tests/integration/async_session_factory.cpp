@@ -51,8 +51,6 @@ using support::text_of;
 using txscope::AsyncSessionFactory;
 using txscope::Session;
 
-namespace {
-
 using Clock = std::chrono::steady_clock;
 using Names = std::vector<std::string>;
 
@@ -105,8 +103,6 @@ asio::awaitable<void> ask(AsyncSessionFactory sessions, std::string name, Names&
 asio::awaitable<void> say(AsyncSessionFactory sessions, std::string name) {
     co_await sessions.execute("INSERT INTO entries (name) VALUES ($1)", name);
 }
-
-}  // namespace
 
 TEST_CASE("a factory connects when it is first needed, and no more than needed",
           "[async_session_factory]") {

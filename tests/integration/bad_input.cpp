@@ -31,8 +31,6 @@ using txscope::AsyncSessionFactory;
 using txscope::ConnectionFailed;
 using txscope::Session;
 
-namespace {
-
 // The ways to send a statement, each of which meets bad input first.
 const std::vector<std::string> ways{"by itself", "in a session scope", "in a transaction"};
 
@@ -87,8 +85,6 @@ void check_statement_refusal(ScopeFixture& fixture, const txscope::Statement& st
         CHECK(fixture.sessions.statistics().discarded == 0);
     }
 }
-
-}  // namespace
 
 TEST_CASE("a malformed connection string is one clear error at the co_await", "[bad_input]") {
     check_connection_refusal("nonsense", "malformed connection string: missing \"=\"");

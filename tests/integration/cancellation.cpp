@@ -27,8 +27,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
@@ -52,8 +50,6 @@ struct Fixture : support::ScopeFixture {
         CHECK(waiting_for_locks() == 0);
     }
 };
-
-}  // namespace
 
 TEST_CASE("a statement that is cancelled ends on the server, and its connection is lent again",
           "[cancellation]") {

@@ -18,8 +18,6 @@ using support::Started;
 using txscope::Session;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// COMMIT checks that the entry of a new part exists, and waits while somebody holds that entry.
 struct Fixture : support::ScopeFixture {
     explicit Fixture(txscope::PoolOptions options = {})
@@ -49,8 +47,6 @@ struct Fixture : support::ScopeFixture {
     }
     std::int64_t parts() const { return database.count("parts"); }
 };
-
-}  // namespace
 
 TEST_CASE("cancelled while COMMIT is under way, a scope waits for the outcome and tells the truth",
           "[cancellation]") {

@@ -18,8 +18,6 @@ using support::is;
 using txscope::Session;
 using txscope::TransactionScope;
 
-namespace {
-
 /// A service behind a network that breaks while COMMIT is under way.
 struct Fixture {
     support::Database database{"CREATE TABLE entries (name text PRIMARY KEY)"};
@@ -44,8 +42,6 @@ private:
         });
     }
 };
-
-}  // namespace
 
 TEST_CASE("a connection lost while COMMIT is under way leaves the outcome in doubt",
           "[commit_in_doubt]") {

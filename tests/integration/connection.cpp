@@ -38,8 +38,6 @@ using support::WireConnection;
 using txscope::ConnectionLost;
 using txscope::Statement;
 
-namespace {
-
 using Names = std::vector<std::string>;
 
 const txscope::SqlDiagnostics& diagnostics(const std::exception_ptr& failure) {
@@ -107,8 +105,6 @@ private:
     int before_;
     std::FILE* file_;
 };
-
-}  // namespace
 
 TEST_CASE("the statements of a batch are executed in order, each answer for its own exchange",
           "[connection]") {

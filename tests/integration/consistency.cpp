@@ -40,8 +40,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Operations = std::vector<Operation>;
 
-namespace {
-
 constexpr txscope::TransactionOptions serializable{
     .isolation = IsolationLevel::serializable,
     .retry = {.max_attempts = 10,
@@ -182,8 +180,6 @@ std::string summary(const Turbulence& turbulence, int in_doubt) {
         in_doubt);
 }
 
-}  // namespace
-
 TEST_CASE("money is neither made nor lost, and every client is told the truth, whatever fails",
           "[consistency]") {
     Bank bank;
@@ -222,8 +218,6 @@ TEST_CASE("money is neither made nor lost, and every client is told the truth, w
     CHECK(bank.audits > 0);
     CHECK(bank.wrong_audits == 0);
 }
-
-namespace {
 
 /// Clients that append to lists and read them, and take down what they did.
 class Lists {
@@ -279,8 +273,6 @@ private:
 
     const TransactionScope scope{turbulence.sessions, serializable};
 };
-
-}  // namespace
 
 TEST_CASE("what serializable transactions have read and written fits into one order",
           "[consistency]") {

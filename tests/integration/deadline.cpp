@@ -23,8 +23,6 @@ using txscope::TransactionScope;
 using txscope::TransactionTimeout;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// Enough for a statement or two over a connection that is open.
 constexpr std::chrono::milliseconds soon{500};
 
@@ -72,8 +70,6 @@ asio::awaitable<void> forever() {
                              asio::steady_timer::time_point::max()};
     co_await timer.async_wait(asio::use_awaitable);
 }
-
-}  // namespace
 
 TEST_CASE("a body that takes longer than the timeout is rolled back", "[deadline]") {
     Fixture fixture{{.max_size = 1}};

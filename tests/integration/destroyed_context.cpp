@@ -38,8 +38,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// A program within the test: its execution context ends when `end` is called.
 struct Fixture : support::ScopeFixture {
     struct Program {
@@ -104,8 +102,6 @@ asio::awaitable<void> forever() {
                              asio::steady_timer::time_point::max()};
     co_await never.async_wait(asio::use_awaitable);
 }
-
-}  // namespace
 
 TEST_CASE("destroyed before it ran at all, a scope does nothing", "[destruction]") {
     Fixture fixture;

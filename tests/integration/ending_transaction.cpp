@@ -30,8 +30,6 @@ using txscope::ScopeEnded;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Entry {
     std::int64_t id{};
     std::string name{};
@@ -91,8 +89,6 @@ struct Fixture : support::ScopeFixture {
     EntryService service{proxied};
     support::Gate gate{io};
 };
-
-}  // namespace
 
 TEST_CASE(
     "what a task does that is left over while COMMIT is under way is neither part of the "

@@ -32,8 +32,6 @@ using support::ProxyCounts;
 using support::QueryError;
 using Texts = std::vector<std::string>;
 
-namespace {
-
 /// A connection in pipeline mode, used like the library uses it: batches that end with a Sync.
 class Pipeline : public Client {
 public:
@@ -163,8 +161,6 @@ std::size_t bytes_until_end(const FaultProxy& proxy) {
     ::close(socket);
     return total;
 }
-
-}  // namespace
 
 TEST_CASE("each simple query is a round trip, the start-up is none", "[fault_proxy]") {
     FaultProxy proxy{support::server()};

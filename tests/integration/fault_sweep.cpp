@@ -34,8 +34,6 @@ using txscope::Propagation;
 using txscope::Session;
 using txscope::TransactionScope;
 
-namespace {
-
 /// Where `Fixture::sweep` has what this fault has met.
 constexpr std::size_t place_of(Fault fault) {
     return static_cast<std::size_t>(std::ranges::find(txscope::all_faults, fault) -
@@ -114,8 +112,6 @@ public:
 private:
     std::string said_ = "not begun";
 };
-
-}  // namespace
 
 TEST_CASE("statements and what is written behind stand every fault", "[fault_sweep]") {
     Fixture{}.sweep([](AsyncSessionFactory sessions) -> asio::awaitable<void> {

@@ -20,8 +20,6 @@ using support::Refusal;
 using txscope::Session;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     explicit Fixture(const std::string& schema = {}) : ScopeFixture{{}, schema} {}
 
@@ -32,8 +30,6 @@ struct Fixture : support::ScopeFixture {
     Names ran;
     bool by_the_body = true;  // or else by a hook
 };
-
-}  // namespace
 
 TEST_CASE("after-commit hooks run in order once the outermost scope is committed", "[hooks]") {
     Fixture fixture;

@@ -17,8 +17,6 @@ using txscope::IsolationLevel;
 using txscope::TransactionScope;
 using Values = std::vector<int>;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     explicit Fixture(IsolationLevel isolation)
         : ScopeFixture{{},
@@ -76,8 +74,6 @@ private:
     Fixture& fixture_;
     support::SteppedScope scope_;
 };
-
-}  // namespace
 
 TEST_CASE("read committed: writes of two transactions do not mix (G0)", "[isolation]") {
     Fixture fixture{IsolationLevel::read_committed};

@@ -15,8 +15,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Refusal {};
 
 struct Fixture : support::ScopeFixture {
@@ -29,8 +27,6 @@ asio::awaitable<std::string> application_name(Session& session) {
     const auto result = co_await session.execute("SELECT current_setting('application_name')");
     co_return result.one().get<std::string>(0);
 }
-
-}  // namespace
 
 TEST_CASE("who waits for a lock finds the label of the scope that holds it", "[label]") {
     Fixture fixture;

@@ -29,8 +29,6 @@ using support::ScopeFixture;
 using txscope::Session;
 using txscope::TransactionScope;
 
-namespace {
-
 constexpr std::size_t megabyte = 1 << 20;
 
 std::string text_of_size(std::size_t size) {
@@ -38,8 +36,6 @@ std::string text_of_size(std::size_t size) {
     for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 26);
     return text;
 }
-
-}  // namespace
 
 TEST_CASE("a result of many rows arrives whole", "[large_transfers]") {
     ScopeFixture fixture;
@@ -152,8 +148,6 @@ TEST_CASE("a failure in the middle of a large batch leaves a connection that wor
     CHECK(fixture.sessions.statistics().opened == 1);
 }
 
-namespace {
-
 /// A transfer that is held up half-way: the other end takes, or gives, no more.
 struct HeldTransfer {
     enum class Stage {
@@ -194,8 +188,6 @@ struct HeldTransfer {
     const txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), {.max_size = 1}};
     bool returned = false;
 };
-
-}  // namespace
 
 TEST_CASE("a large transfer that is cancelled half-way leaves a pool that works",
           "[large_transfers]") {

@@ -20,8 +20,6 @@ using support::text_of;
 using txscope::Session;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
@@ -29,8 +27,6 @@ struct Fixture : support::ScopeFixture {
         co_await nested([&]() -> asio::awaitable<void> { co_await insert(name); });
     }
 };
-
-}  // namespace
 
 TEST_CASE("a scope within another joins its transaction", "[nested_scope]") {
     Fixture fixture;
@@ -315,8 +311,6 @@ TEST_CASE("a hundred nested scopes one after another all do what they say", "[ne
     CHECK(fixture.names() == expected);
 }
 
-namespace {
-
 /// What a session costs the server.
 struct Footprint {
     std::int64_t bytes;
@@ -329,8 +323,6 @@ asio::awaitable<Footprint> footprint(Session& session) {
         "(SELECT count(*) FROM pg_prepared_statements)");
     co_return Footprint{found.one().get<std::int64_t>(0), found.one().get<std::int64_t>(1)};
 }
-
-}  // namespace
 
 TEST_CASE("nested scopes one after another leave nothing behind, here or on the server",
           "[nested_scope]") {

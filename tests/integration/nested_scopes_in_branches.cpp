@@ -23,8 +23,6 @@ using support::text_of;
 using txscope::Session;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
@@ -33,8 +31,6 @@ struct Fixture : support::ScopeFixture {
         for (int i = 0; i < turns; ++i) co_await asio::post(asio::use_awaitable);
     }
 };
-
-}  // namespace
 
 TEST_CASE("sibling nested scopes in parallel branches take turns, in the order they came",
           "[nested_scope]") {

@@ -20,8 +20,6 @@ namespace observer {
 
 namespace asio = boost::asio;
 
-namespace {
-
 using namespace std::chrono_literals;
 using support::ScopeFixture;
 using support::text_of;
@@ -83,8 +81,6 @@ struct ObservedFixture {
     const std::unique_ptr<Recorder> recorder;
     ScopeFixture scopes;
 };
-
-}  // namespace
 
 TEST_CASE("an observer is told of begin, each statement, and commit", "[observer]") {
     ObservedFixture fixture;

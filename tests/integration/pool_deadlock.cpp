@@ -33,8 +33,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 txscope::PoolOptions of_size(std::size_t max_size) {
     txscope::PoolOptions options;
     options.max_size = max_size;
@@ -87,8 +85,6 @@ std::vector<std::string> places_in(const std::exception_ptr& failure) {
     }
     return places;
 }
-
-}  // namespace
 
 TEST_CASE("a scope that needs a second connection where there is only one fails at once",
           "[pool_deadlock]") {

@@ -19,8 +19,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
@@ -42,8 +40,6 @@ struct Fixture : support::ScopeFixture {
         });
     }
 };
-
-}  // namespace
 
 TEST_CASE("a mandatory scope joins a transaction, and is refused where there is none",
           "[propagation]") {

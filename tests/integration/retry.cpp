@@ -23,8 +23,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// Fails the way a lost serialization conflict does, with these words.
 std::string conflict_that_says(const std::string& words) {
     return "DO $$ BEGIN RAISE EXCEPTION '" + words + "' USING ERRCODE = '40001'; END $$";
@@ -39,8 +37,6 @@ struct Fixture : support::ScopeFixture {
                                                .initial_backoff = std::chrono::milliseconds{1},
                                                .max_backoff = std::chrono::milliseconds{4}}}};
 };
-
-}  // namespace
 
 TEST_CASE("of two scopes with a write skew one tries again, and the invariant holds", "[retry]") {
     Fixture fixture{{},

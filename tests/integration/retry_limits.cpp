@@ -23,8 +23,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// A lost serialization conflict, with a message that tells one from another.
 std::string conflict(const std::string& message) {
     return "DO $$ BEGIN RAISE EXCEPTION '" + message + "' USING ERRCODE = '40001'; END $$";
@@ -53,8 +51,6 @@ private:
     mutable std::mutex mutex_;
     std::vector<std::string> told_;
 };
-
-}  // namespace
 
 TEST_CASE("a pause that would outlast the deadline is not begun: the last error comes out",
           "[retry_limits]") {

@@ -25,8 +25,6 @@ using txscope::Propagation;
 using txscope::Session;
 using txscope::TransactionScope;
 
-namespace {
-
 /// One connection, open already, whose traffic passes a proxy that counts.
 struct Fixture {
     Fixture() {
@@ -50,8 +48,6 @@ struct Fixture {
 };
 
 constexpr const char* insert = "INSERT INTO entries VALUES ($1) RETURNING name";
-
-}  // namespace
 
 TEST_CASE("BEGIN rides with the first statement: one INSERT in a transaction takes two round trips",
           "[round_trips]") {

@@ -30,8 +30,6 @@ using txscope::AccessMode;
 using txscope::field;
 using txscope::Session;
 
-namespace {
-
 constexpr auto schema = R"(
     CREATE TABLE projects (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -129,8 +127,6 @@ struct Fixture {
     txscope::AsyncSessionFactory sessions{io, database.dsn()};
     ProjectService service{sessions};
 };
-
-}  // namespace
 
 TEST_CASE("a project and its workflows are committed together", "[service_coordinator]") {
     Fixture f;

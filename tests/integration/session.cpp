@@ -42,8 +42,6 @@ using support::ScopeFixture;
 using support::text_of;
 using txscope::Session;
 
-namespace {
-
 using Names = std::vector<std::string>;
 
 constexpr auto insert = "INSERT INTO entries (name) VALUES ($1)";
@@ -52,8 +50,6 @@ std::int64_t count_of(const ScopeFixture& fixture, const std::string& name) {
     return fixture.database.query("SELECT count(*) FROM entries WHERE name = '" + name + "'")
         .number();
 }
-
-}  // namespace
 
 TEST_CASE("a session scope gives its body a session and returns what the body returns",
           "[session]") {

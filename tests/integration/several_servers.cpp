@@ -27,8 +27,6 @@ using support::server;
 using support::SilentServer;
 using support::text_of;
 
-namespace {
-
 using Ports = std::vector<std::uint16_t>;
 
 /// A connection string of several servers, at these ports of 127.0.0.1, in the order to try them.
@@ -65,8 +63,6 @@ const txscope::TemporaryPostgres& replica() {
     }()};
     return shared;
 }
-
-}  // namespace
 
 TEST_CASE("where nobody listens at the first address, the next server is taken",
           "[several_servers]") {

@@ -29,8 +29,6 @@ using txscope::Result;
 using txscope::SqlError;
 using txscope::Statement;
 
-namespace {
-
 enum class Mood {
     sad,
     ok,
@@ -94,8 +92,6 @@ std::string error_text_of(Action action) {
     }
     return "no SqlError";
 }
-
-}  // namespace
 
 TEST_CASE("every supported type comes back from the server as it was sent", "[statement]") {
     const support::Database database{schema};

@@ -33,8 +33,6 @@ using txscope::TemporaryPostgresError;
 using txscope::TemporaryPostgresOptions;
 namespace fs = std::filesystem;
 
-namespace {
-
 /// The letter that `ps` shows, or nothing when there is no such process (a zombie is none).
 std::optional<char> state_of(int process) {
     const int proc = ::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -78,8 +76,6 @@ private:
     const char* name_;
     std::optional<std::string> before_;
 };
-
-}  // namespace
 
 TEST_CASE("a temporary server answers on its socket and on its port", "[temporary_postgres]") {
     const TemporaryPostgres server;

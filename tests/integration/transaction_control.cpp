@@ -16,8 +16,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 const std::vector<std::string> transaction_control{
     "BEGIN",
     "begin isolation level serializable",
@@ -44,8 +42,6 @@ const std::vector<std::string> transaction_control{
     "COMMIT/* now */",
     "COMMIT--",
 };
-
-}  // namespace
 
 TEST_CASE("what begins, ends or divides a transaction is for the scope to say, not for a statement",
           "[transaction_control]") {

@@ -37,8 +37,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
@@ -73,8 +71,6 @@ struct ProxiedFixture : Fixture {
         CHECK(through.statistics().discarded == 1);
     }
 };
-
-}  // namespace
 
 TEST_CASE("what goes wrong in a scope names where the scope was opened", "[transaction_failures]") {
     Fixture fixture;

@@ -19,8 +19,6 @@ using txscope::TransactionOptions;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// What the server says of the session's transaction.
 struct Settings {
     std::string isolation;
@@ -69,8 +67,6 @@ struct Fixture : support::ScopeFixture {
 };
 
 const Settings defaults{"read committed", false, false, "0", "0"};
-
-}  // namespace
 
 TEST_CASE("without options a transaction is what the server makes of it", "[transaction_options]") {
     Fixture fixture;

@@ -27,8 +27,6 @@ using txscope::Session;
 using txscope::TransactionScope;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
@@ -42,8 +40,6 @@ struct Fixture : support::ScopeFixture {
         CHECK(in_transaction() == 0);
     }
 };
-
-}  // namespace
 
 TEST_CASE("what a body did is committed and visible to others when its scope completes",
           "[transaction_scope]") {

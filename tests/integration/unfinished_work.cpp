@@ -21,8 +21,6 @@ using support::text_of;
 using txscope::Session;
 using Names = support::ScopeFixture::Names;
 
-namespace {
-
 /// Bodies that start a task, and do not wait for it.
 struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
@@ -50,8 +48,6 @@ struct Fixture : support::ScopeFixture {
         CHECK(sessions.statistics().opened == 1);
     }
 };
-
-}  // namespace
 
 TEST_CASE("a body that returns while a statement it started is under way is rolled back",
           "[unfinished_work]") {
