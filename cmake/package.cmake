@@ -30,4 +30,5 @@ install(FILES
     "${PROJECT_BINARY_DIR}/txscope-config-version.cmake"
     "${PROJECT_SOURCE_DIR}/cmake/Findlibpqxx.cmake"
     DESTINATION ${package_dir})
+install(DIRECTORY cmake/libpqxx_as_cxx17 DESTINATION ${package_dir}) # for Findlibpqxx.cmake
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/txscope")
