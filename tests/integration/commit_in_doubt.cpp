@@ -158,7 +158,12 @@ TEST_CASE(
     support::run_until(fixture.io, [&] {
         return holder.query("SELECT count(*) FROM pg_locks WHERE NOT granted").number() == 1;
     });
+    const auto started_at = [&] {
+        return holder.query("SELECT stats_reset FROM pg_stat_bgwriter").value();
+    };
+    const std::string at_first = started_at();
     holder.query("SELECT pg_stat_reset_shared('bgwriter')");
+    support::run_until(fixture.io, [&] { return started_at() != at_first; });  // late before 15
     fixture.proxy.cut();  // the server notices it after the COMMIT
     const auto questions = [&] {
         return std::ranges::count_if(fixture.proxy.counts().statements, [](const auto& statement) {
