@@ -15,9 +15,10 @@ public:
         const Conversation& conversation = session->conversation();
         const auto limit = conversation.pool->options().overlong_scope;
         if (!conversation.reporter || limit.count() <= 0) return;
+        const auto started = Clock::now();  // before the limit begins: what is reported exceeds it
         timer_ = std::make_unique<asio::steady_timer>(conversation.strand, deadline_in(limit));
         timer_->async_wait([watched = std::weak_ptr{session},
-                            started = Clock::now()](boost::system::error_code cancelled) {
+                            started](boost::system::error_code cancelled) {
             if (const auto still = watched.lock(); still && !cancelled)
                 still->conversation().reporter.report(ScopeEvent::overlong, Clock::now() - started);
         });
