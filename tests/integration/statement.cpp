@@ -18,9 +18,28 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 /// What the server makes of our statements, and we of its results, by plain blocking libpq.
+
+namespace statement {
+
+/// A type of a program's own, whose arrays are divided by colons.
+struct Pair {
+    std::string text;
+    bool operator==(const Pair&) const = default;
+};
+
+}  // namespace statement
+
+template <>
+struct txscope::SqlValue<statement::Pair> {
+    static constexpr char delimiter = ':';
+    static std::string to_text(const statement::Pair& pair) { return pair.text; }
+    static statement::Pair from_text(std::string_view text) { return {std::string{text}}; }
+};
 
 namespace statement {
 
@@ -136,6 +155,57 @@ TEST_CASE("every supported type comes back from the server as it was sent", "[st
     connection.check_round_trip(texts, "text[]");
     CHECK(connection.execute("SELECT '[0:1]={4,5}'::int[]").one().get<std::vector<int>>(0) ==
           std::vector<int>{4, 5});
+}
+
+TEST_CASE("an array is taken apart where its type divides it", "[statement]") {
+    using Texts = std::vector<std::string>;
+    using Nullable = std::vector<std::optional<std::string>>;
+    const support::Database database{schema};
+    const Blocking connection{database.dsn()};
+    const auto read = [&]<typename T>(std::type_identity<T>, const std::string& sql) {
+        return connection.execute("SELECT " + sql).one().template get<T>(0);
+    };
+    const std::type_identity<Texts> texts;
+    CHECK(read(texts, "'{(1,1),(0,0);(2,2),(1,1)}'::box[]") == Texts{"(1,1),(0,0)", "(2,2),(1,1)"});
+    CHECK(read(texts, "'[0:1]={(1,1),(0,0);(2,2),(1,1)}'::box[]").size() == 2);
+    CHECK(read(std::type_identity<Nullable>{}, "'{NULL;(2,2),(1,1)}'::box[]") ==
+          Nullable{std::nullopt, "(2,2),(1,1)"});
+    CHECK(read(texts, "ARRAY['(1,1)'::point]") == Texts{"(1,1)"});
+    CHECK(read(texts, "ARRAY['10:30', 'a;b', 'c,d']") == Texts{"10:30", "a;b", "c,d"});
+    CHECK(read(texts, "ARRAY['10:30'::time]") == Texts{"10:30:00"});
+    CHECK(read(texts, "ARRAY['sad', 'ok']::mood[]") == Texts{"sad", "ok"});
+    for (const char* several : {"'{{a,b},{c,d}}'::text[]", "'[1:1][2:2]={{a}}'::text[]",
+                                "ARRAY[ARRAY['(1,1),(0,0)'::box]]"})
+        CHECK_THROWS_AS(read(texts, several), txscope::ColumnError);
+}
+
+TEST_CASE("an array of a type with a delimiter of its own is right or refused, never in pieces",
+          "[statement]") {
+    using Texts = std::vector<std::string>;
+    const support::Database database{"SET client_min_messages = warning;" + schema + R"(
+        CREATE TYPE pair;
+        CREATE FUNCTION pair_in(cstring) RETURNS pair LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+        CREATE FUNCTION pair_out(pair) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT
+            AS 'textout';
+        CREATE TYPE pair (INPUT = pair_in, OUTPUT = pair_out, LIKE = text, DELIMITER = ':');
+        CREATE DOMAIN link AS text;
+        CREATE TABLE stored (pairs pair[], links link[]);
+    )"};
+    const Blocking connection{database.dsn()};
+    const std::vector<Pair> pairs{{"1,2"}, {"3:4"}, {"NULL"}, {""}, {"a \" b"}};
+    connection.execute("INSERT INTO stored VALUES ($1, $2)", pairs, Texts{"http://a", "b"});
+    CHECK(connection.execute("SELECT array_length(pairs, 1) FROM stored").one().get<int>(0) == 5);
+    const txscope::Row row = connection.execute("SELECT pairs, links FROM stored").one();
+    CHECK(row.get<std::vector<Pair>>(0) == pairs);
+
+    // Nothing tells that the comma does not divide the one, and that the colon not the other.
+    CHECK_THROWS_WITH(row.get<Texts>(0),
+                      ContainsSubstring("column \"pairs\"") && ContainsSubstring("delimiter"));
+    CHECK_THROWS_AS(row.get<Texts>(1), txscope::ColumnError);
+    CHECK(connection.execute("SELECT links::text[] FROM stored").one().get<Texts>(0) ==
+          Texts{"http://a", "b"});
+    CHECK(connection.execute("SELECT ARRAY['a', 'b,:;']::link[]").one().get<Texts>(0) ==
+          Texts{"a", "b,:;"});
 }
 
 TEST_CASE("dates and times mean the same to the server, in any time zone", "[statement]") {

@@ -36,6 +36,12 @@ struct Colour {
     int rgb = 0;
 };
 
+/// Another, whose arrays are divided by semicolons.
+struct Shade {
+    int percent = 0;
+    bool operator==(const Shade&) const = default;
+};
+
 /// A type of a program's own, taught to libpqxx.
 struct Celsius {
     int degrees = 0;
@@ -71,6 +77,13 @@ struct txscope::SqlValue<Colour> {
     static Colour from_text(std::string_view text) {
         return Colour{SqlValue<int>::from_text(text.substr(1))};
     }
+};
+
+template <>
+struct txscope::SqlValue<Shade> {
+    static constexpr char delimiter = ';';
+    static std::string to_text(const Shade& shade) { return std::to_string(shade.percent); }
+    static Shade from_text(std::string_view text) { return {SqlValue<int>::from_text(text)}; }
 };
 
 #if PQXX_VERSION_MAJOR == 6
@@ -343,4 +356,13 @@ TEST_CASE("arrays are read as PostgreSQL writes them", "[value]") {
     for (const char* text : {R"({"a})", R"({"a"b})", R"({"a\)", R"({a"b"})"}) {
         check_refused<Texts>(text);
     }
+}
+
+TEST_CASE("an array is divided by what the type of its elements says", "[value]") {
+    using Shades = std::vector<Shade>;
+    const Shades two{{1}, {2}};
+    CHECK(text_of(two) == R"({"1";"2"})");
+    CHECK(SqlValue<Shades>::from_text("{1;2}") == two);
+    CHECK(SqlValue<std::vector<std::optional<Shade>>>::from_text("{NULL;2}").size() == 2);
+    check_refused<Shades>("{1,2}");
 }

@@ -51,20 +51,51 @@ private:
     [[noreturn]] static void fail() { throw ValueError("the text is not a bytea in hexadecimal"); }
 };
 
-/// A one-dimensional array, for one as `WHERE id = ANY($1)`. Elements that may be NULL are
-/// `std::optional`s.
+namespace detail {
+
+template <typename T>
+inline constexpr bool is_vector = false;
+template <typename T>
+inline constexpr bool is_vector<std::vector<T>> = true;
+
+template <typename T>
+concept DeclaresDelimiter = requires { SqlValue<T>::delimiter; };
+
+/// What stands between the elements of an array of `T`.
+template <typename T>
+inline constexpr char delimiter_of = ',';
+template <DeclaresDelimiter T>
+inline constexpr char delimiter_of<T> = SqlValue<T>::delimiter;
+
+/// What the type of a result's column says about what stands between an array's elements.
+enum class Delimiter {
+    of_element,  ///< Nothing: it is what the C++ type of the elements says.
+    comma,
+    semicolon,
+    /// Nothing, and it may be any: the type is the program's or an extension's.
+    unknown
+};
+
+}  // namespace detail
+
+/// An array of one dimension, for one as `WHERE id = ANY($1)`. Elements that may be NULL are
+/// `std::optional`s. The text is taken apart at `SqlValue<T>::delimiter`, by default a comma; in a
+/// result's column of one of PostgreSQL's own types, at the one of that type.
 template <typename T>
 struct SqlValue<std::vector<T>> {
     static std::string to_text(const std::vector<T>& elements) {
+        static_assert(!detail::is_vector<T> || std::is_same_v<T, std::vector<std::byte>>,
+                      "an array of several dimensions: the elements would become one text each");
         std::string text = "{";
         for (std::size_t i = 0; i < elements.size(); ++i) {
-            if (i > 0) text += ',';
+            if (i > 0) text += detail::delimiter_of<Element>;
             append_element(text, elements[i]);
         }
         return text += '}';
     }
 
-    static std::vector<T> from_text(std::string_view text) {
+    static std::vector<T> from_text(std::string_view text,
+                                    detail::Delimiter known = detail::Delimiter::of_element) {
         // An array whose first index is not 1 shows its bounds: [0:2]={a,b,c}
         if (text.starts_with('['))
             text.remove_prefix(std::min(text.find('='), text.size() - 1) + 1);
@@ -72,15 +103,23 @@ struct SqlValue<std::vector<T>> {
         text = text.substr(1, text.size() - 2);
         std::vector<T> elements;
         if (text.empty()) return elements;
+        const char delimiter = known == detail::Delimiter::comma ? ','
+                               : known == detail::Delimiter::semicolon
+                                   ? ';'
+                                   : detail::delimiter_of<Element>;
+        const bool guessed =
+            known == detail::Delimiter::unknown && !detail::DeclaresDelimiter<Element>;
         for (;;) {
-            elements.push_back(read_element(text));
+            elements.push_back(read_element(text, delimiter, guessed));
             if (text.empty()) return elements;
-            if (!text.starts_with(',')) fail();
+            if (!text.starts_with(delimiter)) fail();
             text.remove_prefix(1);
         }
     }
 
 private:
+    using Element = detail::without_optional<T>;
+
     static void append_element(std::string& out, const T& element) {
         std::string text;
         if (!detail::append_parameter(text, element)) {
@@ -95,28 +134,28 @@ private:
         out += '"';
     }
 
-    /// Takes an element off the front.
-    static T read_element(std::string_view& text) {
+    /// Takes an element off the front. PostgreSQL quotes one that holds the delimiter, and those that
+    /// are in use beside the comma tell where that may not be it.
+    static T read_element(std::string_view& text, char delimiter, bool guessed) {
         std::string element;
         const bool quoted = text.starts_with('"');
         std::size_t at = quoted ? 1 : 0;
-        for (; at < text.size() && text[at] != (quoted ? '"' : ','); ++at) {
+        for (; at < text.size() && text[at] != (quoted ? '"' : delimiter); ++at) {
             if (!quoted && (text[at] == '{' || text[at] == '"')) fail();
+            if (!quoted && guessed && (text[at] == ':' || text[at] == ';'))
+                throw ValueError(
+                    "it is not known what divides the elements of this type's arrays, a comma or "
+                    "what stands in them; declare SqlValue<T>::delimiter, or select it as text[]");
             if (text[at] == '\\' && ++at == text.size()) fail();
             element += text[at];
         }
         if (quoted && at++ == text.size()) fail();
         text.remove_prefix(at);
-        const bool null = !quoted && element == "NULL";
-        if constexpr (detail::IsOptional<T>::value) {
-            if (null) return std::nullopt;
-            return SqlValue<typename T::value_type>::from_text(element);
-        } else {
-            if (null) {
-                throw ValueError("an element of the array is NULL; ask for std::optional elements");
-            }
-            return SqlValue<T>::from_text(element);
+        if (!quoted && element == "NULL") {
+            if constexpr (detail::IsOptional<T>::value) return std::nullopt;
+            throw ValueError("an element of the array is NULL; ask for std::optional elements");
         }
+        return SqlValue<Element>::from_text(element);
     }
 
     [[noreturn]] static void fail() { throw ValueError("the text is not a one-dimensional array"); }

@@ -14,6 +14,17 @@ struct IsOptional : std::false_type {};
 template <typename T>
 struct IsOptional<std::optional<T>> : std::true_type {};
 
+template <typename T>
+struct WithoutOptional {
+    using type = T;
+};
+template <typename T>
+struct WithoutOptional<std::optional<T>> {
+    using type = T;
+};
+template <typename T>
+using without_optional = typename WithoutOptional<T>::type;
+
 /// Types that may be meant as a number or as a text. `signed char` and `unsigned char` are not
 /// among them: they are what `std::int8_t` and `std::uint8_t` are called.
 template <typename T>

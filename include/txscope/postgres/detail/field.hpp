@@ -50,6 +50,17 @@ void check_column_count(const PGresult* result, std::size_t wanted);
     return {PQgetvalue(result, r, c), static_cast<std::size_t>(PQgetlength(result, r, c))};
 }
 
+/// What the column's type says about what stands between the elements of an array. Of PostgreSQL's own
+/// types all have the comma but for `box` (pg_type's `typdelim`).
+[[nodiscard]] inline Delimiter array_delimiter(const PGresult* result,
+                                               std::size_t column) noexcept {
+    constexpr Oid array_of_box = 1020;
+    constexpr Oid first_of_others = 16384;  // the server's FirstNormalObjectId
+    const Oid type = PQftype(result, static_cast<int>(column));
+    if (type >= first_of_others) return Delimiter::unknown;
+    return type == array_of_box ? Delimiter::semicolon : Delimiter::comma;
+}
+
 [[noreturn]] void throw_unexpected_null(const PGresult* result, std::size_t column,
                                         const std::string& wanted);
 [[noreturn]] void throw_wrong_type(const PGresult* result, std::size_t column,
@@ -70,7 +81,11 @@ template <typename T>
             throw_unexpected_null(result, column, type_words<T>());
         }
         try {
-            return SqlValue<T>::from_text(field_text(result, row, column));
+            const auto text = field_text(result, row, column);
+            if constexpr (requires { SqlValue<T>::from_text(text, Delimiter::comma); })
+                return SqlValue<T>::from_text(text, array_delimiter(result, column));
+            else
+                return SqlValue<T>::from_text(text);
         } catch (const ValueError& error) {
             throw_wrong_type(result, column, error.what());
         }

@@ -5,7 +5,6 @@
 #include <boost/mp11/algorithm.hpp>
 
 #include <cstddef>
-#include <optional>
 #include <string_view>
 #include <type_traits>
 
@@ -50,17 +49,6 @@ inline constexpr std::string_view member_name = [] {
 
 template <typename Model, auto Member>
 concept ColumnOf = !member_name<Model, Member>.empty();
-
-template <typename T>
-struct WithoutOptional {
-    using type = T;
-};
-template <typename T>
-struct WithoutOptional<std::optional<T>> {
-    using type = T;
-};
-template <typename T>
-using without_optional = typename WithoutOptional<T>::type;
 
 template <typename Pointer>
 struct MemberType;
