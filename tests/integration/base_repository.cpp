@@ -13,6 +13,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -63,6 +64,7 @@ public:
     auto with_status(std::string_view status) {
         return find_all(field<&Project::status> == status);
     }
+    using BaseRepository::query;
     auto add_stars(int stars) { return query("UPDATE projects SET stars = stars + $1", stars); }
 };
 
@@ -531,8 +533,10 @@ TEST_CASE("a failed statement throws libpqxx's class for it, with the server's w
     CHECK_THROWS_AS(f.run(f.projects.create(project("asio"))), pqxx::unique_violation);
     CHECK_THROWS_AS(f.run(f.projects.update(1, field<&Project::stars> = -1)),
                     pqxx::check_violation);
-    CHECK_THROWS_AS(f.run(f.projects.update(1, field<&Project::stars> = 100'000)),
-                    pqxx::data_exception);
+    const auto too_many = [&] {
+        return f.projects.query("UPDATE projects SET stars = $1 WHERE id = 1", 100'000);
+    };
+    CHECK_THROWS_AS(f.run(too_many()), pqxx::data_exception);
     try {
         f.run(f.projects.update(1, field<&Project::stars> = -1));
         FAIL("a negative number of stars was stored");
@@ -542,6 +546,76 @@ TEST_CASE("a failed statement throws libpqxx's class for it, with the server's w
         CHECK_THAT(error.statement(), ContainsSubstring("UPDATE \"projects\" SET \"stars\" = $1"));
     }
     CHECK(f.run(f.projects.count()) == 4);  // the pool works on
+}
+
+TEST_CASE("a number that the member cannot hold is refused before anything is sent",
+          "[repository]") {
+    Stocked f;
+    const TransactionScope scope{f.sessions};
+    const auto too_many = [&]() -> asio::awaitable<void> {
+        const auto stars = field<&Project::stars>;
+        CHECK_THROWS_AS(f.projects.update(1, stars = 100'000), txscope::ValueError);
+        CHECK_THROWS_AS(f.projects.find(std::numeric_limits<std::uint64_t>::max()),
+                        txscope::ValueError);
+        const auto changed = co_await f.projects.update(1, stars = 6);  // the transaction goes on
+        CHECK(changed->stars == 6);
+    };
+    f.run([&] { return scope(too_many); });
+    CHECK(f.run(f.projects.get(1)).stars == 6);
+}
+
+struct Meter {
+    double amount{};
+    std::optional<double> limit{};
+    float share{};
+    std::chrono::sys_time<std::chrono::microseconds> seen{};
+    bool operator==(const Meter&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Meter, (), (amount, limit, share, seen))
+class Meters : public txscope::BaseRepository<Meters, Meter> {
+public:
+    static constexpr std::string_view table = "meters";
+    static constexpr auto key = columns<&Meter::amount>;
+    using BaseRepository::BaseRepository;
+};
+
+TEST_CASE("a row is found by what it was stored with, whichever call stored it", "[repository]") {
+    Fixture f{
+        "CREATE TABLE meters (amount double precision, \"limit\" double precision, share real,"
+        " seen timestamptz)"};
+    const Meters meters{f.sessions};
+    const auto amount = field<&Meter::amount>;
+    const auto limit = field<&Meter::limit>;
+    const auto share = field<&Meter::share>;
+    const auto seen = field<&Meter::seen>;
+    const std::chrono::sys_days day{std::chrono::year{2024} / 2 / 29};
+    const Meter model{0.1f, 0.1f, static_cast<float>(0.1), day};
+
+    const std::vector<std::string> ways{"a model", "fields", "an update"};
+    for (const std::string& way : ways) {
+        CAPTURE(way);
+        f.database.query("TRUNCATE meters");
+        if (way == "a model") f.run(meters.create(model));
+        if (way == "fields")
+            f.run(meters.create(amount = 0.1f, limit = 0.1f, share = 0.1, seen = day));
+        if (way == "an update") {
+            f.run(meters.create(Meter{}));
+            f.run(meters.update(amount == 0.0f, amount = 0.1f, limit = std::optional{0.1f},
+                                share = 0.1, seen = day));
+        }
+        CHECK(f.database.query("SELECT * FROM meters")[0] ==
+              support::Rows::Row{"0.10000000149011612", "0.10000000149011612", "0.1",
+                                 "2024-02-29 00:00:00+00"});
+        CHECK(f.run(meters.get(0.1f)) == model);
+        CHECK(f.run(meters.count(amount == 0.1f, limit == 0.1f, share == 0.1, seen == day)) == 1);
+        CHECK(f.run(meters.count(limit == std::optional{0.1f}, amount >= 0.1f, share <= 0.1)) == 1);
+        CHECK(f.run(meters.count(amount.in(0.1f), limit.in(std::vector{0.1f}), share.in(0.1))) ==
+              1);
+        CHECK(f.run(meters.count(seen.in(day))) == 1);
+        CHECK(f.run(meters.exists(0.1f)));
+        CHECK(f.run(meters.update(0.1f, share = 0.25)) == Meter{0.1f, 0.1f, 0.25f, day});
+        CHECK(f.run(meters.remove(0.1f)));
+    }
 }
 
 struct Missing {

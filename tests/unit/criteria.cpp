@@ -8,6 +8,8 @@
 #include <boost/describe/class.hpp>
 
 #include <array>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -38,9 +40,14 @@ struct Ticket {
     double cost{};
     bool open{};
     std::optional<std::int32_t> parent{};
+    std::optional<float> share{};
+    std::chrono::sys_time<std::chrono::nanoseconds> seen{};
+    std::chrono::year_month_day due{};
+    std::chrono::sys_days closed{};
     int undescribed{};
 };
-BOOST_DESCRIBE_STRUCT(Ticket, (), (id, title, note, priority, cost, open, parent))
+BOOST_DESCRIBE_STRUCT(Ticket, (),
+                      (id, title, note, priority, cost, open, parent, share, seen, due, closed))
 
 struct Person {
     std::int64_t id{};
@@ -124,11 +131,65 @@ TEST_CASE("a text with a NUL character is refused, not cut short") {
     CHECK_THROWS_AS(asked(field<&Ticket::title>.in(text, "x")), txscope::ValueError);
 }
 
-TEST_CASE("numbers travel as they are, whatever the width of the column") {
-    CHECK(asked(field<&Ticket::priority> == std::numeric_limits<std::uint64_t>::max()).parameters ==
-          Parameters{"18446744073709551615"});
+TEST_CASE("a number is one of the member's type first, as if it had been assigned to the member") {
     CHECK(asked(field<&Ticket::priority> == -1L).parameters == Parameters{"-1"});
-    CHECK(asked(field<&Ticket::cost> == 0.1f).parameters == Parameters{"0.1"});
+    CHECK(asked(field<&Ticket::priority> == std::uint64_t{32767}).parameters ==
+          Parameters{"32767"});
+    const Asked tenth{R"( WHERE "cost" = $1)", {"0.10000000149011612"}};
+    CHECK(asked(field<&Ticket::cost> == 0.1f) == tenth);
+    CHECK(asked(field<&Ticket::cost>.in(0.1f)).parameters ==
+          Parameters{R"({"0.10000000149011612"})"});
+    CHECK(asked(field<&Ticket::cost>.in(std::vector{0.1f})).parameters ==
+          Parameters{R"({"0.10000000149011612"})"});
+    CHECK(asked(field<&Ticket::share> == 0.1).parameters == Parameters{"0.1"});
+    CHECK(asked(field<&Ticket::share> > 1.0 / 3).parameters == Parameters{"0.33333334"});
+    CHECK(asked(field<&Ticket::share> == std::optional{0.1}).parameters == Parameters{"0.1"});
+    CHECK(asked(field<&Ticket::share> == std::numeric_limits<double>::infinity()).parameters ==
+          Parameters{"Infinity"});
+}
+
+template <auto Member, typename Value>
+void check_refused(Value value) {
+    CAPTURE(value);
+    CHECK_THROWS_AS(field<Member> == value, txscope::ValueError);
+    CHECK_THROWS_AS(field<Member> < value, txscope::ValueError);
+    CHECK_THROWS_AS((field<Member> = value), txscope::ValueError);
+    CHECK_THROWS_AS(field<Member>.in(value), txscope::ValueError);
+    CHECK_THROWS_AS(field<Member>.in(std::vector{value}), txscope::ValueError);
+}
+
+TEST_CASE("a number that the member's type cannot hold is refused, not another number") {
+    check_refused<&Ticket::priority>(32768);
+    check_refused<&Ticket::priority>(-32769L);
+    check_refused<&Ticket::priority>(std::numeric_limits<std::uint64_t>::max());
+    check_refused<&Ticket::parent>(std::int64_t{5'000'000'000});
+    check_refused<&Ticket::id>(std::numeric_limits<std::uint64_t>::max());
+    check_refused<&Ticket::share>(1e300);
+    check_refused<&Ticket::share>(-1e300);
+    check_refused<&Ticket::share>(16'777'217);
+    check_refused<&Ticket::cost>(std::int64_t{-9'007'199'254'740'993});
+    CHECK_THROWS_WITH(field<&Ticket::priority> == 98765,
+                      "a value is out of the range of its member, a 16-bit integer");
+
+    CHECK(asked(field<&Ticket::share> == 16'777'216).parameters == Parameters{"16777216"});
+    CHECK(asked(field<&Ticket::cost> == std::numeric_limits<std::int64_t>::min()).parameters ==
+          Parameters{"-9223372036854775808"});
+    CHECK(asked(field<&Ticket::cost> == 0).parameters == Parameters{"0"});
+}
+
+TEST_CASE("a time that the member's type cannot hold is refused, not another time") {
+    using namespace std::chrono;
+    const sys_days far{year{2300} / 1 / 1};
+    check_refused<&Ticket::seen>(far);  // 64 bits of nanoseconds end in 2262
+    check_refused<&Ticket::seen>(sys_seconds{far});
+    check_refused<&Ticket::due>(sys_days{days{20'000'000}});
+    CHECK_THROWS_AS(field<&Ticket::closed> == 2023y / February / 29d, txscope::ValueError);
+    CHECK(asked(field<&Ticket::seen> == sys_days{2024y / February / 29d}).parameters ==
+          Parameters{"2024-02-29 00:00:00.000000+00"});
+    CHECK(asked(field<&Ticket::due> == sys_days{2024y / February / 29d}).parameters ==
+          Parameters{"2024-02-29"});
+    CHECK(asked(field<&Ticket::closed> == 2024y / February / 29d).parameters ==
+          Parameters{"2024-02-29"});
 }
 
 TEST_CASE("equality with nothing asks for NULL") {
@@ -284,6 +345,7 @@ concept Listable = requires(Values... values) { field<Member>.in(values...); };
 
 static_assert(Assignable<&Ticket::title, std::string_view>);
 static_assert(!Assignable<&Ticket::title, int>, "a number is no text");
+static_assert(!Assignable<&Ticket::title, std::nullptr_t>);
 static_assert(!Assignable<&Ticket::title, std::nullopt_t>, "title may not be NULL");
 static_assert(!Assignable<&Ticket::title, std::optional<std::string>>, "title may not be NULL");
 static_assert(!Assignable<&Ticket::note, std::optional<int>>);

@@ -27,8 +27,12 @@ namespace txscope {
 ///
 /// A value is taken by copy and always travels as a parameter, never inside the SQL text. It must
 /// fit the member's type: text for text, an integer for an integer, any number for a floating
-/// point; anything else does not compile. A number out of the column's range is refused by the
-/// server (`pqxx::data_exception`).
+/// point; anything else does not compile. It is turned into one of the member's type first, as by an
+/// assignment to the member, so that a row is found by what it was stored with. A fraction is rounded
+/// to the member's precision; what the type has no room for is refused where the condition or
+/// assignment is made.
+/// @throws ValueError for a number or a time that the member's type cannot hold, or an integer that
+/// a floating-point member could only have rounded
 ///
 /// **NULL**: a member of type `std::optional` can be compared with `std::nullopt` or an optional:
 /// `==` then means IS NULL where there is no value. All else is as in SQL: a comparison with a
@@ -56,16 +60,15 @@ public:
     /// Equals one of the values; with an empty range, nothing does.
     template <detail::OperandsFor<Member> Values>
     auto in(Values&& values) const {
-        std::vector<std::string> texts;
-        for (auto&& value : values) texts.push_back(detail::operand_text<Member>(value));
-        return in_texts(std::move(texts));
+        std::vector<detail::column_type<Member>> kept;
+        for (auto&& value : values) kept.push_back(detail::keep_operand<Member>(value));
+        return one_of(std::move(kept));
     }
 
     /// Equals one of the values: `in("draft", "active")`.
     template <detail::OperandFor<Member> First, detail::OperandFor<Member>... Rest>
     auto in(const First& first, const Rest&... rest) const {
-        return in_texts(
-            {detail::operand_text<Member>(first), detail::operand_text<Member>(rest)...});
+        return one_of({detail::keep_operand<Member>(first), detail::keep_operand<Member>(rest)...});
     }
 
     template <detail::AssignableTo<Member> Value>
@@ -106,8 +109,8 @@ private:
         return detail::Comparison<Member, Operator, decltype(kept)>{std::move(kept)};
     }
 
-    static auto in_texts(std::vector<std::string> texts) {
-        return detail::Comparison<Member, detail::AnyOf, decltype(texts)>{std::move(texts)};
+    static auto one_of(std::vector<detail::column_type<Member>> values) {
+        return detail::Comparison<Member, detail::AnyOf, decltype(values)>{std::move(values)};
     }
 };
 

@@ -120,6 +120,27 @@ template <typename Duration>
 inline constexpr bool whole_days =
     std::ratio_less_equal_v<std::ratio<86400>, typename Duration::period>;
 
+template <typename T>
+inline constexpr bool is_time = false;
+template <typename Duration>
+inline constexpr bool is_time<std::chrono::sys_time<Duration>> =
+    std::signed_integral<typename Duration::rep>;
+
+/// Whether `Time` reaches as far as `time`; what it is too coarse for does not count.
+template <typename Time, typename From>
+constexpr bool has_time(std::chrono::sys_time<From> time) {
+    using Rep = typename Time::rep;
+    using Period = typename Time::period;
+    if constexpr (std::ratio_less_v<Period, typename From::period>) {
+        using Wide = std::chrono::duration<std::int64_t, typename From::period>;
+        return time >= std::chrono::ceil<Wide>(Time::min()) &&
+               time <= std::chrono::floor<Wide>(Time::max());
+    } else {
+        using Wide = std::chrono::duration<std::int64_t, Period>;
+        return std::in_range<Rep>(std::chrono::floor<Wide>(time).time_since_epoch().count());
+    }
+}
+
 }  // namespace detail
 
 /// `date`.
@@ -194,18 +215,7 @@ struct SqlValue<std::chrono::time_point<std::chrono::system_clock, Duration>> {
 private:
     template <typename From>
     static Time narrow(std::chrono::sys_time<From> time, const detail::CalendarReader& reader) {
-        using Rep = typename Duration::rep;
-        using Period = typename Duration::period;
-        if constexpr (std::ratio_less_v<Period, typename From::period>) {
-            if (time < std::chrono::ceil<From>(Time::min()) ||
-                time > std::chrono::floor<From>(Time::max())) {
-                reader.fail();
-            }
-        } else {
-            using Wide = std::chrono::duration<std::int64_t, Period>;
-            const auto count = std::chrono::floor<Wide>(time).time_since_epoch().count();
-            if (!std::in_range<Rep>(count)) reader.fail();
-        }
+        if (!detail::has_time<Time>(time)) reader.fail();
         return std::chrono::floor<Duration>(time);
     }
 };

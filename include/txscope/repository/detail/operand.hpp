@@ -4,7 +4,12 @@
 #include <txscope/core/value.hpp>
 #include <txscope/repository/detail/members.hpp>
 
+#include <bit>
+#include <chrono>
 #include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <ranges>
 #include <string>
@@ -17,36 +22,30 @@ namespace txscope::detail {
 template <typename T>
 concept Number = Integer<T> || std::floating_point<T>;
 
-/// How a column of type `Column` keeps a value given as `Value`; void where it does not fit.
-///
-/// Numbers keep the type they came with: they travel as text, so nothing is narrowed here, and
-/// one that the column cannot hold is refused by the server.
+/// Whether a value given as `Value` may stand for one of type `Column`. Kinds are not mixed: no number
+/// for a text, no fraction for an integer, nothing but a bool for a bool.
 template <typename Column, typename Value>
-consteval auto stored_operand() {
-    if constexpr (std::same_as<Column, bool> || std::same_as<Value, bool>) {
-        if constexpr (std::same_as<Column, Value>) return std::type_identity<bool>{};
-    } else if constexpr (std::same_as<Column, std::string>) {
-        if constexpr (std::convertible_to<const Value&, std::string_view>)
-            return std::type_identity<std::string>{};
-    } else if constexpr (std::floating_point<Column>) {
-        if constexpr (Number<Value>) return std::type_identity<Value>{};
-    } else if constexpr (Integer<Column>) {
-        if constexpr (Integer<Value>) return std::type_identity<Value>{};
-    } else if constexpr (std::convertible_to<const Value&, Column>) {
-        return std::type_identity<Column>{};
-    }
+consteval bool may_stand_for() {
+    if constexpr (std::same_as<Column, bool> || std::same_as<Value, bool>)
+        return std::same_as<Column, Value>;
+    else if constexpr (std::same_as<Column, std::string>)
+        return std::convertible_to<const Value&, std::string_view> &&
+               !std::same_as<Value, std::nullptr_t>;
+    else if constexpr (std::floating_point<Column>)
+        return Number<Value>;
+    else if constexpr (Integer<Column>)
+        return Integer<Value>;
+    else
+        return std::convertible_to<const Value&, Column>;
 }
 
-template <auto Member, typename Value>
-using OperandChoice =
-    decltype(stored_operand<without_optional<member_type<Member>>, std::remove_cvref_t<Value>>());
+/// The type of the values in the column of `Member`.
+template <auto Member>
+using column_type = without_optional<member_type<Member>>;
 
 /// A value that can be compared with the column of `Member`.
 template <typename Value, auto Member>
-concept OperandFor = !std::is_void_v<OperandChoice<Member, Value>>;
-
-template <auto Member, typename Value>
-using operand_type = typename OperandChoice<Member, Value>::type;
+concept OperandFor = may_stand_for<column_type<Member>, std::remove_cvref_t<Value>>();
 
 template <auto Member>
 concept Nullable = IsOptional<member_type<Member>>::value;
@@ -73,28 +72,54 @@ template <typename Pattern, auto Member>
 concept PatternFor =
     OperandFor<Pattern, Member> && std::convertible_to<const Pattern&, std::string_view>;
 
-/// The value as it is kept until it becomes a parameter: by value, text copied, so that whatever
-/// it came from may go.
-template <auto Member, typename Value>
-constexpr auto keep_operand(Value&& value) {
-    using Plain = std::remove_cvref_t<Value>;
-    if constexpr (NullFor<Plain, Member>) {
-        return member_type<Member>{};
-    } else if constexpr (NullableOperandFor<Plain, Member>) {
-        using Kept = operand_type<Member, without_optional<Plain>>;
-        return value ? std::optional<Kept>{std::in_place, *std::forward<Value>(value)}
-                     : std::optional<Kept>{};
+/// Whether `Column`, whose kind the value is of, has that value. What is a fraction already is only
+/// rounded, as by an assignment to the member.
+template <typename Column, typename Value>
+constexpr bool is_value_of(const Value& value) {
+    using Date = std::chrono::year_month_day;
+    if constexpr (Integer<Column>) {
+        return std::in_range<Column>(value);
+    } else if constexpr (std::floating_point<Column> && Integer<Value>) {
+        // The bits between the outermost ones that are set have to find room.
+        auto magnitude = static_cast<std::uint64_t>(value);
+        if (value < 0) magnitude = 0 - magnitude;
+        const int bits = 64 - std::countl_zero(magnitude) - std::countr_zero(magnitude);
+        return bits <= std::numeric_limits<Column>::digits;
+    } else if constexpr (std::floating_point<Column>) {
+        using Limits = std::numeric_limits<Column>;
+        const bool finite = value - value == 0;
+        return !finite || (value >= Limits::lowest() && value <= Limits::max());
+    } else if constexpr (is_time<Column> && is_time<Value>) {
+        return has_time<Column>(value);
+    } else if constexpr (std::same_as<Column, Date> && is_time<Value>) {
+        return std::chrono::sys_days{Date{value}} == value;
+    } else if constexpr (is_time<Column> && std::same_as<Value, Date>) {
+        return value.ok();
     } else {
-        if constexpr (std::is_pointer_v<Plain>)
-            if (value == nullptr) throw ValueError("a null pointer is no text; say std::nullopt");
-        return operand_type<Member, Value>(std::forward<Value>(value));
+        return true;
     }
 }
 
-/// The value's SQL text, for an element of an array.
+/// The value as it is kept until it becomes a parameter: as the member's type has it, so that it is
+/// stored and found in the same form whoever gives it; text copied, so that whatever it came from
+/// may go.
+/// @throws ValueError for a value that the member's type cannot hold
 template <auto Member, typename Value>
-std::string operand_text(const Value& value) {
-    return SqlValue<operand_type<Member, Value>>::to_text(keep_operand<Member>(value));
+constexpr auto keep_operand(Value&& value) {
+    using Plain = std::remove_cvref_t<Value>;
+    using Column = column_type<Member>;
+    if constexpr (NullFor<Plain, Member>) {
+        return member_type<Member>{};
+    } else if constexpr (NullableOperandFor<Plain, Member>) {
+        return value ? std::optional<Column>{keep_operand<Member>(*std::forward<Value>(value))}
+                     : std::optional<Column>{};
+    } else {
+        if constexpr (std::is_pointer_v<Plain>)
+            if (value == nullptr) throw ValueError("a null pointer is no text; say std::nullopt");
+        if (!is_value_of<Column>(value))
+            throw ValueError("a value is out of the range of its member, " + type_words<Column>());
+        return static_cast<Column>(std::forward<Value>(value));
+    }
 }
 
 }  // namespace txscope::detail
