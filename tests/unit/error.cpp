@@ -3,6 +3,7 @@
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/diagnostics.hpp>
+#include <txscope/repository/not_found.hpp>
 
 #include <libpq-fe.h>
 
@@ -17,6 +18,7 @@
 #include <vector>
 
 using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::StartsWith;
 using txscope::SqlDiagnostics;
 using txscope::SqlError;
 
@@ -249,6 +251,45 @@ TEST_CASE("a parameter's text is blotted out of any message", "[error]") {
           std::string(shown) + " (SQLSTATE P0001) in: SELECT name FROM projects WHERE id = $1");
 }
 
+TEST_CASE("an address in a message is not a parameter's value", "[error]") {
+    struct Case {
+        std::string_view message;
+        std::vector<std::string_view> parameters;
+        std::string_view shown;
+    };
+    const std::vector<Case> cases{
+        {"no route to 127.0.0.1:56471.",
+         {"0", "1", "127", "56471", "5647"},
+         "no route to 127.0.0.1:56471."},
+        {"no route to \"::1\", port 1", {"1"}, "no route to \"::1\", port …"},
+        {"no route to [fe80::1:2]:5432", {"1", "fe80"}, "no route to [fe80::1:2]:5432"},
+        {"10.0.0.1 is banned", {"10.0.0.1", "10"}, "… is banned"},
+        // What only looks a little like one may be a value:
+        {"the price is 1.50, at 1:30:00 of 1.2.2024, 1::int",
+         {"1", "50"},
+         "the price is ….…, at …:30:00 of ….2.2024, …::int"},
+        {"x127.0.0.1 and 1.2.3.4.5", {"1", "0"}, "x127.….….… and ….2.3.4.5"},
+    };
+    for (const auto& [message, parameters, shown] : cases)
+        CHECK(text_of(failure("P0001", message), parameters) ==
+              std::string(shown) + " (SQLSTATE P0001) in: SELECT name FROM projects WHERE id = $1");
+}
+
+TEST_CASE("one end of a session has one text, whatever the parameters were", "[error]") {
+    const std::vector<std::string_view> parameters{"0", "1", "to", "connection", "command"};
+    for (const auto& [sqlstate, severity, message] :
+         {std::array{"", "", "connection to server at \"127.0.0.1\", port 1 failed: closed"},
+          std::array{"57P01", "FATAL", "terminating connection due to administrator command"}}) {
+        const auto ended = failure(sqlstate, message, severity);
+        CHECK(text_of(ended, parameters) == text_of(ended));
+        CHECK_THAT(text_of(ended), StartsWith(message));
+    }
+    // A function of the user's may end it too.
+    SqlDiagnostics own = failure("57P01", "the secret is out", "FATAL");
+    own.context = "PL/Python function \"give_up\"";
+    CHECK_THAT(text_of(own, {"secret"}), StartsWith("the … is out"));
+}
+
 TEST_CASE("the time to make an error grows with the statement and its parameters, not faster",
           "[error]") {
     const auto make = [](std::size_t parameters) {
@@ -392,8 +433,67 @@ TEMPLATE_TEST_CASE("an error says where the scope was opened that it is about", 
     REQUIRE(error.scope_location().has_value());
     CHECK(error.scope_location()->line() == here.line());
 
+    CHECK(error.message() == "it failed");
+
     CHECK(std::string(TestType{"it failed"}.what()) == "it failed");
+    CHECK(TestType{"it failed"}.message() == "it failed");
     CHECK_FALSE(TestType{"it failed"}.scope_location().has_value());
+}
+
+TEST_CASE("every error of ours can be caught as one, with its plain parts", "[error]") {
+    const auto here = std::source_location::current();
+    SqlDiagnostics duplicate = duplicate_name();
+    duplicate.message += " by secret";
+    duplicate.scope = here;
+    SqlDiagnostics loss = failure("57P01", "terminating connection", "FATAL");
+    const std::vector<std::string_view> parameters{"secret"};
+    using Reason = txscope::ColumnError::Reason;
+    const auto in_scope = [&]<class E>(std::type_identity<E>) {
+        return std::make_exception_ptr(E{"it failed", here});
+    };
+    struct Case {
+        std::exception_ptr error;
+        std::string message;
+        bool has_scope;
+    };
+    for (const auto& [error, message, has_scope] : std::vector<Case>{
+             {txscope::make_sql_error(duplicate, parameters),
+              "duplicate key value violates unique constraint \"projects_name_key\" by …", true},
+             {txscope::make_sql_error(loss), "terminating connection", false},
+             {txscope::detail::met_in_scope(txscope::make_sql_error(loss), here),
+              "terminating connection", true},
+             {txscope::detail::met_in_scope(
+                  std::make_exception_ptr(txscope::ConnectionLost{"it failed"}), here),
+              "it failed", true},
+             {in_scope(std::type_identity<txscope::TransactionTimeout>{}), "it failed", true},
+             {in_scope(std::type_identity<txscope::CommitInDoubt>{}), "it failed", true},
+             {in_scope(std::type_identity<txscope::ConnectionFailed>{}), "it failed", true},
+             {in_scope(std::type_identity<txscope::AcquireTimeout>{}), "it failed", true},
+             {std::make_exception_ptr(txscope::PoolDeadlock{"it failed", {here, here}, here}),
+              "it failed", true},
+             {txscope::nest(std::make_exception_ptr(42), txscope::TransactionAborted{"no", here}),
+              "no", true},
+             {std::make_exception_ptr(txscope::ValueError{"no number"}), "no number", false},
+             {std::make_exception_ptr(
+                  txscope::ColumnError{Reason::wrong_type, "name", 0, "no number"}),
+              "no number", false},
+             {std::make_exception_ptr(txscope::NotFound{"\"projects\""}),
+              "there is no such row in \"projects\"", false}}) {
+        CAPTURE(message);
+        try {
+            std::rethrow_exception(error);
+        } catch (const txscope::Error& ours) {
+            CHECK(ours.message() == message);
+            CHECK_THAT(ours.what(), StartsWith(message));
+            CHECK((std::string(ours.what()).find("error.cpp") != std::string::npos) == has_scope);
+            REQUIRE(ours.scope_location().has_value() == has_scope);
+            if (has_scope) CHECK(ours.scope_location()->line() == here.line());
+            // The text of the libpqxx side is the same.
+            const auto* theirs = dynamic_cast<const std::exception*>(&ours);
+            REQUIRE(theirs != nullptr);
+            CHECK(std::string(theirs->what()) == ours.what());
+        }
+    }
 }
 
 TEST_CASE("a pool's deadlock names the scopes", "[error]") {

@@ -17,6 +17,67 @@
 
 namespace txscope {
 
+/// The part of every error of this library's that is the same: what happened, in plain parts.
+///
+/// `what()` is one text for a log, with everything in it: SQL, SQLSTATE, the place in the source where
+/// the scope was opened. These are its parts, of which `message()` may be shown to people:
+///
+/// ```cpp
+/// } catch (const txscope::Error& error) {
+///     log(error.what());       // … [scope opened at /home/me/app/transfer.cpp:17]
+///     reply(error.message());  // duplicate key value violates unique constraint "accounts_pkey"
+/// }
+/// ```
+///
+/// All of them derive from it beside libpqxx's class: those declared here, `NotFound`, and a failed
+/// statement's, which is a `SqlError` too and has many more parts. Where the library throws a class of
+/// libpqxx itself (`pqxx::unexpected_rows`, `pqxx::argument_error`), `what()` is plain as it is.
+class Error {
+public:
+    virtual ~Error() = default;
+
+    /// The whole text, as of the libpqxx side.
+    [[nodiscard]] virtual const char* what() const noexcept = 0;
+    /// What happened, without a place in the source, without SQL, and without a parameter's value.
+    [[nodiscard]] virtual const std::string& message() const noexcept = 0;
+    /// Where the scope was opened that it happened in, if it did in one.
+    [[nodiscard]] virtual const std::optional<std::source_location>& scope_location()
+        const noexcept = 0;
+
+protected:
+    Error() = default;
+    Error(const Error&) = default;
+    Error& operator=(const Error&) = default;
+};
+
+namespace detail {
+
+/// An `Error` that is a libpqxx exception of that class.
+template <class PqxxError>
+class ErrorOf : public PqxxError, public virtual Error {
+public:
+    [[nodiscard]] const char* what() const noexcept override { return PqxxError::what(); }
+    [[nodiscard]] const std::string& message() const noexcept override { return message_; }
+    [[nodiscard]] const std::optional<std::source_location>& scope_location()
+        const noexcept override {
+        return scope_;
+    }
+
+protected:
+    explicit ErrorOf(const std::string& message,
+                     const std::optional<std::source_location>& scope = std::nullopt)
+        : ErrorOf(with_scope(message, scope), message, scope) {}
+    ErrorOf(const std::string& what, const std::string& message,
+            const std::optional<std::source_location>& scope)
+        : PqxxError(what), message_(message), scope_(scope) {}
+
+private:
+    std::string message_;
+    std::optional<std::source_location> scope_;
+};
+
+}  // namespace detail
+
 /// What the server said about a statement that failed, field by field as PostgreSQL sends it
 /// (PostgreSQL manual, "Error and Notice Message Fields"). A field it did not send is empty.
 ///
@@ -43,6 +104,7 @@ struct SqlDiagnostics {
 namespace detail {
 struct ServerError {
     SqlDiagnostics diagnostics;
+    std::string message;
     std::string what;
 };
 }  // namespace detail
@@ -74,12 +136,12 @@ struct ServerError {
 /// Not every libpqxx class is a `pqxx::sql_error` (class 08 and 53300 are
 /// `pqxx::broken_connection`, and in libpqxx 6 class 40 is a plain `pqxx::failure`): `SqlError`
 /// catches them all.
-class SqlError {
+class SqlError : public virtual Error {
 public:
-    virtual ~SqlError() = default;
-
-    /// The same text as the libpqxx side's `what()`.
-    [[nodiscard]] const char* what() const noexcept { return said_->what.c_str(); }
+    [[nodiscard]] const char* what() const noexcept override { return said_->what.c_str(); }
+    /// The server's primary message without the parameters' values; `diagnostics().message` is
+    /// unabridged.
+    [[nodiscard]] const std::string& message() const noexcept override { return said_->message; }
     [[nodiscard]] const SqlDiagnostics& diagnostics() const noexcept { return said_->diagnostics; }
     [[nodiscard]] const std::string& sqlstate() const noexcept { return diagnostics().sqlstate; }
     [[nodiscard]] const std::string& constraint() const noexcept {
@@ -88,7 +150,8 @@ public:
     [[nodiscard]] const std::string& table() const noexcept { return diagnostics().table; }
     [[nodiscard]] const std::string& column() const noexcept { return diagnostics().column; }
     [[nodiscard]] const std::string& statement() const noexcept { return diagnostics().statement; }
-    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
+    [[nodiscard]] const std::optional<std::source_location>& scope_location()
+        const noexcept override {
         return diagnostics().scope;
     }
 
@@ -115,12 +178,12 @@ private:
 
 /// What a transaction or its scope refuses or could not do. The statement failure behind it, where
 /// there is one, is nested inside (`std::rethrow_if_nested`).
-class TransactionError : public pqxx::failure, public detail::InScope {
+class TransactionError : public detail::ErrorOf<pqxx::failure> {
 public:
     /// `scope` is where the scope was opened; the message says it too.
     explicit TransactionError(const std::string& message,
                               std::optional<std::source_location> scope = std::nullopt)
-        : pqxx::failure(detail::with_scope(message, scope)), InScope(scope) {}
+        : ErrorOf(message, scope) {}
 };
 
 /// A body returned, but what it did was rolled back: the error of a statement had been swallowed in
@@ -168,42 +231,47 @@ public:
 
 /// The connection was lost after COMMIT was sent and before it was answered: the transaction may
 /// or may not have been committed. Never retried by itself.
-class CommitInDoubt : public pqxx::in_doubt_error, public detail::InScope {
+class CommitInDoubt : public detail::ErrorOf<pqxx::in_doubt_error> {
 public:
     explicit CommitInDoubt(const std::string& message,
                            std::optional<std::source_location> scope = std::nullopt)
-        : pqxx::in_doubt_error(detail::with_scope(message, scope)), InScope(scope) {}
+        : ErrorOf(message, scope) {}
 };
 
 /// A connection that was open is gone: the server stopped, the session was terminated, or the
 /// network failed. The transaction is rolled back then. Without one, each statement commits by
 /// itself: whether one that was under way has been executed is not known.
-class ConnectionLost : public pqxx::broken_connection, public detail::InScope {
+class ConnectionLost : public detail::ErrorOf<pqxx::broken_connection> {
 public:
     /// `scope` is where the scope was opened that met the loss; the message says it too.
     explicit ConnectionLost(const std::string& message,
                             std::optional<std::source_location> scope = std::nullopt)
-        : pqxx::broken_connection(detail::with_scope(message, scope)), InScope(scope) {}
+        : ErrorOf(message, scope) {}
     explicit ConnectionLost(const detail::ServerError& said)
-        : pqxx::broken_connection(said.what), InScope(said.diagnostics.scope) {}
+        : ErrorOf(said.what, said.message, said.diagnostics.scope) {}
 };
 
 /// No connection could be opened: a malformed connection string, no server, a refused login.
-class ConnectionFailed : public pqxx::broken_connection, public detail::InScope {
+class ConnectionFailed : public detail::ErrorOf<pqxx::broken_connection> {
 public:
     /// `scope` is where the scope was opened that needed it; the message says it too.
     explicit ConnectionFailed(const std::string& message,
                               std::optional<std::source_location> scope = std::nullopt)
-        : pqxx::broken_connection(detail::with_scope(message, scope)), InScope(scope) {}
+        : ErrorOf(message, scope) {}
 };
 
 /// The session factory could not lend a connection.
-class PoolError : public pqxx::failure, public detail::InScope {
+class PoolError : public detail::ErrorOf<pqxx::failure> {
 public:
     /// `scope` is where the scope was opened that asked for it; the message says it too.
     explicit PoolError(const std::string& message,
                        std::optional<std::source_location> scope = std::nullopt)
-        : pqxx::failure(detail::with_scope(message, scope)), InScope(scope) {}
+        : ErrorOf(message, scope) {}
+
+protected:
+    PoolError(const std::string& what, const std::string& message,
+              const std::optional<std::source_location>& scope)
+        : ErrorOf(what, message, scope) {}
 };
 
 /// `acquire_timeout` passed before a connection was free. The last error of connecting, if that
@@ -236,7 +304,9 @@ public:
     explicit PoolDeadlock(const std::string& message,
                           const std::vector<std::source_location>& scopes = {},
                           std::optional<std::source_location> scope = std::nullopt)
-        : PoolError(detail::with_scopes(message, scopes), scope), scopes_(scopes) {}
+        : PoolError(detail::with_scope(detail::with_scopes(message, scopes), scope), message,
+                    scope),
+          scopes_(scopes) {}
 
     /// Where the scopes were opened that held every connection.
     [[nodiscard]] const std::vector<std::source_location>& scope_locations() const noexcept {
@@ -249,13 +319,13 @@ private:
 
 /// A value could not be written or read: the text is not one of the type, or a parameter's text
 /// holds a NUL character. Says what was wanted, never the text itself.
-class ValueError : public pqxx::conversion_error {
+class ValueError : public detail::ErrorOf<pqxx::conversion_error> {
 public:
-    explicit ValueError(const std::string& message) : pqxx::conversion_error(message) {}
+    explicit ValueError(const std::string& message) : ErrorOf(message) {}
 };
 
 /// A result's column is not what was asked for. Names the column, never shows its value.
-class ColumnError : public pqxx::conversion_error {
+class ColumnError : public detail::ErrorOf<pqxx::conversion_error> {
 public:
     enum class Reason {
         no_such_column,   ///< No column has the name, or the index is past the last.
@@ -268,10 +338,7 @@ public:
     static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
     ColumnError(Reason reason, std::string column, std::size_t index, const std::string& message)
-        : pqxx::conversion_error(message),
-          reason_(reason),
-          column_(std::move(column)),
-          index_(index) {}
+        : ErrorOf(message), reason_(reason), column_(std::move(column)), index_(index) {}
 
     [[nodiscard]] Reason reason() const noexcept { return reason_; }
     /// The column's name; empty if it was asked for by an index that does not exist.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/core/error.hpp>
+
 #include <pqxx/except>
 
 #include <string>
@@ -7,10 +9,9 @@
 namespace txscope {
 
 /// The row that `get` asked for is not there.
-class NotFound : public pqxx::unexpected_rows {
+class NotFound : public detail::ErrorOf<pqxx::unexpected_rows> {
 public:
-    explicit NotFound(const std::string& table)
-        : pqxx::unexpected_rows("there is no such row in " + table) {}
+    explicit NotFound(const std::string& table) : ErrorOf("there is no such row in " + table) {}
 };
 
 }  // namespace txscope

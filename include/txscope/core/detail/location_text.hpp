@@ -6,21 +6,8 @@
 #include <string_view>
 #include <vector>
 
-/// Where a scope was opened, as an error knows and its text says it.
+/// Where a scope was opened, as an error's text says it.
 namespace txscope::detail {
-
-/// The part of an error that knows where the scope was opened that it is about, if one was.
-class InScope {
-public:
-    explicit InScope(const std::optional<std::source_location>& scope) noexcept : scope_(scope) {}
-
-    [[nodiscard]] const std::optional<std::source_location>& scope_location() const noexcept {
-        return scope_;
-    }
-
-private:
-    std::optional<std::source_location> scope_;
-};
 
 /// "file:line", as compilers and editors write it.
 [[nodiscard]] inline std::string location_text(const std::source_location& where) {

@@ -42,6 +42,15 @@ namespace txscope::detail {
     return false;
 }
 
+/// Whether a text of digits, dots and colons is an Internet address, of version 4 maybe with a port.
+[[nodiscard]] inline bool is_address(std::string_view text) noexcept {
+    const auto dots = std::ranges::count(text, '.');
+    const auto colons = std::ranges::count(text, ':');
+    if (dots == 0) return colons == 7 || (colons >= 2 && text.find("::") != text.npos);
+    const bool decimal = text.find_first_not_of("0123456789.:") == text.npos;
+    return dots == 3 && colons <= 1 && decimal && text.find("..") == text.npos;
+}
+
 /// What quoted names such as `"a"."b""c"` name: `a.b"c`.
 [[nodiscard]] inline std::string unquoted(std::string_view names) {
     std::string text;
@@ -61,14 +70,13 @@ public:
 
     /// Hides every occurrence of a value, in capitals or not. One of fewer than four bytes counts
     /// only as a word of its own, else a parameter "1" would riddle the message; one without a
-    /// letter or digit says nothing.
+    /// letter or digit says nothing. A number that is part of an Internet address is none.
     void hide_value(std::string_view value) {
         if (std::ranges::none_of(value, is_word)) return;
         for (std::size_t at = find(message_, value); at != std::string_view::npos;
              at = find(message_, value, at + 1)) {
-            if (value.size() >= 4 || is_whole_word(message_, at, value.size())) {
-                hide(at, value.size());
-            }
+            const bool counts = value.size() >= 4 || is_whole_word(message_, at, value.size());
+            if (counts && !is_in_address(at, value.size())) hide(at, value.size());
         }
     }
 
@@ -139,6 +147,27 @@ public:
 private:
     void hide(std::size_t at, std::size_t length) {
         std::fill_n(hidden_.begin() + static_cast<std::ptrdiff_t>(at), length, true);
+    }
+
+    [[nodiscard]] bool is_in_address(std::size_t at, std::size_t length) const noexcept {
+        constexpr std::string_view digits = "0123456789abcdefABCDEF";
+        constexpr std::string_view signs = ".:";
+        constexpr std::size_t longest = 64;
+        const auto holds = [&](std::string_view set, std::size_t i) {
+            return set.find(message_[i]) != set.npos;
+        };
+        if (message_.substr(at, length).find_first_not_of(digits) != digits.npos) return false;
+        std::size_t first = at;
+        std::size_t last = at + length;
+        while (first > 0 && at - first < longest &&
+               (holds(digits, first - 1) || holds(signs, first - 1)))
+            --first;
+        while (last < message_.size() && last - at < longest &&
+               (holds(digits, last) || holds(signs, last)))
+            ++last;
+        while (holds(signs, last - 1)) --last;  // the sentence's
+        return is_whole_word(message_, first, last - first) &&
+               is_address(message_.substr(first, last - first));
     }
 
     /// Signs that belong to a number or a date when a digit follows: `12:30`, `1.5e-3`.

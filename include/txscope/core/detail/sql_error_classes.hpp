@@ -12,6 +12,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <source_location>
 #include <span>
 #include <string>
@@ -22,12 +23,22 @@
 namespace txscope {
 namespace detail {
 
+[[nodiscard]] inline bool ended_the_session(const SqlDiagnostics& diagnostics) noexcept {
+    return diagnostics.sqlstate.empty() || diagnostics.severity == "FATAL" ||
+           diagnostics.severity == "PANIC";
+}
+
 /// The server's primary message without the parameters' values.
+///
+/// What ends a session is no word about a value: it is libpq's own, or the server's or a pooler's
+/// last, and does without. Only a function's own words may be about anything; they have a context.
 ///
 /// Messages of class 22 quote the input (`invalid input syntax for type integer: "abc"`), maybe in
 /// another form than it was sent in, so there everything quoted goes, known or not.
 [[nodiscard]] inline std::string redacted_message(const SqlDiagnostics& diagnostics,
                                                   std::span<const std::string_view> parameters) {
+    if (diagnostics.message.empty()) return "the server gave no reason";
+    if (ended_the_session(diagnostics) && diagnostics.context.empty()) return diagnostics.message;
     Redaction redaction(diagnostics.message);
     const std::array<std::string_view, 6> shown{diagnostics.statement,  diagnostics.schema,
                                                 diagnostics.table,      diagnostics.column,
@@ -50,11 +61,9 @@ namespace detail {
 
 /// What an SQL error says of itself, on one line unless the statement has several:
 /// `message (SQLSTATE 23505, constraint projects_name_key, table projects, …) in: INSERT …`.
-[[nodiscard]] inline std::string sql_error_text(const SqlDiagnostics& diagnostics,
+[[nodiscard]] inline std::string sql_error_text(std::string text, const SqlDiagnostics& diagnostics,
                                                 std::span<const std::string_view> parameters) {
     constexpr std::size_t statement_limit = 1000;  // a bulk INSERT would fill the log with `$n`
-    std::string text = redacted_message(diagnostics, parameters);
-    if (text.empty()) text = "the server gave no reason";
     std::string facts;
     const auto add = [&](std::string_view what, std::string_view value) {
         if (value.empty()) return;
@@ -102,6 +111,15 @@ public:
         : PqxxError(*said), SqlError(said) {}
 
     explicit Typed(const Said& said) : PqxxError(said->what), SqlError(said) {}
+
+    [[nodiscard]] const char* what() const noexcept override { return SqlError::what(); }
+    [[nodiscard]] const std::string& message() const noexcept override {
+        return SqlError::message();
+    }
+    [[nodiscard]] const std::optional<std::source_location>& scope_location()
+        const noexcept override {
+        return SqlError::scope_location();
+    }
 };
 
 template <class PqxxError>
@@ -160,11 +178,6 @@ inline constexpr std::array sql_error_classes{
     return nullptr;
 }
 
-[[nodiscard]] inline bool ended_the_session(const SqlDiagnostics& diagnostics) noexcept {
-    return diagnostics.sqlstate.empty() || diagnostics.severity == "FATAL" ||
-           diagnostics.severity == "PANIC";
-}
-
 [[nodiscard]] inline std::exception_ptr make_typed_error(
     const std::shared_ptr<const ServerError>& said) {
     if (const auto* known = find_sql_error_class(said->diagnostics.sqlstate))
@@ -183,13 +196,14 @@ inline constexpr std::array sql_error_classes{
     } catch (const SqlError& error) {
         if (error.scope_location()) return loss;
         auto said = std::make_shared<ServerError>();
+        said->message = error.message();
         said->what = with_scope(error.what(), scope);
         said->diagnostics = error.diagnostics();
         said->diagnostics.scope = scope;
         return make_typed_error(said);
     } catch (const ConnectionLost& error) {
         if (error.scope_location()) return loss;
-        return std::make_exception_ptr(ConnectionLost{error.what(), scope});
+        return std::make_exception_ptr(ConnectionLost{error.message(), scope});
     } catch (...) {
         return loss;
     }
@@ -208,7 +222,8 @@ public:
 inline std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
                                          std::span<const std::string_view> parameters) {
     auto error = std::make_shared<detail::ServerError>();
-    error->what = detail::sql_error_text(diagnostics, parameters);
+    error->message = detail::redacted_message(diagnostics, parameters);
+    error->what = detail::sql_error_text(error->message, diagnostics, parameters);
     error->diagnostics = std::move(diagnostics);
     return detail::make_typed_error(error);
 }
