@@ -58,9 +58,10 @@ inline constexpr const char* create_project =
 inline constexpr const char* add_workflow =
     R"(INSERT INTO "workflows" ("project_id", "name") VALUES ($1, $2))";
 inline constexpr const char* find_project =
-    R"(SELECT "id", "name", "status" FROM "projects" WHERE "id" = $1)";
+    R"(SELECT "id", "name", "status" FROM "projects" WHERE "id" OPERATOR(pg_catalog.=) $1)";
 inline constexpr const char* update_project =
-    R"(UPDATE "projects" SET "status" = $1 WHERE "id" = $2 RETURNING "id", "name", "status")";
+    R"(UPDATE "projects" SET "status" = $1)"
+    R"( WHERE "id" OPERATOR(pg_catalog.=) $2 RETURNING "id", "name", "status")";
 
 }  // namespace sql
 

@@ -12,6 +12,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <cstdint>
@@ -672,6 +673,40 @@ TEST_CASE("a key of several columns selects by all of them, in any schema", "[re
     CHECK(f.run(memberships.update(Membership{1, "ann", "guest"}))->role == "guest");
     CHECK(f.run(memberships.remove(3, "ann")));
     CHECK(f.run(memberships.count()) == 1);
+}
+
+struct Lengthy {
+    std::int64_t id{};
+    std::string name_of_63_bytes_123456789_123456789_123456789_123456789_123456{};
+    bool operator==(const Lengthy&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Lengthy, (),
+                      (id, name_of_63_bytes_123456789_123456789_123456789_123456789_123456))
+class LengthyTable : public txscope::BaseRepository<LengthyTable, Lengthy> {
+public:
+    static constexpr std::string_view table =
+        "ффффффффффффффффффффффффффффффф1.ффффффффффффффффффффффффффффффф2";
+    static constexpr std::string_view column(std::string_view member) {
+        return member == "id" ? member : "ффффффффффффффффффффффффффффффф3";
+    }
+    using BaseRepository::BaseRepository;
+};
+
+TEST_CASE("names as long as PostgreSQL keeps them are found again", "[repository]") {
+    const auto schema_name = LengthyTable::table.substr(0, 63);
+    const auto table_name = LengthyTable::table.substr(64);
+    REQUIRE(table_name.size() == 63);
+    Fixture f{fmt::format("CREATE SCHEMA {0}; CREATE TABLE {0}.{1} (id bigint, {2} text)",
+                          schema_name, table_name, LengthyTable::column("name"))};
+    const LengthyTable rows{f.sessions};
+    const Lengthy row{1, "whole"};
+    CHECK(f.run(rows.create(row)) == row);
+    CHECK(f.run(rows.update(row)) == row);
+    CHECK(
+        f
+            .run(rows.find_all(ascending(
+                field<&Lengthy::name_of_63_bytes_123456789_123456789_123456789_123456789_123456>)))
+            .at(0) == row);
 }
 
 constexpr std::string_view hostile = R"(x"; DROP TABLE victims; --')";

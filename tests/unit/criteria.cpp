@@ -71,6 +71,16 @@ Parameters parameters_of(const Statement& statement) {
     return parameters;
 }
 
+/// With `=` for `OPERATOR(pg_catalog.=)`, and so on.
+std::string without_schema(std::string sql) {
+    constexpr std::string_view before = "OPERATOR(pg_catalog.";
+    for (auto at = sql.find(before); at != sql.npos; at = sql.find(before, at)) {
+        sql.erase(at, before.size());
+        sql.erase(sql.find(')', at), 1);
+    }
+    return sql;
+}
+
 /// A statement's text and parameters, from WHERE on, as one comparable value.
 struct Asked {
     std::string sql;
@@ -91,7 +101,7 @@ Asked asked(const Parts&... parts) {
         txscope::detail::compose<TicketEntity, txscope::detail::Select<TicketEntity>>(parts...);
     constexpr std::string_view from = " FROM \"tickets\"";
     const std::string sql{statement.sql()};
-    return {sql.substr(sql.find(from) + from.size()), parameters_of(statement)};
+    return {without_schema(sql.substr(sql.find(from) + from.size())), parameters_of(statement)};
 }
 
 TEST_CASE("a comparison is a quoted column and a placeholder, and its value a parameter") {
@@ -103,6 +113,29 @@ TEST_CASE("a comparison is a quoted column and a placeholder, and its value a pa
     CHECK(asked(field<&Ticket::cost> >= 2) == Asked{R"( WHERE "cost" >= $1)", {"2"}});
     CHECK(asked(field<&Ticket::open> == true) == Asked{R"( WHERE "open" = $1)", {"true"}});
     CHECK(asked(field<&Ticket::title>.like("a%")) == Asked{R"( WHERE "title" LIKE $1)", {"a%"}});
+}
+
+template <typename Condition>
+std::string text_of(const Condition& condition) {
+    const auto compose = [&] {
+        return txscope::detail::compose<TicketEntity, txscope::detail::Delete<TicketEntity>>(
+            condition);
+    };
+    return std::string{compose().sql()};
+}
+
+TEST_CASE("the operator is PostgreSQL's own for all but texts, whose column may be of any type") {
+    const std::string where = R"(DELETE FROM "tickets" WHERE )";
+    CHECK(text_of(field<&Ticket::id> != 1) == where + R"("id" OPERATOR(pg_catalog.<>) $1)");
+    CHECK(text_of(field<&Ticket::cost> >= 1) == where + R"("cost" OPERATOR(pg_catalog.>=) $1)");
+    CHECK(text_of(field<&Ticket::open> == true) == where + R"("open" OPERATOR(pg_catalog.=) $1)");
+    CHECK(text_of(field<&Ticket::parent> == std::optional{1}) ==
+          where + R"("parent" OPERATOR(pg_catalog.=) $1)");
+    CHECK(text_of(field<&Ticket::seen> < std::chrono::sys_days{}) ==
+          where + R"("seen" OPERATOR(pg_catalog.<) $1)");
+    CHECK(text_of(field<&Ticket::id>.in(1)) == where + R"("id" OPERATOR(pg_catalog.=) ANY($1))");
+    CHECK(text_of(field<&Ticket::title> == "x") == where + R"("title" = $1)");
+    CHECK(text_of(field<&Ticket::title>.in("x")) == where + R"("title" = ANY($1))");
 }
 
 TEST_CASE("text is given as any string type, and copied") {

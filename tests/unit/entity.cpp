@@ -7,6 +7,8 @@
 
 #include <boost/describe/class.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -63,14 +65,17 @@ TEST_CASE("rows are selected, counted and deleted by key or by conditions") {
     STATIC_REQUIRE(text<ProjectEntity, Select<ProjectEntity>> ==
                    R"(SELECT "id", "name", "status" FROM "projects")"sv);
     STATIC_REQUIRE(text<ProjectEntity, Count<ProjectEntity>, ById> ==
-                   R"(SELECT count(*) FROM "projects" WHERE "id" = $1)"sv);
+                   R"(SELECT pg_catalog.count(*) FROM "projects")"
+                   R"( WHERE "id" OPERATOR(pg_catalog.=) $1)"sv);
     STATIC_REQUIRE(text<ProjectEntity, Exists<ProjectEntity>, ById> ==
-                   R"(SELECT EXISTS (SELECT FROM "projects" WHERE "id" = $1))"sv);
+                   R"(SELECT EXISTS (SELECT FROM "projects")"
+                   R"( WHERE "id" OPERATOR(pg_catalog.=) $1))"sv);
     STATIC_REQUIRE(text<ProjectEntity, Delete<ProjectEntity>, ById> ==
-                   R"(DELETE FROM "projects" WHERE "id" = $1)"sv);
+                   R"(DELETE FROM "projects" WHERE "id" OPERATOR(pg_catalog.=) $1)"sv);
 
     const Statement by_key = compose_select_one<ProjectEntity>(7);
-    CHECK(by_key.sql() == R"(SELECT "id", "name", "status" FROM "projects" WHERE "id" = $1)");
+    CHECK(by_key.sql() == R"(SELECT "id", "name", "status" FROM "projects")"
+                          R"( WHERE "id" OPERATOR(pg_catalog.=) $1)");
     CHECK(by_key.parameter(0) == "7"sv);
     const Statement by_name = compose_select_one<ProjectEntity>(field<&Project::name> == "x");
     CHECK(by_name.sql() == R"(SELECT "id", "name", "status" FROM "projects" WHERE "name" = $1)"
@@ -81,7 +86,8 @@ TEST_CASE("rows are selected, counted and deleted by key or by conditions") {
 TEST_CASE("an update numbers its values before its key's") {
     const Statement statement = compose_keyed_update<ProjectEntity>(
         7, field<&Project::status> = "active", field<&Project::name> = "x");
-    CHECK(statement.sql() == R"(UPDATE "projects" SET "status" = $1, "name" = $2 WHERE "id" = $3)"
+    CHECK(statement.sql() == R"(UPDATE "projects" SET "status" = $1, "name" = $2)"
+                             R"( WHERE "id" OPERATOR(pg_catalog.=) $3)"
                              R"( RETURNING "id", "name", "status")");
     REQUIRE(statement.size() == 3);
     CHECK(statement.parameter(0) == "active"sv);
@@ -90,7 +96,8 @@ TEST_CASE("an update numbers its values before its key's") {
 
 TEST_CASE("an update by a model writes what is neither generated nor key") {
     const Statement statement = compose_update<ProjectEntity>({7, "x", std::nullopt});
-    CHECK(statement.sql() == R"(UPDATE "projects" SET "name" = $1, "status" = $2 WHERE "id" = $3)"
+    CHECK(statement.sql() == R"(UPDATE "projects" SET "name" = $1, "status" = $2)"
+                             R"( WHERE "id" OPERATOR(pg_catalog.=) $3)"
                              R"( RETURNING "id", "name", "status")");
     CHECK(statement.parameter(1) == nullptr);
     CHECK(statement.parameter(2) == "7"sv);
@@ -112,13 +119,13 @@ using MembershipEntity = Entity<Memberships, Membership>;
 TEST_CASE("a key of several columns takes its values in the key's order") {
     const Statement statement = compose_select_one<MembershipEntity>(3, "ann");
     CHECK(statement.sql() == R"(SELECT "team", "member", "role" FROM "app"."memberships")"
-                             R"( WHERE "team" = $1 AND "member" = $2)");
+                             R"( WHERE "team" OPERATOR(pg_catalog.=) $1 AND "member" = $2)");
     CHECK(statement.parameter(0) == "3"sv);
     CHECK(statement.parameter(1) == "ann"sv);
     const Statement update =
         compose_keyed_update<MembershipEntity>(3, "ann", field<&Membership::role> = "lead");
     CHECK(update.sql().starts_with(R"(UPDATE "app"."memberships" SET "role" = $1)"
-                                   R"( WHERE "team" = $2 AND "member" = $3)"));
+                                   R"( WHERE "team" OPERATOR(pg_catalog.=) $2 AND "member" = $3)"));
     CHECK(compose_update<MembershipEntity>({3, "ann", "lead"}).parameter(0) == "lead"sv);
 }
 
@@ -169,6 +176,40 @@ TEST_CASE("a name that PostgreSQL cannot have is refused") {
     CHECK_THROWS_AS(writer.identifier("a\0b"sv), std::invalid_argument);
 }
 
+struct Lengthy {
+    std::int64_t id{};
+    int name_of_63_bytes_123456789_123456789_123456789_123456789_123456{};
+};
+BOOST_DESCRIBE_STRUCT(Lengthy, (),
+                      (id, name_of_63_bytes_123456789_123456789_123456789_123456789_123456))
+struct TooLengthy {
+    int name_of_64_bytes_123456789_123456789_123456789_123456789_1234567{};
+};
+BOOST_DESCRIBE_STRUCT(TooLengthy, (),
+                      (name_of_64_bytes_123456789_123456789_123456789_123456789_1234567))
+
+template <std::size_t letters>
+struct Cyrillic {
+    static constexpr std::array<char, 2 * letters> text = [] {
+        std::array<char, 2 * letters> name{};
+        for (std::size_t i = 0; i < letters; ++i) {
+            name[2 * i] = '\xd0';
+            name[2 * i + 1] = '\xb0';
+        }
+        return name;
+    }();
+    static constexpr std::string_view column(std::string_view) {
+        return {text.data(), text.size()};
+    }
+};
+
+TEST_CASE("a name that PostgreSQL would cut does not fit, in bytes and not in letters") {
+    STATIC_REQUIRE(Entity<Projects, Lengthy>::names_fit());
+    STATIC_REQUIRE_FALSE(Entity<Projects, TooLengthy>::names_fit());
+    STATIC_REQUIRE(Entity<Cyrillic<31>, Project>::names_fit());
+    STATIC_REQUIRE_FALSE(Entity<Cyrillic<32>, Project>::names_fit());
+}
+
 struct Renamed {
     static constexpr std::string_view table = "projects";
     static constexpr std::string_view column(std::string_view member) {
@@ -189,10 +230,11 @@ TEST_CASE("a column may be called otherwise than its member, and is read under t
                           R"( WHERE "the ""state""" = $1 ORDER BY "status")");
     CHECK(compose_keyed_update<RenamedEntity>(1, field<&Project::status> = "x")
               .sql()
-              .starts_with(R"(UPDATE "projects" SET "the ""state""" = $1 WHERE "id" = $2)"));
+              .starts_with(R"(UPDATE "projects" SET "the ""state""" = $1)"
+                           R"( WHERE "id" OPERATOR(pg_catalog.=) $2)"));
     const txscope::Criteria<Project> criteria = field<&Project::status> == "draft";
     CHECK(compose<RenamedEntity, Count<RenamedEntity>>(criteria).sql() ==
-          R"(SELECT count(*) FROM "projects" WHERE "the ""state""" = $1)");
+          R"(SELECT pg_catalog.count(*) FROM "projects" WHERE "the ""state""" = $1)");
 }
 
 struct Identified {
@@ -215,7 +257,8 @@ TEST_CASE("inherited members are columns too") {
                    R"(INSERT INTO "documents" ("title") VALUES ($1))"sv);
     CHECK(compose_select_one<DocumentEntity>(field<&Document::id> == 1)
               .sql()
-              .starts_with(R"(SELECT "id", "title" FROM "documents" WHERE "id" = $1)"));
+              .starts_with(R"(SELECT "id", "title" FROM "documents")"
+                           R"( WHERE "id" OPERATOR(pg_catalog.=) $1)"));
 }
 
 struct Event {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/detail/name_length.hpp>
 #include <txscope/postgres/detail/field.hpp>
 
 #include <boost/describe/members.hpp>
@@ -10,6 +11,8 @@
 
 #include <array>
 #include <cstddef>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace txscope {
@@ -37,8 +40,12 @@ public:
     /// @throws ColumnError when a member has no column of its name, or more than one.
     explicit RowMapping(const PGresult* result) : result_(result) {
         std::size_t next = 0;
-        boost::mp11::mp_for_each<Members>(
-            [&](auto member) { columns_[next++] = detail::find_column(result, member.name); });
+        boost::mp11::mp_for_each<Members>([&](auto member) {
+            static_assert(
+                std::string_view{decltype(member)::name}.size() <= detail::max_name_length,
+                "a member's name is longer than PostgreSQL lets a column's be, 63 bytes");
+            columns_[next++] = detail::find_column(result, member.name);
+        });
     }
 
     /// The row as a struct. The result must still be there.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/detail/name_length.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 
@@ -52,7 +53,8 @@ struct TableName {
 /// ```
 ///
 /// Columns are the members that Boost.Describe knows, inherited ones included. Every name is sent
-/// quoted, so it is case sensitive and may be any text.
+/// quoted, so it is case sensitive and may be any text of up to 63 bytes: PostgreSQL would cut it
+/// there, so a longer one does not compile.
 template <typename Repository, typename ModelType>
 struct Entity {
     using Model = ModelType;
@@ -63,6 +65,18 @@ struct Entity {
             return Repository::column(member);
         else
             return member;
+    }
+
+    /// Whether no column's name and no member's, under which its column is read, is one that PostgreSQL
+    /// would cut.
+    static constexpr bool names_fit() {
+        bool fit = true;
+        detail::for_each_column<Model>([&](auto column) {
+            constexpr std::string_view member = decltype(column)::name;
+            fit = fit && member.size() <= detail::max_name_length &&
+                  column_name(member).size() <= detail::max_name_length;
+        });
+        return fit;
     }
 
     static constexpr auto key() {
@@ -84,6 +98,9 @@ struct Entity {
             requires { Repository::table; },
             "a repository needs `static constexpr std::string_view table`");
         constexpr TableName name = parse(Repository::table);
+        static_assert(name.name.size() <= detail::max_name_length &&
+                          name.schema.size() <= detail::max_name_length,
+                      "PostgreSQL cuts the name of a table or a schema at 63 bytes");
         static_assert(!name.name.empty() && name.name.find('\0') == std::string_view::npos &&
                           name.schema.find('\0') == std::string_view::npos,
                       "table is \"name\" or \"schema.name\"; use TableName for a name with dots");

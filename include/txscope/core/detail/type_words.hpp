@@ -35,6 +35,9 @@ concept CharacterType =
 template <typename T>
 concept Integer = std::integral<T> && !std::same_as<T, bool> && !CharacterType<T>;
 
+template <typename T>
+concept Number = Integer<T> || std::floating_point<T>;
+
 /// A type in words, for an error's text: "a 64-bit integer", "a bool", "Colour".
 template <typename T>
 [[nodiscard]] std::string type_words() {

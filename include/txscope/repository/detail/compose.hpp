@@ -29,6 +29,9 @@ inline constexpr bool is_fixed<Part> = Part::fixed;
 /// part's shape depends on its value.
 template <typename E, typename Sentence, typename... Parts>
 auto sentence_text(const Parts&... parts) {
+    static_assert(E::names_fit(),
+                  "PostgreSQL cuts names at 63 bytes: a member's name is longer, or the one that "
+                  "`column(member)` gives its column");
     if constexpr ((is_fixed<Parts> && ...))
         return fixed_sql<E, Sentence, Parts...>;
     else

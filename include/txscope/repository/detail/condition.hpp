@@ -1,13 +1,17 @@
 #pragma once
 
 #include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/value.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 
+#include <chrono>
 #include <concepts>
+#include <cstddef>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -35,6 +39,21 @@ constexpr void write_within(SqlWriter& out, const C* condition) {
     if constexpr (parentheses) out << ")";
 }
 
+/// An operator between a column, whose member is a `Value`, and a parameter.
+///
+/// Numbers, truth values, times and bytes are compared by PostgreSQL's own operators, whatever else
+/// of that name is in the `search_path`. A text may stand for any type, such as an extension's
+/// `citext`, whose operators are found by the `search_path`.
+template <typename Value>
+constexpr void write_operator(SqlWriter& out, std::string_view name) {
+    if constexpr (Number<Value> || std::same_as<Value, bool> || is_time<Value> ||
+                  std::same_as<Value, std::chrono::year_month_day> ||
+                  std::same_as<Value, std::vector<std::byte>>)
+        out << " OPERATOR(pg_catalog." << name << ") ";
+    else
+        out << " " << name << " ";
+}
+
 /// `"column" = $1`, and the like. An optional operand decides between a value and NULL.
 template <auto Member, typename Operator, typename Operand>
 class Comparison : public Condition {
@@ -54,8 +73,11 @@ public:
                 out << Operator::with_null;
                 return;
             }
-        out << Operator::before;
-        out.placeholder() << Operator::after;
+        write_operator<column_type<Member>>(out, Operator::name);
+        if constexpr (requires { Operator::function; })
+            (out << Operator::function << "(").placeholder() << ")";
+        else
+            out.placeholder();
     }
 
     void bind(Statement& statement) const {
@@ -69,34 +91,31 @@ private:
     Operand operand_;
 };
 
-struct Operator {
-    static constexpr std::string_view after{};
+struct Equal {
+    static constexpr std::string_view name = "=", with_null = " IS NULL";
 };
-struct Equal : Operator {
-    static constexpr std::string_view before = " = ", with_null = " IS NULL";
+struct NotEqual {
+    static constexpr std::string_view name = "<>", with_null = " IS NOT NULL";
 };
-struct NotEqual : Operator {
-    static constexpr std::string_view before = " <> ", with_null = " IS NOT NULL";
+struct Less {
+    static constexpr std::string_view name = "<";
 };
-struct Less : Operator {
-    static constexpr std::string_view before = " < ";
+struct LessEqual {
+    static constexpr std::string_view name = "<=";
 };
-struct LessEqual : Operator {
-    static constexpr std::string_view before = " <= ";
+struct Greater {
+    static constexpr std::string_view name = ">";
 };
-struct Greater : Operator {
-    static constexpr std::string_view before = " > ";
+struct GreaterEqual {
+    static constexpr std::string_view name = ">=";
 };
-struct GreaterEqual : Operator {
-    static constexpr std::string_view before = " >= ";
-};
-struct Like : Operator {
-    static constexpr std::string_view before = " LIKE ";
+struct Like {
+    static constexpr std::string_view name = "LIKE";
 };
 /// An array parameter instead of a list of placeholders: one text, and so one prepared statement,
 /// whatever the number of values; and none at all is no syntax error.
 struct AnyOf {
-    static constexpr std::string_view before = " = ANY(", after = ")";
+    static constexpr std::string_view name = "=", function = "ANY";
 };
 
 /// `"column" IS NULL`, `"column" IS NOT NULL`.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/core/detail/type_words.hpp>
+
 #include <boost/describe/members.hpp>
 #include <boost/describe/modifiers.hpp>
 #include <boost/mp11/algorithm.hpp>
@@ -58,5 +60,9 @@ struct MemberType<T Class::*> {
 };
 template <auto Member>
 using member_type = typename MemberType<std::remove_const_t<decltype(Member)>>::type;
+
+/// The type of the values in the column of `Member`.
+template <auto Member>
+using column_type = without_optional<member_type<Member>>;
 
 }  // namespace txscope::detail

@@ -19,11 +19,8 @@
 
 namespace txscope::detail {
 
-template <typename T>
-concept Number = Integer<T> || std::floating_point<T>;
-
-/// Whether a value given as `Value` may stand for one of type `Column`. Kinds are not mixed: no number
-/// for a text, no fraction for an integer, nothing but a bool for a bool.
+/// Whether a value given as `Value` may stand for one of type `Column`. Kinds are not mixed: no
+/// number for a text, no fraction for an integer, nothing but a bool for a bool.
 template <typename Column, typename Value>
 consteval bool may_stand_for() {
     if constexpr (std::same_as<Column, bool> || std::same_as<Value, bool>)
@@ -38,10 +35,6 @@ consteval bool may_stand_for() {
     else
         return std::convertible_to<const Value&, Column>;
 }
-
-/// The type of the values in the column of `Member`.
-template <auto Member>
-using column_type = without_optional<member_type<Member>>;
 
 /// A value that can be compared with the column of `Member`.
 template <typename Value, auto Member>

@@ -182,7 +182,7 @@ template <typename E>
 struct Count {
     template <typename... Conditions>
     static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
-        E::write_table(out << "SELECT count(*) FROM ");
+        E::write_table(out << "SELECT pg_catalog.count(*) FROM ");
         write_where<E>(out, conditions...);
     }
 };
