@@ -124,6 +124,21 @@ TEST_CASE("of two scopes of which one is enough, the other is cancelled and roll
     fixture.check_that_the_pool_works_on(2);
 }
 
+TEST_CASE("of two statements of which one is enough both take effect, sharing a round trip",
+          "[cancellation]") {
+    const bool begun = GENERATE(false, true);
+    Fixture fixture;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            if (begun) co_await session.execute("SELECT 1");
+            const auto first = co_await (fixture.insert("winner") || fixture.insert("loser"));
+            CHECK(first.index() == 0);
+        });
+    });
+    CHECK(fixture.names() == Names{"winner", "loser"});
+    fixture.check_that_the_pool_works_on();
+}
+
 TEST_CASE("a scope that is raced by a timer is rolled back when the timer wins", "[cancellation]") {
     Fixture fixture;
     const auto holder = fixture.hold("held");

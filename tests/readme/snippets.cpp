@@ -43,6 +43,11 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+class NotFound : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
 asio::awaitable<void> one_statement_or_one_transaction(ProjectRepository& projects,
                                                        txscope::AsyncSessionFactory sessions) {
     co_await projects.create(field<&Project::name> = "Apollo");  // by itself: one round trip
@@ -130,11 +135,15 @@ void watch(asio::io_context& io) {
     txscope::TransactionScope scope{sessions, {.label = "monthly import"}};
 }
 
-asio::awaitable<void> safe_on_gcc_12(ProjectRepository& projects, std::string name) {
+asio::awaitable<void> safe_on_gcc_12(ProjectRepository& projects, std::string name,
+                                     std::int64_t id) {
     const Project project{.name = name};  // give it a name first, then
     co_await projects.create(project);    // not: create(Project{.name = name})
 
     co_await projects.create(field<&Project::name> = name);  // this is safe as it stands
+
+    const bool removed = co_await projects.remove(id);  // give this one a name, too,
+    if (!removed) throw NotFound{"no such project"};    // not: if (!co_await projects.remove(id))
 }
 
 }  // namespace readme
