@@ -42,6 +42,16 @@ public:
         return support::run(io, std::move(work), options);
     }
 
+    /// Opens a connection; false when `acquire_timeout` was too short for that.
+    bool warmed_up() {
+        try {
+            run(sessions.warm_up(1));
+        } catch (const txscope::AcquireTimeout&) {
+            return false;
+        }
+        return true;
+    }
+
     /// Adds an entry the way repositories do: over the ambient session.
     asio::awaitable<void> insert(std::string name) {
         auto session = co_await txscope::current_session(sessions);
@@ -72,7 +82,7 @@ public:
     /// Ends the server processes of the library's connections, and waits until they are gone.
     void terminate_backends() const {
         database.query(
-            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND application_name = 'txscope'");
     }
 
