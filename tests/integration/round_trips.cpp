@@ -169,12 +169,14 @@ TEST_CASE("what comes while BEGIN is under way follows its answer, together", "[
     holder.query("BEGIN; LOCK TABLE entries");
     support::run(fixture.io, [&]() -> asio::awaitable<void> {
         co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            int late_ones = 0;
             const auto late = [&](const char* name) -> asio::awaitable<void> {
                 co_await support::eventually([&] { return fixture.proxy.sent('S') == 1; });
+                ++late_ones;
                 co_await session.execute(insert, name);
             };
             const auto release = [&]() -> asio::awaitable<void> {
-                co_await support::eventually([&] { return fixture.proxy.sent('S') == 1; });
+                co_await support::eventually([&] { return late_ones == 2; });
                 for (int i = 0; i < 10; ++i) co_await asio::post(asio::use_awaitable);
                 holder.query("ROLLBACK");
             };
