@@ -157,9 +157,7 @@ TEST_CASE("a stopped server comes back on its port with its data", "[temporary_p
 }
 
 TEST_CASE("a fast stop disconnects clients, a smart one waits for them", "[temporary_postgres]") {
-    TemporaryPostgresOptions options;
-    options.time_limit = std::chrono::seconds{10};
-    TemporaryPostgres server{options};
+    TemporaryPostgres server;
     auto client = std::make_unique<Client>(server.dsn());
     std::thread stopper{[&] { server.stop(StopMode::smart); }};
     // The server refuses newcomers from the moment it was told.
