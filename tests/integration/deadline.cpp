@@ -2,6 +2,7 @@
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
+#include "support/time_enough.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -15,20 +16,21 @@
 namespace deadline {
 
 namespace asio = boost::asio;
+using std::chrono::milliseconds;
 using support::failure_of;
 using support::is;
 using support::Started;
+using support::with_time_enough;
 using txscope::Session;
 using txscope::TransactionScope;
 using txscope::TransactionTimeout;
 using Names = support::ScopeFixture::Names;
 
-/// Enough for a statement or two over a connection that is open.
-constexpr std::chrono::milliseconds soon{500};
-
 struct Fixture : support::ScopeFixture {
-    using ScopeFixture::ScopeFixture;
-    const TransactionScope hurried{sessions, {.timeout = soon}};
+    explicit Fixture(txscope::PoolOptions options = {}, milliseconds limit = milliseconds{500})
+        : ScopeFixture{options}, hurried{sessions, {.timeout = limit}} {}
+
+    const TransactionScope hurried;
 
     void check_that_the_one_connection_works_on() {
         run([&]() -> asio::awaitable<void> {
@@ -42,27 +44,33 @@ struct Fixture : support::ScopeFixture {
 
 /// The same behind a proxy.
 struct Proxied : support::ScopeFixture {
-    explicit Proxied(const std::string& schema = {}) : ScopeFixture{{}, schema} {
+    explicit Proxied(milliseconds timeout, const std::string& schema = {})
+        : ScopeFixture{{}, schema}, limit{timeout} {
         run(through.warm_up(1));
     }
 
-    /// Runs until the deadline of a scope has passed whose answer is held back, and releases it.
-    void answer_after_the_deadline() {
-        run([]() -> asio::awaitable<void> {
-            asio::steady_timer timer{co_await asio::this_coro::executor, 2 * soon};
+    /// Runs until the deadline has passed of a scope whose answer is held back, and releases that;
+    /// false when there was nothing to hold back before the deadline.
+    bool answer_after_the_deadline(const Started& scope) {
+        run([this]() -> asio::awaitable<void> {
+            asio::steady_timer timer{co_await asio::this_coro::executor, 2 * limit};
             co_await timer.async_wait(asio::use_awaitable);
         });
-        proxy.await_fault();
+        support::run_until(io, [&] { return scope.done() || proxy.counts().struck == 1; });
+        const bool held_back = !scope.done();
         proxy.resume();
+        support::run_until(io, [&] { return scope.done(); });
+        return held_back;
     }
     asio::awaitable<void> insert(std::string name) {
         auto session = co_await txscope::current_session(through);
         co_await session.execute("INSERT INTO entries (name) VALUES ($1)", name);
     }
 
+    const milliseconds limit;
     support::FaultProxy proxy{support::server()};
     txscope::AsyncSessionFactory through{io, proxy.dsn(database.name())};
-    const TransactionScope hurried{through, {.timeout = soon}};
+    const TransactionScope hurried{through, {.timeout = limit}};
 };
 
 asio::awaitable<void> forever() {
@@ -72,73 +80,85 @@ asio::awaitable<void> forever() {
 }
 
 TEST_CASE("a body that takes longer than the timeout is rolled back", "[deadline]") {
-    Fixture fixture{{.max_size = 1}};
-    fixture.run(fixture.sessions.warm_up(1));
-    bool inserted = false;
-    fixture.run([&]() -> asio::awaitable<void> {
-        const auto late = co_await failure_of(fixture.hurried([&]() -> asio::awaitable<void> {
+    with_time_enough([](milliseconds limit) {
+        Fixture fixture{{.max_size = 1}, limit};
+        fixture.run(fixture.sessions.warm_up(1));
+        bool inserted = false;
+        const auto late = fixture.run(failure_of(fixture.hurried([&]() -> asio::awaitable<void> {
             co_await fixture.insert("late");
             inserted = true;
             co_await forever();
-        }));
+        })));
+        if (!inserted) return false;
         CHECK(is<TransactionTimeout>(late));
+        CHECK(fixture.names().empty());
+        fixture.check_that_the_one_connection_works_on();
+        return true;
     });
-    CHECK(inserted);
-    CHECK(fixture.names().empty());
-    fixture.check_that_the_one_connection_works_on();
 }
 
 TEST_CASE("what a body has thrown in time comes out, however long the rollback takes",
           "[deadline]") {
-    Proxied fixture;
-    fixture.proxy.stall(support::before_answer("ROLLBACK"));
-    Started late{fixture.io, fixture.hurried([&]() -> asio::awaitable<void> {
-                     co_await fixture.insert("one");
-                     throw support::Refusal{"the body's own"};
-                 })};
-    fixture.answer_after_the_deadline();
-    support::run_until(fixture.io, [&] { return late.done(); });
-    CHECK(is<support::Refusal>(late.failure()));
-    CHECK(fixture.names().empty());
+    with_time_enough([](milliseconds limit) {
+        Proxied fixture{limit};
+        fixture.proxy.stall(support::before_answer("ROLLBACK"));
+        bool in_time = false;
+        Started late{fixture.io, fixture.hurried([&]() -> asio::awaitable<void> {
+                         co_await fixture.insert("one");
+                         in_time = true;
+                         throw support::Refusal{"the body's own"};
+                     })};
+        CHECK(fixture.answer_after_the_deadline(late));
+        if (!in_time) return false;
+        CHECK(is<support::Refusal>(late.failure()));
+        CHECK(fixture.names().empty());
+        return true;
+    });
 }
 
 TEST_CASE("what the server has to say against COMMIT comes out, however late", "[deadline]") {
-    Proxied fixture{"CREATE TABLE late (name text REFERENCES entries (name) INITIALLY DEFERRED)"};
-    fixture.proxy.stall(support::before_answer("COMMIT"));
-    Started late{fixture.io, fixture.hurried([&](Session& session) -> asio::awaitable<void> {
-                     co_await session.execute("INSERT INTO late VALUES ('of nobody')");
-                 })};
-    fixture.answer_after_the_deadline();
-    support::run_until(fixture.io, [&] { return late.done(); });
-    CHECK(is<pqxx::foreign_key_violation>(late.failure()));
+    with_time_enough([](milliseconds limit) {
+        Proxied fixture{
+            limit, "CREATE TABLE late (name text REFERENCES entries (name) INITIALLY DEFERRED)"};
+        fixture.proxy.stall(support::before_answer("COMMIT"));
+        Started late{fixture.io, fixture.hurried([&](Session& session) -> asio::awaitable<void> {
+                         co_await session.execute("INSERT INTO late VALUES ('of nobody')");
+                     })};
+        if (!fixture.answer_after_the_deadline(late)) return false;
+        CHECK(is<pqxx::foreign_key_violation>(late.failure()));
+        return true;
+    });
 }
 
 TEST_CASE("a statement that waits beyond the timeout is cancelled on the server", "[deadline]") {
     const bool in_a_nested_scope = GENERATE(false, true);
-    Fixture fixture{{.max_size = 1}};
-    fixture.run(fixture.sessions.warm_up(1));
-    support::Client blocker{fixture.database.dsn()};
-    blocker.query("BEGIN; LOCK TABLE entries");
-    const auto insert = [&] { return fixture.insert("late"); };
-    Started late{fixture.io, fixture.hurried([&](Session& session) -> asio::awaitable<void> {
-                     co_await session.execute("SELECT 1");
-                     if (in_a_nested_scope)
-                         co_await fixture.nested(insert);
-                     else
-                         co_await insert();
-                 })};
-    bool waited = false;
-    support::run_until(fixture.io, [&] {
-        waited = waited || fixture.waiting_for_locks() == 1;
-        return waited || late.done();
+    with_time_enough([&](milliseconds limit) {
+        Fixture fixture{{.max_size = 1}, limit};
+        fixture.run(fixture.sessions.warm_up(1));
+        support::Client blocker{fixture.database.dsn()};
+        blocker.query("BEGIN; LOCK TABLE entries");
+        const auto insert = [&] { return fixture.insert("late"); };
+        Started late{fixture.io, fixture.hurried([&](Session& session) -> asio::awaitable<void> {
+                         co_await session.execute("SELECT 1");
+                         if (in_a_nested_scope)
+                             co_await fixture.nested(insert);
+                         else
+                             co_await insert();
+                     })};
+        bool waited = false;
+        support::run_until(fixture.io, [&] {
+            waited = waited || fixture.waiting_for_locks() == 1;
+            return waited || late.done();
+        });
+        if (!waited) return false;
+        support::run_until(fixture.io, [&] { return late.done(); });
+        CHECK(is<TransactionTimeout>(late.failure()));
+        CHECK(fixture.waiting_for_locks() == 0);
+        blocker.query("ROLLBACK");
+        CHECK(fixture.names().empty());
+        fixture.check_that_the_one_connection_works_on();
+        return true;
     });
-    CHECK(waited);
-    support::run_until(fixture.io, [&] { return late.done(); });
-    CHECK(is<TransactionTimeout>(late.failure()));
-    CHECK(fixture.waiting_for_locks() == 0);
-    blocker.query("ROLLBACK");
-    CHECK(fixture.names().empty());
-    fixture.check_that_the_one_connection_works_on();
 }
 
 TEST_CASE("the timeout covers the wait for a connection", "[deadline]") {
