@@ -121,7 +121,8 @@ TEST_CASE(
 TEST_CASE("scopes of two factories nest, and each finds its own transaction", "[ambient]") {
     Fixture one;
     Fixture two;
-    AsyncSessionFactory sessions{one.io, two.database.dsn()};  // on the same execution context
+    AsyncSessionFactory sessions{one.io, two.database.dsn(),
+                                 support::observed()};  // on the same execution context
     const TransactionScope scope{sessions};
     const auto insert = [&](std::string name) -> asio::awaitable<void> {
         auto session = co_await current_session(sessions);

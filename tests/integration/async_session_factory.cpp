@@ -128,7 +128,7 @@ TEST_CASE("a factory connects when it is first needed, and no more than needed",
 TEST_CASE("a factory whose connection string is nonsense says so when it is used",
           "[async_session_factory]") {
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, "nonsense"};
+    const AsyncSessionFactory sessions{io, "nonsense", support::observed()};
     const auto failure = support::run(io, failure_of(sessions.execute("SELECT 1")));
     CHECK(is<txscope::ConnectionFailed>(failure));
 }
@@ -307,7 +307,7 @@ TEST_CASE("a wait that ends because no connection can be opened has the reason n
     txscope::PoolOptions options;
     options.max_size = 1;
     options.acquire_timeout = 200ms;
-    const AsyncSessionFactory sessions{io, silent.dsn(), options};
+    const AsyncSessionFactory sessions{io, silent.dsn(), support::observed(options)};
     std::vector<std::exception_ptr> failures;
     const auto ask_in_vain = [&]() -> asio::awaitable<void> {
         failures.push_back(co_await failure_of(sessions.execute("SELECT 1")));
@@ -330,7 +330,7 @@ TEST_CASE("an unreachable server is an error at once, for everybody who asks",
           "[async_session_factory]") {
     const support::DeadPort nobody;
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, nobody.dsn(), of_size(2)};
+    const AsyncSessionFactory sessions{io, nobody.dsn(), support::observed(of_size(2))};
     int failed = 0;
     const auto ask_in_vain = [&]() -> asio::awaitable<void> {
         const auto failure = co_await failure_of(sessions.execute("SELECT 1"));
@@ -377,7 +377,7 @@ TEST_CASE("somebody who is cancelled while connecting lets the next one connect"
           "[async_session_factory]") {
     const support::SilentServer silent;
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, silent.dsn(), of_size(1)};
+    const AsyncSessionFactory sessions{io, silent.dsn(), support::observed(of_size(1))};
     asio::cancellation_signal signal;
     bool ended = false;
     Names served;
@@ -522,7 +522,7 @@ TEST_CASE("after a server was stopped and started, old connections are gone and 
     txscope::TemporaryPostgres server;
     support::query(server.dsn(), "CREATE TABLE entries (name text)");
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, server.dsn()};
+    const AsyncSessionFactory sessions{io, server.dsn(), support::observed()};
     const txscope::TransactionScope scope{sessions};
     support::run(io, sessions.warm_up(3));
 
@@ -562,7 +562,7 @@ TEST_CASE("a server that was stopped and started while nobody was looking costs 
           "[async_session_factory]") {
     txscope::TemporaryPostgres server;
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, server.dsn()};
+    const AsyncSessionFactory sessions{io, server.dsn(), support::observed()};
     support::run(io, sessions.warm_up(3));
     server.stop();
     server.start();
@@ -672,7 +672,7 @@ TEST_CASE("a server that does not answer holds no place longer than cleanup_time
     txscope::PoolOptions options;
     options.max_size = 1;
     options.cleanup_timeout = 200ms;
-    const AsyncSessionFactory sessions{io, server.dsn(), options};
+    const AsyncSessionFactory sessions{io, server.dsn(), support::observed(options)};
     const txscope::TransactionScope scope{sessions};
     asio::cancellation_signal signal;
     bool inserted = false;
@@ -792,7 +792,7 @@ TEST_CASE("warm_up opens what is asked for, within max_size", "[async_session_fa
 TEST_CASE("warm_up says when it cannot connect", "[async_session_factory]") {
     const support::DeadPort nobody;
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, nobody.dsn()};
+    const AsyncSessionFactory sessions{io, nobody.dsn(), support::observed()};
     CHECK(is<txscope::ConnectionFailed>(support::run(io, failure_of(sessions.warm_up(2)))));
     CHECK(sessions.statistics().size == 0);
 }
@@ -831,7 +831,7 @@ TEST_CASE("the last handle closes the pool's connections", "[async_session_facto
             .number();
     };
     asio::io_context io;
-    auto sessions = std::make_unique<AsyncSessionFactory>(io, database.dsn());
+    auto sessions = std::make_unique<AsyncSessionFactory>(io, database.dsn(), support::observed());
     auto copy = std::make_unique<AsyncSessionFactory>(*sessions);
     support::run(io, sessions->warm_up(2));
     sessions.reset();
@@ -871,9 +871,9 @@ TEST_CASE("a context destroyed with everything in flight leaks nothing and commi
     const int threads = GENERATE(1, 4);
     {
         asio::io_context io;
-        const AsyncSessionFactory sessions{io, database.dsn(), of_size(4)};
-        const AsyncSessionFactory mute{io, silent.dsn(), of_size(2)};
-        const AsyncSessionFactory idle{io, database.dsn()};
+        const AsyncSessionFactory sessions{io, database.dsn(), support::observed(of_size(4))};
+        const AsyncSessionFactory mute{io, silent.dsn(), support::observed(of_size(2))};
+        const AsyncSessionFactory idle{io, database.dsn(), support::observed()};
         support::run(io, sessions.warm_up(4));
         support::run(io, idle.warm_up(2));
 

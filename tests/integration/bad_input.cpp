@@ -50,7 +50,7 @@ asio::awaitable<txscope::Result> send(AsyncSessionFactory sessions, std::string 
 // What a factory for `conninfo` says when it is used.
 std::exception_ptr failure_to_connect(const std::string& conninfo, const std::string& way) {
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, conninfo};
+    const AsyncSessionFactory sessions{io, conninfo, support::observed()};
     const auto failure =
         support::run(io, failure_of(send(sessions, way, txscope::Statement{"SELECT 1"})));
     CHECK(sessions.statistics().size == 0);
@@ -126,7 +126,7 @@ TEST_CASE("a refused login is one clear error at the co_await", "[bad_input]") {
     CHECK(text_of(failure).find("wrong") == std::string::npos);
 
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, server.dsn()};
+    const AsyncSessionFactory sessions{io, server.dsn(), support::observed()};
     support::run(io, sessions.execute("SELECT 1"));
 }
 
@@ -136,7 +136,7 @@ TEST_CASE("a server that is full is an error, and works again when there is room
     options.settings = {"superuser_reserved_connections = 0", "max_wal_senders = 0"};
     txscope::TemporaryPostgres server{options};
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, server.dsn()};
+    const AsyncSessionFactory sessions{io, server.dsn(), support::observed()};
     {
         std::vector<support::Client> others;
         for (int i = 0; i < 5; ++i) others.emplace_back(server.dsn());

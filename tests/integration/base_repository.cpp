@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
@@ -95,7 +96,7 @@ struct Fixture {
 
     support::Database database;
     asio::io_context io;
-    txscope::AsyncSessionFactory sessions{io, database.dsn()};
+    txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed()};
     Projects projects{sessions};
 };
 
@@ -268,8 +269,8 @@ TEST_CASE("an update by conditions says how many rows it changed", "[repository]
     CHECK(f.run(f.projects.update(field<&Project::status> == "active",
                                   field<&Project::stars> = 9)) == 2);
     CHECK(f.run(f.projects.count(field<&Project::stars> == 9)) == 2);
-    CHECK(f.run(f.projects.update(field<&Project::status> == "gone", field<&Project::stars> = 0)) ==
-          0);
+    CHECK(f.run(f.projects.update(field<&Project::status> == "gone",
+                                  field<&Project::stars> = 0)) == 0);
 }
 
 TEST_CASE("remove takes a row by its key, or all that fit conditions", "[repository]") {
@@ -308,7 +309,8 @@ TEST_CASE("a repository call without a scope takes one round trip, whichever it 
     const support::Database database{schema};
     support::FaultProxy proxy{support::server()};
     asio::io_context io;
-    const Projects projects{txscope::AsyncSessionFactory{io, proxy.dsn(database.name())}};
+    const Projects projects{
+        txscope::AsyncSessionFactory{io, proxy.dsn(database.name()), support::observed()}};
     const auto takes_one = [&](auto call) {
         proxy.reset_counts();
         support::run(io, std::move(call));
@@ -442,7 +444,7 @@ TEST_CASE("repositories on two databases each find their own transaction, howeve
           "[repository]") {
     Fixture one;
     const support::Database other{schema};
-    const txscope::AsyncSessionFactory sessions{one.io, other.dsn()};
+    const txscope::AsyncSessionFactory sessions{one.io, other.dsn(), support::observed()};
     const Projects theirs{sessions};
     const TransactionScope outer{one.sessions};
     const TransactionScope inner{sessions};
@@ -876,7 +878,7 @@ public:
 };
 
 template <typename T>
-void set_extremes(Everything& row, T Everything::* member, bool largest) {
+void set_extremes(Everything& row, T Everything::*member, bool largest) {
     row.*member = largest ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest();
 }
 

@@ -274,8 +274,8 @@ TEST_CASE("a scope that is cancelled while its connection is being opened gives 
           "[cancellation]") {
     support::FaultProxy proxy{support::server()};
     Fixture fixture;
-    txscope::AsyncSessionFactory sessions{
-        fixture.io, proxy.dsn(fixture.database.name()), {.max_size = 1}};
+    txscope::AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name()),
+                                          support::observed({.max_size = 1})};
     const TransactionScope scope{sessions};
     const auto body = [](Session& session) -> asio::awaitable<void> {
         co_await session.execute("INSERT INTO entries (name) VALUES ('one')");

@@ -23,7 +23,7 @@ struct Fixture {
     support::Database database{"CREATE TABLE entries (name text PRIMARY KEY)"};
     FaultProxy proxy{support::server()};
     asio::io_context io;
-    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), support::observed()};
     std::string ran{};
 
     /// What the scope ends by, which inserts one entry.
@@ -188,7 +188,7 @@ TEST_CASE("after a crash the truth is not taken from another transaction with th
                                      server};
     FaultProxy proxy{server};
     asio::io_context io;
-    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), support::observed()};
     const TransactionScope scope{sessions, {.verify_commit = true}};
     std::string id;
     // The crash comes while COMMIT is on its way; nobody gets at the server until `meanwhile` is
@@ -240,7 +240,7 @@ TEST_CASE("a commit whose answer was lost in a crash is found, if the server kee
     const support::Database database{"CREATE TABLE entries (name text PRIMARY KEY)", server};
     FaultProxy proxy{server};
     asio::io_context io;
-    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), support::observed()};
     const TransactionScope scope{sessions, {.verify_commit = true}};
 
     proxy.stall(before_answer("COMMIT"));
@@ -266,7 +266,8 @@ TEST_CASE("a server that stays away keeps a verified commit no longer than the s
     asio::io_context io;
     // Were it not for the timeout, the question would be asked for a day.
     txscope::AsyncSessionFactory sessions{
-        io, proxy.dsn(database.name()), {.acquire_timeout = std::chrono::hours{24}}};
+        io, proxy.dsn(database.name()),
+        support::observed({.acquire_timeout = std::chrono::hours{24}})};
     const TransactionScope scope{sessions, {.timeout = timeout, .verify_commit = true}};
 
     proxy.stall(before_answer("COMMIT"));

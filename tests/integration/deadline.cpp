@@ -69,7 +69,7 @@ struct Proxied : support::ScopeFixture {
 
     const milliseconds limit;
     support::FaultProxy proxy{support::server()};
-    txscope::AsyncSessionFactory through{io, proxy.dsn(database.name())};
+    txscope::AsyncSessionFactory through{io, proxy.dsn(database.name()), support::observed()};
     const TransactionScope hurried{through, {.timeout = limit}};
 };
 

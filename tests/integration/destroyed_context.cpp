@@ -53,7 +53,7 @@ struct Fixture : support::ScopeFixture {
     explicit Fixture(txscope::PoolOptions options = {}) { begin(database.dsn(), options); }
 
     void begin(const std::string& dsn, txscope::PoolOptions options = {}) {
-        program = std::make_unique<Program>(dsn, options);
+        program = std::make_unique<Program>(dsn, support::observed(options));
     }
     void begin() { begin(database.dsn()); }
 
@@ -327,7 +327,7 @@ TEST_CASE("destroyed at any moment of its life, a scope is committed as a whole 
         CAPTURE(turns);
         const auto name = std::to_string(turns);
         fixture.program =
-            std::make_unique<Fixture::Program>(fixture.database.dsn(), txscope::PoolOptions{});
+            std::make_unique<Fixture::Program>(fixture.database.dsn(), support::observed());
         bool done = false;
         fixture.start([&]() -> asio::awaitable<void> {
             co_await fixture.insert(name + ".outer");
@@ -393,8 +393,8 @@ TEST_CASE(
         std::atomic<int> finished = 0;
         {
             asio::thread_pool pool{4};
-            const txscope::AsyncSessionFactory sessions{
-                pool.get_executor(), fixture.database.dsn(), {.max_size = 4}};
+            const txscope::AsyncSessionFactory sessions{pool.get_executor(), fixture.database.dsn(),
+                                                        support::observed({.max_size = 4})};
             const TransactionScope scope{sessions};
             std::list<std::string> names;
             const auto work = [&](const std::string& name) -> asio::awaitable<void> {

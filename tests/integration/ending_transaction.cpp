@@ -83,7 +83,7 @@ struct Fixture : support::ScopeFixture {
     }
 
     support::FaultProxy proxy{support::server()};
-    txscope::AsyncSessionFactory proxied{io, proxy.dsn(database.name())};
+    txscope::AsyncSessionFactory proxied{io, proxy.dsn(database.name()), support::observed()};
     const TransactionScope behind_proxy{proxied};
     EntryRepository entries{proxied};
     EntryService service{proxied};

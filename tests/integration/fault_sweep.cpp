@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/failure.hpp"
 #include <txscope/session/async_session_factory.hpp>
@@ -77,6 +78,7 @@ struct Fixture {
 
 private:
     static FaultSweepOptions complete(FaultSweepOptions options) {
+        options.pool = support::observed(options.pool);
         options.reset = "DELETE FROM entries; DELETE FROM audit";
         if (options.state.empty()) options.state = "SELECT name FROM entries ORDER BY name";
         return options;

@@ -55,8 +55,9 @@ TEST_CASE("who waits for a lock finds the label of the scope that holds it", "[l
 
 TEST_CASE("a label ends with its transaction, however that ends", "[label]") {
     Fixture fixture;
-    const txscope::AsyncSessionFactory sessions{
-        fixture.io, fixture.database.dsn() + " application_name=shop", {.max_size = 1}};
+    const txscope::AsyncSessionFactory sessions{fixture.io,
+                                                fixture.database.dsn() + " application_name=shop",
+                                                support::observed({.max_size = 1})};
     const TransactionScope plain{sessions};
     const TransactionScope labelled{sessions, {.label = "labelled"}};
     std::vector<std::string> seen;

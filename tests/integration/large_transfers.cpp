@@ -185,7 +185,8 @@ struct HeldTransfer {
     const support::Database database{"CREATE TABLE entries (name text)"};
     support::FaultProxy proxy{support::server()};
     asio::io_context io;
-    const txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), {.max_size = 1}};
+    const txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()),
+                                                support::observed({.max_size = 1})};
     bool returned = false;
 };
 

@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
@@ -6,9 +7,12 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -20,6 +24,7 @@ namespace observer {
 
 namespace asio = boost::asio;
 
+using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 using support::ScopeFixture;
 using support::text_of;
@@ -28,8 +33,8 @@ using txscope::ScopeEvent;
 using txscope::Session;
 using txscope::TransactionScope;
 
-/// Keeps what it was told.
-class Recorder : public txscope::Observer {
+/// Keeps what it was told, and checks it.
+class Recorder : public support::CheckingObserver {
 public:
     struct Event {
         ScopeEvent::Kind kind;
@@ -42,6 +47,7 @@ public:
     };
 
     void notice(const ScopeEvent& event) noexcept override {
+        CheckingObserver::notice(event);
         const std::lock_guard lock{mutex_};
         events_.push_back({event.kind, event.where.line(), std::string{event.label}, event.attempt,
                            event.duration, std::string{event.sql}, event.error});
@@ -302,6 +308,162 @@ TEST_CASE("a scope that is destroyed before its end is reported as leaked", "[ob
     CHECK(leaked[0].line == line);
     CHECK(recorder.of(ScopeEvent::commit).empty());
     CHECK(recorder.of(ScopeEvent::rollback).empty());
+}
+
+TEST_CASE("an observer is told of all the statements of a scope, in their order", "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scopes.scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            co_await session.execute("SELECT 2");
+            co_await scopes.nested([](Session& inner) -> asio::awaitable<void> {
+                co_await inner.execute("SELECT 3");
+                co_await inner.execute("SELECT 4");
+            });
+            co_await session.execute("SELECT 5");
+        });
+        co_await scopes.sessions.session_scope([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 6");
+            co_await session.execute("SELECT 7");
+        });
+        co_await scopes.sessions.execute("SELECT 8");
+    });
+    std::vector<std::string> told;
+    for (const auto& event : recorder->of(ScopeEvent::statement)) {
+        told.push_back(event.sql);
+        CHECK(!event.error);
+    }
+    CHECK(told == std::vector<std::string>{"SELECT 1", "SELECT 2", "SELECT 3", "SELECT 4",
+                                           "SELECT 5", "COMMIT", "SELECT 6", "SELECT 7",
+                                           "SELECT 8"});
+}
+
+TEST_CASE("a statement that gets a connection after its scope has ended is nothing to tell of",
+          "[observer]") {
+    ObservedFixture fixture{{.max_size = 1}};
+    auto& [recorder, scopes] = fixture;
+    support::Gate gate{scopes.io};
+    support::Started holder{
+        scopes.io, scopes.sessions.session_scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            co_await gate.wait();
+        })};
+    support::run_until(scopes.io, [&] { return gate.waiting() == 1; });
+    bool over = false;
+    support::Started left{
+        scopes.io, scopes.scope([&](Session& session) -> asio::awaitable<void> {
+            const auto late = [](Session used, bool& ended) -> asio::awaitable<void> {
+                co_await support::failure_of(used.execute("SELECT 2"));
+                ended = true;
+            };
+            asio::co_spawn(co_await asio::this_coro::executor, late(session, over), asio::detached);
+            co_await support::eventually([&] { return scopes.sessions.statistics().waiting == 1; });
+        })};
+    support::run_until(scopes.io, [&] { return left.done(); });
+    CHECK(support::is<txscope::UnfinishedWork>(left.failure()));
+    gate.open();
+    support::run_until(scopes.io, [&] { return holder.done() && over; });
+    CHECK(recorder->kinds() == Kinds{ScopeEvent::statement});
+}
+
+TEST_CASE("a scope that has ended is not overlong", "[observer]") {
+    constexpr auto limit = 100ms;
+    ObservedFixture fixture{{.overlong_scope = limit}};
+    auto& [recorder, scopes] = fixture;
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scopes.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit([&]() -> asio::awaitable<void> {
+                asio::steady_timer longer{scopes.io, 2 * limit};
+                co_await longer.async_wait(asio::use_awaitable);
+            });
+            co_await scopes.insert("one");
+        });
+    });
+    // On a machine that is busy it may have taken so long before.
+    CHECK(recorder->kinds().back() == ScopeEvent::commit);
+}
+
+/// A scope of a client's own: statements in all the ways that there are, then one of several ends.
+asio::awaitable<void> work(txscope::AsyncSessionFactory sessions, int client) {
+    const std::string value = std::string{support::secret} + std::to_string(client);
+    const std::string label = "the scope of the client with the number " + std::to_string(client);
+    const TransactionScope nested{sessions, {.propagation = txscope::Propagation::nested}};
+    const TransactionScope joined{sessions};
+    const TransactionScope scope{
+        sessions, {.retry = {.max_attempts = 2, .initial_backoff = 1ms}, .label = label}};
+    const auto insert = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("INSERT INTO entries (name) VALUES ($1)", value);
+        co_await session.execute("SELECT 1");
+    };
+    const auto select = [&](Session& session) -> asio::awaitable<void> {
+        session.enqueue("SELECT 2");
+        co_await session.execute("SELECT $1::text", value);
+        co_await session.execute("SELECT 3");
+    };
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        session.after_commit([] { throw support::Refusal{"a hook's"}; });
+        co_await insert(session);
+        co_await support::failure_of(nested(insert));  // the same name again
+        co_await joined(select);
+        co_await (select(session) && nested(select) && nested(select));
+        session.enqueue("SELECT $1::text", value);
+        if (client % 4 == 1) throw support::Refusal{"the body's"};
+        if (client % 4 == 2) session.set_rollback_only();
+        if (client % 4 == 3 && session.attempt() == 1)
+            co_await session.execute("DO $$ BEGIN RAISE 'again' USING ERRCODE = '40001'; END $$");
+    };
+    co_await scope(body);
+}
+
+TEST_CASE("on four threads an observer is told of every scope in order, and of no values",
+          "[observer]") {
+    ObservedFixture fixture{{.max_size = 8}};
+    auto& [recorder, scopes] = fixture;
+    constexpr int clients = 32;
+    std::atomic<int> over = 0;
+    const auto client = [&](int number) -> asio::awaitable<void> {
+        co_await support::failure_of(work(scopes.sessions, number));
+        // Again, and cancelled at one moment or another.
+        asio::steady_timer timer{co_await asio::this_coro::executor,
+                                 std::chrono::microseconds{number * 300}};
+        co_await support::failure_of(work(scopes.sessions, number) ||
+                                     timer.async_wait(asio::use_awaitable));
+        ++over;
+    };
+    scopes.run(
+        [&]() -> asio::awaitable<void> {
+            for (int number = 0; number < clients; ++number)
+                asio::co_spawn(scopes.io, client(number), asio::detached);
+            co_await support::eventually([&] { return over == clients; });
+        },
+        {.threads = 4});
+    CHECK(recorder->of(ScopeEvent::begin).size() >= clients);
+    CHECK(recorder->of(ScopeEvent::retry).size() >= clients / 4);
+    CHECK(recorder->of(ScopeEvent::commit).size() >= clients / 2);
+    CHECK(recorder->of(ScopeEvent::leaked).empty());
+}
+
+TEST_CASE("destroyed at any moment of its life, a scope is told of in order", "[observer]") {
+    const support::Database database{
+        "CREATE TABLE entries (name text CONSTRAINT names_are_unique UNIQUE)"};
+    Recorder recorder;
+    int ended = 0;
+    for (int turns = 0; ended < 3; turns += 1 + turns / 10) {
+        CAPTURE(turns);
+        asio::io_context io;
+        const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.observer = &recorder}};
+        const auto client = [&]() -> asio::awaitable<void> {
+            co_await work(sessions, 4 * turns);
+            ++ended;
+        };
+        asio::co_spawn(io, client(), asio::detached);
+        support::run(io, [&]() -> asio::awaitable<void> {
+            for (int i = 0; i < turns; ++i) co_await asio::post(asio::use_awaitable);
+        });
+    }
+    CHECK(recorder.of(ScopeEvent::leaked).size() > 3);
+    CHECK(recorder.of(ScopeEvent::commit).size() >= 3);
 }
 
 TEST_CASE("the printing observer writes an event as a line", "[observer]") {

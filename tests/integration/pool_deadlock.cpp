@@ -435,7 +435,8 @@ TEST_CASE("hooks after the commit find the scope's connection given back, those 
 TEST_CASE("the connections of two factories have nothing to do with each other",
           "[pool_deadlock]") {
     Fixture fixture{1};
-    const txscope::AsyncSessionFactory others{fixture.io, fixture.database.dsn(), of_size(1)};
+    const txscope::AsyncSessionFactory others{fixture.io, fixture.database.dsn(),
+                                              support::observed(of_size(1))};
     const TransactionScope scope{others};
     fixture.run([&]() -> asio::awaitable<void> {
         co_await fixture.scope([&]() -> asio::awaitable<void> {

@@ -43,7 +43,8 @@ struct Fixture {
     support::Database database{"CREATE TABLE entries (name text)"};
     support::FaultProxy proxy{support::server()};
     asio::io_context io;
-    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()), {.max_size = 1}};
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()),
+                                          support::observed({.max_size = 1})};
     const TransactionScope scope{sessions};
 };
 
@@ -149,8 +150,8 @@ TEST_CASE("two statements of parallel branches take one round trip", "[round_tri
 TEST_CASE("branches that keep step share every round trip", "[round_trips]") {
     Fixture fixture;
     // Not through the proxy: it passes on one message after another, and one branch goes ahead.
-    const txscope::AsyncSessionFactory sessions{
-        fixture.io, fixture.database.dsn(), {.max_size = 1}};
+    const txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn(),
+                                                support::observed({.max_size = 1})};
     const TransactionScope scope{sessions};
     support::run(fixture.io, scope([](Session& session) -> asio::awaitable<void> {
                      const auto three = [&]() -> asio::awaitable<void> {

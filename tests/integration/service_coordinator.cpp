@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/run.hpp"
@@ -124,7 +125,7 @@ struct Fixture {
 
     support::Database database{schema};
     asio::io_context io;
-    txscope::AsyncSessionFactory sessions{io, database.dsn()};
+    txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed()};
     ProjectService service{sessions};
 };
 
@@ -144,7 +145,8 @@ TEST_CASE("a project with ten workflows takes two round trips: its own, and the 
     const support::Database database{schema};
     support::FaultProxy proxy{support::server()};
     asio::io_context io;
-    ProjectService service{txscope::AsyncSessionFactory{io, proxy.dsn(database.name())}};
+    ProjectService service{
+        txscope::AsyncSessionFactory{io, proxy.dsn(database.name()), support::observed()}};
     for (const char* name : {"first", "again, when all is prepared"}) {
         CAPTURE(name);
         proxy.reset_counts();
@@ -310,9 +312,13 @@ TEST_CASE("a coordinator's repository also works outside its transactions",
 // What must not compile.
 
 template <typename Coordinator, typename Body>
-concept Transacts = requires(Coordinator coordinator, Body body) { coordinator.transact(body); };
+concept Transacts = requires(Coordinator coordinator, Body body) {
+    coordinator.transact(body);
+};
 template <typename Coordinator, typename Repository>
-concept Has = requires(Coordinator coordinator) { coordinator.template repository<Repository>(); };
+concept Has = requires(Coordinator coordinator) {
+    coordinator.template repository<Repository>();
+};
 
 using Void = asio::awaitable<void>;
 static_assert(Transacts<ProjectService, Void (*)(ProjectRepository&, WorkflowRepository&)>);

@@ -170,7 +170,8 @@ TEST_CASE("parallel statements are all sent before any is answered, and share no
           "[session]") {
     ScopeFixture fixture;
     support::FaultProxy proxy{support::server()};
-    const txscope::AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name())};
+    const txscope::AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name()),
+                                                support::observed()};
     const auto body = [&](Session& session) -> asio::awaitable<void> {
         co_await session.execute(insert, "taken");
         proxy.reset_counts();

@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/failure.hpp"
 #include "support/run.hpp"
@@ -47,7 +48,7 @@ std::string dsn_of(const Ports& ports, const std::string& more = {}) {
 /// The port of the server that a factory for `dsn` has got to.
 std::uint16_t reached(const std::string& dsn) {
     asio::io_context io;
-    const txscope::AsyncSessionFactory sessions{io, dsn};
+    const txscope::AsyncSessionFactory sessions{io, dsn, support::observed()};
     const auto result = support::run(io, sessions.execute("SHOW port"));
     return result.one().get<std::uint16_t>(0);
 }

@@ -53,7 +53,7 @@ struct Fixture : support::ScopeFixture {
 /// The same behind a proxy.
 struct ProxiedFixture : Fixture {
     explicit ProxiedFixture(txscope::PoolOptions options = {})
-        : through{io, proxy.dsn(database.name()), options} {}
+        : through{io, proxy.dsn(database.name()), support::observed(options)} {}
 
     support::FaultProxy proxy{support::server()};
     txscope::AsyncSessionFactory through;
@@ -141,7 +141,7 @@ TEST_CASE("who gets no connection is told for which scope", "[transaction_failur
     std::exception_ptr failure;
     const auto ask_while_it_is_lent = [&](txscope::PoolOptions options) {
         options.max_size = 1;
-        const txscope::AsyncSessionFactory sessions{io, database.dsn(), options};
+        const txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed(options)};
         support::run(io, sessions.session_scope([&](Session& session) -> asio::awaitable<void> {
             co_await session.execute("SELECT 1");
             failure = co_await failure_of(asio::co_spawn(io, ask(sessions), asio::use_awaitable));
@@ -164,7 +164,7 @@ TEST_CASE("who gets no connection is told for which scope", "[transaction_failur
         CHECK(is<txscope::PoolExhausted>(failure));
     }
     SECTION("there will be none any more") {
-        const txscope::AsyncSessionFactory sessions{io, database.dsn()};
+        const txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed()};
         support::run(io, sessions.close());
         failure = support::run(io, failure_of(ask(sessions)));
         CHECK(is<txscope::PoolClosed>(failure));

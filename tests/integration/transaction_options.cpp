@@ -79,7 +79,7 @@ TEST_CASE("without options a transaction is what the server makes of it", "[tran
     fixture.database.query("ALTER DATABASE " + fixture.database.name() +
                            " SET default_transaction_read_only = on");
     // Settings of a database hold for new connections.
-    txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn()};
+    txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn(), support::observed()};
     const TransactionScope scope{sessions};
     const auto seen = fixture.run([&] { return scope(&Fixture::settings); });
     CHECK(seen.isolation == "serializable");

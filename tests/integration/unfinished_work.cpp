@@ -275,7 +275,8 @@ TEST_CASE("a statement that waits for the connection is not sent behind the roll
     Fixture fixture;
     for (int turns = 0; turns < 30; ++turns) {
         CAPTURE(turns);
-        const txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn()};
+        const txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn(),
+                                                    support::observed()};
         const txscope::TransactionScope scope{sessions};
         int done = 0;
         const auto failure = fixture.run([&] {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/eventually.hpp"
 #include "support/failure.hpp"
@@ -35,7 +36,7 @@ public:
                    "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
                    "name text NOT NULL CONSTRAINT names_are_unique UNIQUE);" +
                    schema},
-          sessions{io, database.dsn(), options} {}
+          sessions{io, database.dsn(), observed(options)} {}
 
     template <typename Work>
     auto run(Work work, RunOptions options = {}) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/eventually.hpp"
 #include "support/failure.hpp"
@@ -57,7 +58,7 @@ public:
           server{options()},
           database{schema, server},
           proxy{server},
-          sessions{threads, proxy.dsn(database.name())},
+          sessions{threads, proxy.dsn(database.name()), observed()},
           rates_{rates} {}
 
     /// One of those who work at the same time.

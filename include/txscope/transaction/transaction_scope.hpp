@@ -112,6 +112,7 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
         const auto session =
             detail::open_transaction(pool, strand, options, deadline, attempt, where);
         const detail::HooksEnd hooks_end{*session, session->hooks()};
+        detail::OutcomeReport outcome{detail::transaction_of(*session)};
         const detail::OverlongAlarm alarm{session};
         const detail::ForwardedCancellation cancellation{
             co_await asio::this_coro::cancellation_state, strand};
@@ -123,7 +124,7 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
         } catch (...) {
             error = std::current_exception();
         }
-        detail::report_outcome(*session, error);
+        outcome.tell(error);
         if (error && attempt < max_attempts && detail::is_worth_another_attempt(*session, error)) {
             const auto pause = detail::backoff(options.retry, attempt);
             const auto next = detail::Clock::now() + pause;

@@ -48,8 +48,8 @@ struct Conversation {
     }
     /// Whether there is one, or was an idle one to take.
     bool has_connection();
-    /// A connection, when one comes free.
-    asio::awaitable<Lease> borrow();
+    /// Takes a connection, when one comes free.
+    asio::awaitable<void> borrow();
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
     /// execute that, and commit it, statement by statement.
     bool beginning() const noexcept { return begin && !begin->done; }
@@ -70,19 +70,25 @@ struct Conversation {
         over = true;
         lease = {};
     }
+
+private:
+    void take(Lease found, Clock::time_point asked);
 };
 
 inline bool Conversation::has_connection() {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
     Lease found = pool->acquire_idle(&borrower);
-    if (!found) return false;
-    found->move_to(pool->connector().executor_for(strand));
-    lease = std::move(found);
-    if (transaction && reporter) reporter.begin(Clock::now());
-    return true;
+    if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
+    return static_cast<bool>(lease);
 }
 
-inline asio::awaitable<Lease> Conversation::borrow() {
+inline void Conversation::take(Lease found, Clock::time_point asked) {
+    found->move_to(pool->connector().executor_for(strand));
+    lease = std::move(found);
+    if (transaction) reporter.begin(asked);
+}
+
+inline asio::awaitable<void> Conversation::borrow() {
     const auto asked = Clock::now();
     const auto ambient = ambient_of(co_await asio::this_coro::executor);
     Demand demand{borrower};
@@ -91,9 +97,7 @@ inline asio::awaitable<Lease> Conversation::borrow() {
         if (around->session && around->borrower != &borrower)
             demand.around.push_back(around->borrower);
     auto found = co_await pool->acquire(std::move(demand));
-    found->move_to(pool->connector().executor_for(strand));
-    if (transaction) reporter.begin(asked);
-    co_return std::move(found);
+    if (!over) take(std::move(found), asked);
 }
 
 inline asio::awaitable<void> Conversation::begun(Clock::time_point deadline) {

@@ -1,13 +1,10 @@
 #pragma once
 
-#include <txscope/postgres/connection.hpp>
 #include <txscope/session/detail/deadline.hpp>
 #include <txscope/session/observer.hpp>
 
 #include <exception>
-#include <new>
 #include <source_location>
-#include <string>
 #include <string_view>
 #include <utility>
 
@@ -46,33 +43,6 @@ struct Reporter {
         begun = Clock::now();
         report(ScopeEvent::begin, begun - asked);
     }
-};
-
-/// Reports a statement once it has been answered, in whatever way its caller goes on.
-class StatementReport {
-public:
-    StatementReport(const Reporter& reporter, std::string_view sql) noexcept : reporter_{reporter} {
-        if (!reporter_) return;
-        given_ = Clock::now();
-        try {
-            sql_ = sql;
-        } catch (const std::bad_alloc&) {  // then without its text
-        }
-    }
-    StatementReport(const StatementReport&) = delete;
-    StatementReport& operator=(const StatementReport&) = delete;
-    ~StatementReport() {
-        if (reporter_ && exchange_ != nullptr && exchange_->done)
-            reporter_.report(ScopeEvent::statement, Clock::now() - given_, exchange_->error, sql_);
-    }
-    /// Where its answer will be.
-    void answered_in(const Exchange& exchange) noexcept { exchange_ = &exchange; }
-
-private:
-    const Reporter& reporter_;
-    const Exchange* exchange_ = nullptr;
-    std::string sql_;
-    Clock::time_point given_;
 };
 
 }  // namespace txscope::detail

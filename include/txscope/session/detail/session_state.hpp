@@ -10,6 +10,7 @@
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_life.hpp>
+#include <txscope/session/detail/statement_report.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
@@ -147,9 +148,9 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     check_not_cancelled(caller);
 
-    StatementReport report{conversation.reporter, statement ? statement->sql() : ""};
+    StatementReport report{conversation, statement ? statement->sql() : ""};
     const auto exchange = self->put_out(std::move(statement));
-    report.answered_in(*exchange);
+    report.answered_in(exchange);
 
     Trip trip{.conversation = conversation, .exchange = *exchange, .caller = caller};
     co_await round_trip(trip);
@@ -215,8 +216,7 @@ inline asio::awaitable<void> SessionState::take_connection() {
     if (conversation_->lease) co_return;
     check_not_doomed();  // somebody else has waited for one in vain
     try {
-        auto lease = co_await conversation_->borrow();
-        if (!conversation_->over) conversation_->lease = std::move(lease);
+        co_await conversation_->borrow();
     } catch (...) {
         const auto error = std::current_exception();
         if (conversation_->transaction && !is_cancellation(error)) doom(error);
@@ -273,8 +273,8 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
         ending.last = make_exchange();
         conversation_->outbox.emplace_back(Statement{last}, ending.last);
     }
-    StatementReport report{conversation_->reporter, last ? last : ""};
-    report.answered_in(*ending.last);
+    StatementReport report{*conversation_, last ? last : ""};
+    report.answered_in(ending.last);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     Trip trip{.conversation = *conversation_,
               .exchange = *ending.last,

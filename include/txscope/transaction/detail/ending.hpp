@@ -96,14 +96,6 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
     co_return error;
 }
 
-/// Tells the observer how the transaction has ended, `error` being the scope's.
-inline void report_outcome(const SessionState& session, const std::exception_ptr& error) noexcept {
-    const Transaction& transaction = transaction_of(session);
-    auto outcome = transaction.committed ? ScopeEvent::commit : ScopeEvent::rollback;
-    if (transaction.in_doubt) outcome = ScopeEvent::in_doubt;
-    transaction.reporter.report_since_begin(outcome, error);
-}
-
 /// The hooks that wait for the outcome that the transaction has had.
 inline std::vector<Hook>& outcome_hooks(SessionState& session) {
     return transaction_of(session).committed ? session.hooks().after_commit

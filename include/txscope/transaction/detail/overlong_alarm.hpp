@@ -19,7 +19,8 @@ public:
         timer_ = std::make_unique<asio::steady_timer>(conversation.strand, deadline_in(limit));
         timer_->async_wait([watched = std::weak_ptr{session},
                             started](boost::system::error_code cancelled) {
-            if (const auto still = watched.lock(); still && !cancelled)
+            const auto still = watched.lock();
+            if (still && !still->conversation().over && !cancelled)
                 still->conversation().reporter.report(ScopeEvent::overlong, Clock::now() - started);
         });
     }

@@ -24,8 +24,10 @@ struct Transaction : Conversation {
         reporter.label = options.label;
     }
     Transaction(const Transaction&) = delete;
-    ~Transaction() {
-        if (!over) reporter.report_since_begin(ScopeEvent::leaked);  // nobody has ended it
+
+    ScopeEvent::Kind outcome() const noexcept {
+        if (in_doubt) return ScopeEvent::in_doubt;
+        return committed ? ScopeEvent::commit : ScopeEvent::rollback;
     }
 
     const TransactionOptions options;
@@ -37,6 +39,30 @@ struct Transaction : Conversation {
 inline Transaction& transaction_of(const SessionState& session) {
     return static_cast<Transaction&>(session.conversation());
 }
+
+/// Tells the observer how a transaction has ended, also when its scope is destroyed before that.
+class OutcomeReport {
+public:
+    explicit OutcomeReport(Transaction& transaction) noexcept : transaction_{transaction} {}
+    OutcomeReport(const OutcomeReport&) = delete;
+    OutcomeReport& operator=(const OutcomeReport&) = delete;
+    ~OutcomeReport() {
+        if (!told_)
+            transaction_.reporter.report_since_begin(transaction_.over ? transaction_.outcome()
+                                                                       : ScopeEvent::leaked);
+        transaction_.over = true;
+    }
+
+    /// It has ended, and `error` is what its scope ends with.
+    void tell(const std::exception_ptr& error) noexcept {
+        told_ = true;
+        transaction_.reporter.report_since_begin(transaction_.outcome(), error);
+    }
+
+private:
+    Transaction& transaction_;
+    bool told_ = false;
+};
 
 /// How long the server lets a transaction live that begins now, 0 for as long as it likes: for
 /// those whose client dies. A client that lives ends it at its deadline, and has its time for that.

@@ -1,0 +1,143 @@
+#pragma once
+
+#include "support/catch.hpp"
+#include "support/failure.hpp"
+#include <txscope/session/observer.hpp>
+#include <txscope/session/pool_options.hpp>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <forward_list>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+namespace support {
+
+/// A value that contains this is a secret: whoever passes it to a statement as a parameter has the
+/// observer look for it in all that it is told.
+inline constexpr std::string_view secret = "a secret that nobody is to be told";
+
+/// Ends the program, with a word about why, when what it is told of scopes cannot be: in another
+/// order than begin, statements, end; a time or an attempt that goes backwards; an event of a scope
+/// that has ended, or of none; a parameter's value. And at its own end, when a scope has begun whose
+/// end was not told.
+///
+/// It tells scopes apart by where they were made, their label and their attempt, and counts those
+/// that have all in common. To check a scope strictly, a test gives it a label of its own.
+class CheckingObserver : public txscope::Observer {
+public:
+    CheckingObserver() = default;
+    CheckingObserver(const CheckingObserver&) = delete;
+    ~CheckingObserver() override {
+        for (const auto& [key, scopes] : told_)
+            if (scopes.open != 0) fail("it has begun, and its end was not told", place(key));
+    }
+
+    void notice(const txscope::ScopeEvent& event) noexcept override {
+        using Event = txscope::ScopeEvent;
+        const std::lock_guard lock{mutex_};
+        const auto check = [&](bool holds, const char* rule) {
+            if (!holds) fail(rule, place(key_of(event, event.attempt)) + describe(event));
+        };
+        Scopes& scopes = told_[key_of(event, event.attempt)];
+        const bool in_transaction = scopes.begun > 0;  // it is the same for all at that place
+        check(event.duration.count() >= 0, "a duration is not negative");
+        check(event.attempt >= 1, "attempts are counted from 1");
+        check_silent(event.sql, event);
+        check_silent(event.label, event);
+        for (auto error = event.error; error; error = cause_of(error))
+            check_silent(text_of(error), event);
+        switch (event.kind) {
+            case Event::begin:
+                check(!scopes.without_begin, "a statement comes after begin");
+                ++scopes.begun;
+                ++scopes.open;
+                check(event.attempt == 1 ||
+                          told_[key_of(event, event.attempt - 1)].retried >= scopes.begun,
+                      "each attempt but the first was announced");
+                break;
+            case Event::statement:
+                if (!in_transaction) scopes.without_begin = true;
+                check(!in_transaction || scopes.open > 0, "a statement comes before the end");
+                break;
+            case Event::rollback_failure:
+                check(scopes.open > 0 && event.error,
+                      "a rollback fails before the end, for a reason");
+                break;
+            case Event::commit:
+                check(!event.error, "no error comes of what is committed");
+                [[fallthrough]];
+            case Event::rollback:
+            case Event::in_doubt:
+            case Event::leaked:
+                check(scopes.open > 0, "an end comes once, after begin");
+                --scopes.open;
+                break;
+            case Event::retry:
+                ++scopes.retried;
+                [[fallthrough]];
+            case Event::hook_failure:
+                check(event.error != nullptr, "a failure has a reason");
+                break;
+            case Event::overlong:  // also of a scope that waits for its connection
+                break;
+        }
+    }
+
+private:
+    using Key = std::tuple<std::string, std::uint_least32_t, std::uint_least32_t, std::string, int>;
+    struct Scopes {
+        int begun = 0;
+        int open = 0;
+        int retried = 0;
+        bool without_begin = false;  // statements without a transaction
+    };
+
+    static Key key_of(const txscope::ScopeEvent& event, int attempt) {
+        return {event.where.file_name(), event.where.line(), event.where.column(),
+                std::string{event.label}, attempt};
+    }
+    static std::string place(const Key& key) {
+        const auto& [file, line, column, label, attempt] = key;
+        return "the scope at " + file + ":" + std::to_string(line) + " \"" + label +
+               "\", attempt " + std::to_string(attempt);
+    }
+    static std::string describe(const txscope::ScopeEvent& event) {
+        return ", event " + std::to_string(event.kind) + " " + std::string{event.sql} + ": " +
+               text_of(event.error);
+    }
+    void check_silent(std::string_view text, const txscope::ScopeEvent& event) const {
+        if (text.find(secret) != std::string_view::npos)
+            fail("the values of parameters are not told",
+                 place(key_of(event, event.attempt)) + describe(event));
+    }
+    [[noreturn]] void fail(const char* rule, const std::string& about) const {
+        std::fprintf(stderr, "observer of the factory in \"%s\": %s; %s\n", user_.c_str(), rule,
+                     about.c_str());
+        std::abort();
+    }
+
+    const std::string user_ = Catch::getResultCapture().getCurrentTestName();
+    std::mutex mutex_;
+    std::map<Key, Scopes> told_;
+};
+
+/// `options` with an observer that checks what it is told, unless they have one already: what the
+/// integration tests make every factory with. It is kept until the program ends.
+///
+///     txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed()};
+inline txscope::PoolOptions observed(txscope::PoolOptions options = {}) {
+    static std::mutex mutex;
+    static std::forward_list<CheckingObserver> observers;
+    const std::lock_guard lock{mutex};
+    if (options.observer == nullptr) options.observer = &observers.emplace_front();
+    return options;
+}
+
+}  // namespace support
