@@ -47,9 +47,9 @@ public:
     OutcomeReport(const OutcomeReport&) = delete;
     OutcomeReport& operator=(const OutcomeReport&) = delete;
     ~OutcomeReport() {
-        if (!told_)
-            transaction_.reporter.report_since_begin(transaction_.over ? transaction_.outcome()
-                                                                       : ScopeEvent::leaked);
+        if (told_) return;
+        transaction_.reporter.report_since_begin(transaction_.over ? transaction_.outcome()
+                                                                   : ScopeEvent::leaked);
         transaction_.over = true;
     }
 
