@@ -65,6 +65,11 @@ struct Fixture {
         return met;
     }
 
+    /// One fault at every point.
+    FaultSweepCounts sweep(Fault fault, const FaultSweep::Body& body) const {
+        return FaultSweep{database.dsn(), complete({})}.run(fault, body);
+    }
+
     /// What the sweep says against a service that is not as it should be.
     std::string complaint(const FaultSweep::Body& body, FaultSweepOptions options = {},
                           Fault fault = Fault::cancel) const {
@@ -213,6 +218,55 @@ TEST_CASE("attempts and the pauses between them stand every fault", "[fault_swee
     const FaultSweepCounts& terminated = met[place_of(Fault::terminate)];
     CHECK(terminated.nothing <= terminated.in_doubt);  // all that may be tried again was
     CHECK(wrong == std::vector<std::string>{});
+}
+
+TEST_CASE(
+    "a connection lost at any point of a body that recovers from errors is worth another attempt",
+    "[fault_sweep]") {
+    const auto body = [](AsyncSessionFactory sessions) -> asio::awaitable<void> {
+        // A connection that is lost while it is opened is nothing that a scope could try again.
+        co_await support::failure_of(sessions.warm_up(1));
+        const TransactionScope scope{sessions, {.retry = {.max_attempts = 3}}};
+        const TransactionScope nested{sessions, {.propagation = Propagation::nested}};
+        const auto fail = [](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1 / $1::int", 0);
+        };
+        const auto fail_after_an_error = [&](Session& session) -> asio::awaitable<void> {
+            co_await support::failure_of(fail(session));
+            throw support::Refusal{"of its own"};
+        };
+        const auto fail_in_parallel = [&](Session& session) -> asio::awaitable<void> {
+            co_await (session.execute("SELECT 1") && fail(session) && nested(fail));
+        };
+        const auto fail_behind = [](Session& session) -> asio::awaitable<void> {
+            session.enqueue("SELECT 1 / $1::int", 0);
+            co_return;
+        };
+        const auto fail_joined = [&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            co_await support::failure_of(scope(fail_after_an_error));
+        };
+        const auto recover = [&](Session& session) -> asio::awaitable<void> {
+            co_await support::failure_of(nested(fail_after_an_error));
+            co_await session.execute(insert, "one");
+            co_await support::failure_of(nested(fail_in_parallel));
+            co_await support::failure_of(nested(fail_behind));
+            co_await support::failure_of(nested(fail_joined));
+        };
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            session.before_commit(
+                [&]() -> asio::awaitable<void> { co_await support::failure_of(nested(fail)); });
+            co_await recover(session);
+            session.enqueue(insert, "two");
+        });
+    };
+    const Fixture fixture;
+    for (const Fault fault : {Fault::cut, Fault::terminate}) {
+        CAPTURE(to_string(fault));
+        const FaultSweepCounts met = fixture.sweep(fault, body);
+        CHECK(met.points > 20);
+        CHECK(met.nothing <= met.in_doubt);
+    }
 }
 
 TEST_CASE("a scope that is independent of the one around it stands every fault", "[fault_sweep]") {

@@ -3,8 +3,10 @@
 
 #include <malloc.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -362,6 +364,50 @@ TEST_CASE("nested scopes one after another leave nothing behind, here or on the 
             CHECK(::mallinfo2().uordblks < before + 20'000);
         });
     });
+}
+
+/// What a scope meets whose nested scope loses the connection after an error of its own.
+struct LostFixture : Fixture {
+    /// Runs it so, the first time; the other times nothing is lost.
+    std::exception_ptr run(int max_attempts) {
+        const txscope::TransactionScope outer{
+            sessions,
+            {.retry = {.max_attempts = max_attempts,
+                       .initial_backoff = std::chrono::milliseconds{1}}}};
+        const auto fail_and_lose = [&](Session& session) -> asio::awaitable<void> {
+            const auto failed = co_await failure_of(session.execute("SELECT 1 / $1::int", 0));
+            CHECK(is<pqxx::data_exception>(failed));
+            if (++attempts == 1) terminate_backends();
+            throw Refusal{"of the nested scope"};
+        };
+        return Fixture::run([&] {
+            return failure_of(outer([&]() -> asio::awaitable<void> {
+                co_await insert("before");
+                const auto refused = co_await failure_of(nested(fail_and_lose));
+                CHECK(text_of(refused) == "of the nested scope");
+                co_await insert("after");
+            }));
+        });
+    }
+
+    int attempts = 0;
+};
+
+TEST_CASE("a connection that is lost before a nested scope is undone is worth another attempt",
+          "[nested_scope]") {
+    LostFixture fixture;
+    CHECK(text_of(fixture.run(5)) == "no failure");
+    CHECK(fixture.attempts == 2);
+    CHECK(fixture.names() == Names{"before", "after"});
+}
+
+TEST_CASE("a connection that is lost before a nested scope is undone is why statements are refused",
+          "[nested_scope]") {
+    LostFixture fixture;
+    const auto failure = fixture.run(1);
+    CHECK(is<txscope::TransactionAborted>(failure));
+    CHECK(is<txscope::ConnectionLost>(cause_of(failure)));
+    CHECK(fixture.names().empty());
 }
 
 }  // namespace nested_scope

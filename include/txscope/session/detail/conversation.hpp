@@ -42,9 +42,13 @@ struct Conversation {
     bool own_transactions = false;  // statements may begin and end transactions of their own
     bool over = false;              // whoever would give a connection back has ended
 
-    /// What has been done can only be undone, because of `error`; the first one counts.
+    /// What has been done can only be undone, because of `error`. The first one counts; but when the
+    /// connection is lost, no error before that may hide it: another attempt need not meet it.
     void lose_to(std::exception_ptr error) noexcept {
-        if (!failure) failure = std::move(error);
+        if (lease && lease->broken())
+            failure = lease->failure();
+        else if (!failure)
+            failure = std::move(error);
     }
     /// Whether there is one, or was an idle one to take.
     bool has_connection();
