@@ -603,7 +603,7 @@ TEST_CASE("what a loan leaves behind is gone for the next borrower", "[async_ses
         CHECK(see("SHOW work_mem") != "1234kB");
     }
     SECTION("a subscription") {
-        leave("LISTEN news");
+        leave("DO $$BEGIN LISTEN news; END$$");
         CHECK(see("SELECT count(*) FROM pg_listening_channels()") == "0");
     }
     SECTION("a temporary table") {

@@ -285,6 +285,34 @@ TEST_CASE("COPY from and to the client is refused, and nothing is sent of it", "
     CHECK(is<txscope::SqlError>(unreadable));
 }
 
+TEST_CASE("LISTEN is refused, since nobody would hear what comes, and nothing is sent of it",
+          "[bad_input]") {
+    ScopeFixture fixture;
+    for (const std::string& way : ways) {
+        CAPTURE(way);
+        for (const char* sql :
+             {"LISTEN news", "-- hark\n listen \"news\"", "; /* now */ Listen news"}) {
+            const txscope::Statement listen{sql};
+            const auto failure = fixture.run(failure_of(send(fixture.sessions, way, listen)));
+            CHECK(is<pqxx::usage_error>(failure));
+            CHECK_THAT(text_of(failure), ContainsSubstring(sql));
+        }
+    }
+    const txscope::TransactionScope scope{fixture.sessions};
+    const auto enqueued = fixture.run([&] {
+        return failure_of(scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO entries (name) VALUES ('one')");
+            session.enqueue("LISTEN news");
+        }));
+    });
+    CHECK(is<pqxx::usage_error>(enqueued));
+    CHECK(fixture.names().empty());
+    // To tell others is no subscription, nor is to end one, or a name.
+    for (const char* sql : {"NOTIFY listen, 'LISTEN'", "UNLISTEN *", "SELECT 'LISTEN' AS listen"})
+        fixture.run(send(fixture.sessions, "by itself", txscope::Statement{sql}));
+    CHECK(fixture.sessions.statistics().discarded == 0);
+}
+
 TEST_CASE("bad input from many at once leaves a pool that works", "[bad_input]") {
     ScopeFixture fixture;
     std::vector<std::exception_ptr> failures;

@@ -329,7 +329,7 @@ TEST_CASE("settings, a deadline and what outlives a transaction stand every faul
             co_await session.execute(
                 "CREATE TEMPORARY TABLE found ON COMMIT PRESERVE ROWS AS "
                 "SELECT 'found'::text AS name");
-            co_await session.execute("LISTEN entries");
+            co_await session.execute("DO $$BEGIN LISTEN entries; END$$");
             co_await session.execute("INSERT INTO entries SELECT name FROM found");
             co_await session.execute("SELECT pg_advisory_lock(1)");
         });

@@ -29,7 +29,7 @@ namespace txscope {
 ///
 /// Connections are opened when first needed. An idle one whose server goes away is noticed at once
 /// and dropped. One that comes back in use is cancelled, rolled back and reset before it is lent
-/// again, or closed; so is what a statement changed in the session (`SET`, `LISTEN`). What functions
+/// again, or closed; so is what a statement changed in the session (`SET`, a temporary table). What functions
 /// that it calls change there is not seen, and stays.
 ///
 /// **Lifetime**: a cheap handle; copies share one pool, and the last copy closes it. It must not

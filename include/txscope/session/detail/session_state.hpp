@@ -11,6 +11,7 @@
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_life.hpp>
 #include <txscope/session/detail/statement_report.hpp>
+#include <txscope/session/detail/subscription.hpp>
 #include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
@@ -197,6 +198,7 @@ inline void SessionState::check_allowed(const Statement& statement) const {
     if (!conversation_->own_transactions && is_transaction_control(sql))
         refuse("the scope says what is a transaction, not a statement: ");
     if (is_client_copy(sql)) refuse("COPY from and to the client cannot be executed: ");
+    if (is_subscription(sql)) refuse("LISTEN cannot be executed, nobody would hear anything: ");
 }
 
 inline void SessionState::check_open() const {
