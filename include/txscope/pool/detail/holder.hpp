@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <source_location>
+
+namespace txscope::detail {
+
+class PoolMachine;
+
+/// Who holds a connection of a pool, or is going to: one at a time. Others may ask the pool for
+/// further ones from within it, and it gives its own back only after those waits have ended.
+class Holder {
+public:
+    /// @param where what errors call it by; line 0: they do not name it
+    explicit Holder(const std::source_location& where) noexcept : where_{where} {}
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+
+    std::optional<std::source_location> where() const {
+        return where_.line() == 0 ? std::nullopt : std::optional{where_};
+    }
+
+private:
+    friend PoolMachine;
+    /// Its connection does not come back by itself.
+    bool blocked() const noexcept { return holds_ && waits_within_ > 0; }
+
+    const std::source_location where_;
+    // The pool's, under its mutex:
+    bool holds_ = false;
+    std::size_t waits_within_ = 0;
+};
+
+}  // namespace txscope::detail
