@@ -1,0 +1,381 @@
+#pragma once
+
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/protocol/columns.hpp>
+#include <txscope/protocol/copy.hpp>
+#include <txscope/protocol/error_response.hpp>
+#include <txscope/protocol/event.hpp>
+#include <txscope/protocol/reader.hpp>
+#include <txscope/protocol/requests.hpp>
+#include <txscope/protocol/response.hpp>
+#include <txscope/protocol/result_builder.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace txscope::protocol {
+
+/// As ReadyForQuery tells it.
+enum class TransactionStatus : char {
+    idle = 'I',
+    open = 'T',
+    failed = 'E',  ///< Open, and refusing everything but its end.
+};
+
+/// What the server says, matched to what was asked. The half of `Pipeline` that receives.
+class Answers {
+public:
+    Answers(Requests& requests, std::size_t max_message, std::size_t max_result)
+        : requests_{requests}, reader_{max_message}, builder_{max_result} {}
+
+    [[nodiscard]] std::span<char> space() { return reader_.space(); }
+    void received(std::size_t count) noexcept { reader_.received(count); }
+
+    /// Takes one message, and says what comes of it in `event`. False when there is none yet. What is
+    /// no protocol, or not what was asked for, is a failure.
+    [[nodiscard]] bool take(Event& event);
+
+    /// The connection is of no use any more: nobody is answered, and nothing more is taken.
+    void fail(Failure failure) noexcept;
+    [[nodiscard]] bool failed() const noexcept { return failure_.reason != Failure::Reason::none; }
+    [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
+
+    /// Those that are answered, or never will be.
+    [[nodiscard]] ResponseList& done() noexcept { return done_; }
+    /// After the last batch that was answered.
+    [[nodiscard]] TransactionStatus transaction_status() const noexcept { return status_; }
+    /// Whether a statement may have left in the session what outlives its transaction.
+    [[nodiscard]] bool session_changed() const noexcept { return session_changed_; }
+
+private:
+    using Awaits = Request::Awaits;
+    using Outcome = Response::Outcome;
+
+    enum class Taken {
+        well,  // or for a failure
+        unexpected,
+        malformed,
+    };
+
+    Taken take(const Message& message, Event& event);
+    Taken take_bare(const Message& message);
+    Taken take_parameters(const Message& message);
+    Taken take_columns(const Message& message);
+    Taken take_execution(const Message& message, Event& event);
+    Taken take_row(const Message& message);
+    Taken complete(std::string_view tag, bool suspended);
+    Taken begin_copy(const Message& message, Event& event);
+    Taken take_copied(const Message& message, Event& event);
+    Taken take_error(const Message& message);
+    Taken take_ready(const Message& message);
+
+    Request& head() noexcept { return requests_.queue().head(); }
+    std::shared_ptr<const Columns>& columns() noexcept {
+        return head().statement != nullptr ? head().statement->columns : columns_;
+    }
+    void note_error();
+    void skip(const Request& request) noexcept;
+    void violated(std::string text) noexcept {
+        fail({.reason = Failure::Reason::protocol_violation, .text = std::move(text)});
+    }
+    std::string words_for_unexpected(MessageType type);
+
+    Requests& requests_;
+    Reader reader_;
+    ResultBuilder builder_;
+    std::shared_ptr<const Columns> columns_;      // of a portal whose statement has no name
+    std::shared_ptr<const ErrorResponse> error_;  // of the batch; the server skips what follows it
+    ResponseList done_;
+    Failure failure_;
+    TransactionStatus status_ = TransactionStatus::idle;
+    bool session_changed_ = false;
+};
+
+inline bool Answers::take(Event& event) {
+    const Reader::Status status = reader_.next();
+    if (status == Reader::Status::incomplete) return false;
+    if (status == Reader::Status::malformed) {
+        violated(reader_.complaint());
+        return true;
+    }
+    const MessageType type = reader_.message().type;
+    const Taken taken = take(reader_.message(), event);
+    if (taken == Taken::unexpected) violated(words_for_unexpected(type));
+    if (taken == Taken::malformed) violated("the server sent a malformed " + words_for(type));
+    return true;
+}
+
+inline Answers::Taken Answers::take(const Message& message, Event& event) {
+    if (is_asynchronous(message.type)) {
+        const auto parsed = parse_asynchronous(message);
+        if (!parsed) return Taken::malformed;
+        event = *parsed;
+        return Taken::well;
+    }
+    if (message.type == MessageType::error_response) return take_error(message);
+    RequestQueue& queue = requests_.queue();
+    if (queue.idle()) return Taken::unexpected;
+    if (error_ != nullptr) {
+        if (message.type != MessageType::ready_for_query || !queue.batch_is_ended())
+            return Taken::unexpected;
+        return take_ready(message);
+    }
+    const auto is = [&](MessageType type) { return message.type == type; };
+    switch (head().awaits) {
+        case Awaits::parse_complete:
+            if (!is(MessageType::parse_complete)) return Taken::unexpected;
+            if (head().statement != nullptr) requests_.statements().confirm(*head().statement);
+            return take_bare(message);
+        case Awaits::parameter_description:
+            return take_parameters(message);
+        case Awaits::statement_columns:
+        case Awaits::portal_columns:
+            return take_columns(message);
+        case Awaits::bind_complete:
+            return is(MessageType::bind_complete) ? take_bare(message) : Taken::unexpected;
+        case Awaits::completion:
+        case Awaits::query:
+            return take_execution(message, event);
+        case Awaits::copy_in:
+            return Taken::unexpected;
+        case Awaits::copy_out:
+        case Awaits::copy_both:
+            return take_copied(message, event);
+        case Awaits::copy_completion:
+            return is(MessageType::command_complete) ? take_execution(message, event)
+                                                     : Taken::unexpected;
+        case Awaits::close_complete:
+            if (!is(MessageType::close_complete)) return Taken::unexpected;
+            requests_.statements().forget(*head().statement);
+            return take_bare(message);
+        case Awaits::ready:
+            return is(MessageType::ready_for_query) ? take_ready(message) : Taken::unexpected;
+    }
+    return Taken::unexpected;
+}
+
+/// An answer without a body.
+inline Answers::Taken Answers::take_bare(const Message& message) {
+    if (!message.body.empty()) return Taken::malformed;
+    requests_.queue().pop();
+    return Taken::well;
+}
+
+inline Answers::Taken Answers::take_parameters(const Message& message) {
+    if (message.type != MessageType::parameter_description) return Taken::unexpected;
+    BodyReader body{message.body};
+    std::vector<std::uint32_t> types;
+    for (int left = body.number16(); left > 0 && body.whole(); --left)
+        types.push_back(body.number32());
+    if (!body.complete()) return Taken::malformed;
+    head().statement->parameter_types = std::move(types);
+    head().awaits = Awaits::statement_columns;
+    return Taken::well;
+}
+
+inline Answers::Taken Answers::take_columns(const Message& message) {
+    if (message.type == MessageType::no_data) {
+        columns() = nullptr;
+        return take_bare(message);
+    }
+    if (message.type != MessageType::row_description) return Taken::unexpected;
+    columns() = Columns::parse(message.body);
+    if (columns() == nullptr) return Taken::malformed;
+    if (head().awaits != Awaits::query) requests_.queue().pop();
+    return Taken::well;
+}
+
+inline Answers::Taken Answers::take_execution(const Message& message, Event& event) {
+    const bool query = head().awaits == Awaits::query;
+    switch (message.type) {
+        case MessageType::data_row:
+            return take_row(message);
+        case MessageType::command_complete: {
+            BodyReader body{message.body};
+            const auto tag = body.string();
+            return body.complete() ? complete(tag, false) : Taken::malformed;
+        }
+        case MessageType::empty_query_response:
+            return message.body.empty() ? complete({}, false) : Taken::malformed;
+        case MessageType::portal_suspended:
+            if (query) return Taken::unexpected;
+            return message.body.empty() ? complete({}, true) : Taken::malformed;
+        case MessageType::copy_in_response:
+        case MessageType::copy_out_response:
+        case MessageType::copy_both_response:
+            return begin_copy(message, event);
+        case MessageType::row_description:
+            return query ? take_columns(message) : Taken::unexpected;
+        case MessageType::ready_for_query:
+            return query ? take_ready(message) : Taken::unexpected;
+        default:
+            return Taken::unexpected;
+    }
+}
+
+inline Answers::Taken Answers::take_row(const Message& message) {
+    if (columns() == nullptr) return Taken::unexpected;
+    if (!is_row(message.body, columns()->size())) return Taken::malformed;
+    if (head().keep && !builder_.add_row(reader_))
+        violated("the server sent a result that is longer than the limit");
+    return Taken::well;
+}
+
+/// A statement was executed, or has given as many rows as were asked for.
+inline Answers::Taken Answers::complete(std::string_view tag, bool suspended) {
+    RequestQueue& queue = requests_.queue();
+    session_changed_ |= head().changes_session;
+    if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") queue.note_commit();
+    if (tag == "DISCARD ALL") session_changed_ = false;
+    if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") requests_.statements().forget_prepared();
+    if (head().keep)
+        head().response->result_ = builder_.finish(reader_, columns(), tag, suspended);
+    else
+        builder_.discard(reader_);
+    columns_ = nullptr;
+    if (head().simple) {
+        head().awaits = Awaits::query;
+    } else {
+        queue.pop();
+        if (queue.idle()) requests_.end_copy_in_of_batch();  // it was no COPY at all
+    }
+    return Taken::well;
+}
+
+inline Answers::Taken Answers::begin_copy(const Message& message, Event& event) {
+    const auto response = parse_copy_response(message);
+    if (!response) return Taken::malformed;
+    if (head().copy != response->copy) {
+        fail({.reason = Failure::Reason::copy_not_asked,
+              .text = "COPY was executed like a statement without it"});
+        return Taken::well;
+    }
+    switch (response->copy) {
+        case Copy::in:
+            event.kind = Event::Kind::copy_in;
+            head().awaits = Awaits::copy_in;
+            break;
+        case Copy::out:
+            event.kind = Event::Kind::copy_out;
+            head().awaits = Awaits::copy_out;
+            break;
+        default:
+            event.kind = Event::Kind::copy_both;
+            head().awaits = Awaits::copy_both;
+    }
+    if (response->copy != Copy::out) requests_.begin_copy_in();
+    event.response = head().response;
+    event.binary = response->binary;
+    return Taken::well;
+}
+
+/// While the server copies out.
+inline Answers::Taken Answers::take_copied(const Message& message, Event& event) {
+    event.response = head().response;
+    if (message.type == MessageType::copy_data) {
+        event.kind = Event::Kind::copy_data;
+        event.value = message.body;
+        return Taken::well;
+    }
+    if (message.type != MessageType::copy_done) return Taken::unexpected;
+    if (!message.body.empty()) return Taken::malformed;
+    event.kind = Event::Kind::copy_done;
+    head().awaits = head().awaits == Awaits::copy_both ? Awaits::copy_in : head().after_copy();
+    return Taken::well;
+}
+
+inline Answers::Taken Answers::take_error(const Message& message) {
+    auto parsed = ErrorResponse::parse(message.body);
+    if (!parsed) return Taken::malformed;
+    auto error = std::make_shared<const ErrorResponse>(*std::move(parsed));
+    if (error->ends_session()) {
+        std::string text{error->message()};
+        fail({Failure::Reason::server_ended, std::move(text), std::move(error)});
+        return Taken::well;
+    }
+    if (requests_.queue().idle() || error_ != nullptr) return Taken::unexpected;
+    error_ = std::move(error);
+    columns_ = nullptr;
+    builder_.discard(reader_);
+    note_error();
+    requests_.end_copy_in_of_batch();
+    return Taken::well;
+}
+
+inline void Answers::note_error() {
+    const Request& request = head();
+    if (request.awaits == Awaits::ready) {
+        // The implicit COMMIT has failed: what it was to commit is undone.
+        for (const Request& undone : requests_.queue().uncommitted())
+            if (undone.response != nullptr) undone.response->fail(Outcome::failed, error_);
+        return;
+    }
+    if (request.response != nullptr)
+        request.response->fail(Outcome::failed, error_, request.ordinal);
+    session_changed_ |= request.changes_session;  // a session's locks outlive a failure
+    if (request.statement == nullptr) return;
+    if (request.awaits != Awaits::parse_complete) {
+        const auto code = error_->own_sqlstate();
+        if (code == sqlstate::feature_not_supported)  // "cached plan must not change result type"
+            requests_.statements().retire(*request.statement);
+        if (code == sqlstate::invalid_sql_statement_name)  // somebody deallocated it
+            requests_.statements().forget(*request.statement);
+    }
+    requests_.undo(request);
+}
+
+inline void Answers::skip(const Request& request) noexcept {
+    if (request.response != nullptr) request.response->fail(Outcome::skipped, error_);
+    requests_.undo(request);
+}
+
+inline Answers::Taken Answers::take_ready(const Message& message) {
+    constexpr std::string_view known = "ITE";
+    if (message.body.size() != 1 || known.find(message.body.front()) == known.npos)
+        return Taken::malformed;
+    status_ = static_cast<TransactionStatus>(message.body.front());
+    RequestQueue& queue = requests_.queue();
+    if (error_ != nullptr) {
+        for (const Request& request : queue.rest_of_batch()) skip(request);
+        // No transaction has outlived the error: what no COMMIT had made safe is undone.
+        if (status_ == TransactionStatus::idle)
+            for (const Request& request : queue.uncommitted())
+                if (request.response != nullptr)
+                    request.response->fail(Outcome::rolled_back, error_);
+    }
+    for (const Request& request : queue.batch())
+        if (request.response != nullptr) done_.add(*request.response, Outcome::succeeded);
+    requests_.pop_batch();
+    builder_.discard(reader_);
+    columns_ = nullptr;
+    error_ = nullptr;
+    return Taken::well;
+}
+
+inline void Answers::fail(Failure failure) noexcept {
+    if (failed()) return;
+    failure_ = std::move(failure);
+    for (const Request& request : requests_.queue().from(0)) {
+        if (request.response == nullptr) continue;
+        const bool sent = requests_.is_sent(*request.response);
+        request.response->fail(sent ? Outcome::lost : Outcome::unsent, failure_.said);
+        done_.add(*request.response, Outcome::lost);
+    }
+    requests_.drop();
+    builder_.discard(reader_);
+}
+
+inline std::string Answers::words_for_unexpected(MessageType type) {
+    std::string text = "the server sent " + words_for(type);
+    if (requests_.queue().idle()) return text + ", and nothing was asked";
+    if (error_ != nullptr) return text + " behind an error, where only ReadyForQuery may come";
+    return text.append(" in answer to ").append(name_of(head()));
+}
+
+}  // namespace txscope::protocol

@@ -1,0 +1,154 @@
+#pragma once
+
+#include <txscope/protocol/copy.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace txscope::protocol {
+
+class Response;
+struct PreparedStatement;
+
+/// A message to the server that it answers, and how far it has.
+struct Request {
+    /// What comes next for it.
+    enum class Awaits : std::uint8_t {
+        parse_complete,
+        parameter_description,  ///< Of a statement; then
+        statement_columns,      ///< RowDescription or NoData.
+        portal_columns,         ///< Likewise.
+        bind_complete,
+        completion,  ///< Rows and how Execute ended, or the beginning of COPY.
+        query,       ///< All of that, of a Query's statements; then ReadyForQuery.
+        copy_in,     ///< Nothing, until we end it.
+        copy_out,    ///< Data.
+        copy_both,
+        copy_completion,
+        close_complete,
+        ready,  ///< ReadyForQuery, in answer to Sync.
+    };
+
+    Awaits awaits{};
+    Copy copy = Copy::none;
+    bool simple = false;           ///< Query, which ends its batch itself.
+    bool keep = false;             ///< Its result is wanted.
+    bool changes_session = false;  ///< Running it may leave what outlives its transaction.
+    std::uint32_t ordinal = 0;     ///< Among its response's statements.
+    Response* response = nullptr;  ///< Null for Close, Sync, and who does not wait any more.
+    PreparedStatement* statement = nullptr;
+
+    /// What comes when there is no more data to copy.
+    [[nodiscard]] Awaits after_copy() const noexcept {
+        return simple ? Awaits::query : Awaits::copy_completion;
+    }
+    [[nodiscard]] bool ends_batch() const noexcept { return simple || awaits == Awaits::ready; }
+};
+
+/// The message that a request is, for error texts.
+[[nodiscard]] constexpr std::string_view name_of(const Request& request) noexcept {
+    if (request.simple) return "Query";
+    switch (request.awaits) {
+        case Request::Awaits::parse_complete:
+            return "Parse";
+        case Request::Awaits::parameter_description:
+        case Request::Awaits::statement_columns:
+        case Request::Awaits::portal_columns:
+            return "Describe";
+        case Request::Awaits::bind_complete:
+            return "Bind";
+        case Request::Awaits::close_complete:
+            return "Close";
+        case Request::Awaits::ready:
+            return "Sync";
+        default:
+            return "Execute";
+    }
+}
+
+/// What was sent and is not answered yet, in order. A batch's requests stay until its last one is
+/// answered: an error at the Sync concerns them all.
+class RequestQueue {
+public:
+    /// Makes room: `add` does not throw for that many.
+    void reserve(std::size_t count) {
+        if (requests_.capacity() - requests_.size() >= count) return;
+        requests_.reserve(
+            std::max({requests_.size() + count, 2 * requests_.capacity(), std::size_t{64}}));
+    }
+    void add(const Request& request) {
+        assert(requests_.size() < requests_.capacity());
+        requests_.push_back(request);
+    }
+    /// How many there are, those included that only wait for their batch's end.
+    [[nodiscard]] std::size_t size() const noexcept { return requests_.size(); }
+    void truncate(std::size_t size) noexcept {
+        requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(size), requests_.end());
+    }
+    /// From the oldest one on that is there.
+    [[nodiscard]] std::span<Request> from(std::size_t index) noexcept {
+        return std::span{requests_}.subspan(index);
+    }
+
+    /// All that are answered.
+    [[nodiscard]] bool idle() const noexcept { return answered_ == requests_.size(); }
+    /// The next to be answered; there has to be one.
+    [[nodiscard]] Request& head() noexcept { return requests_[answered_]; }
+    void pop() noexcept { ++answered_; }
+
+    /// Those before the head that no COMMIT in their batch has made safe.
+    [[nodiscard]] std::span<Request> uncommitted() noexcept {
+        return std::span{requests_}.subspan(uncommitted_, answered_ - uncommitted_);
+    }
+    /// The head is a COMMIT, and was executed.
+    void note_commit() noexcept { uncommitted_ = answered_ + 1; }
+
+    /// All of the batch that the head is in, up to its end; to the last one if it has no end yet.
+    [[nodiscard]] std::span<Request> batch() noexcept;
+    /// Whether the batch that the head is in has an end.
+    [[nodiscard]] bool batch_is_ended() noexcept {
+        const auto requests = batch();
+        return !requests.empty() && requests.back().ends_batch();
+    }
+    /// Whether no other batch comes behind it.
+    [[nodiscard]] bool in_last_batch() noexcept {
+        return batch_begin_ + batch().size() == requests_.size();
+    }
+    /// The head and what follows in its batch, which has an end; that is not included.
+    [[nodiscard]] std::span<Request> rest_of_batch() noexcept {
+        const auto requests = batch();
+        const std::size_t before = answered_ - batch_begin_;
+        return requests.subspan(before, requests.size() - before - 1);
+    }
+    /// The batch, which has an end, is answered.
+    void pop_batch() noexcept;
+
+private:
+    std::vector<Request> requests_;
+    std::size_t batch_begin_ = 0;  // of the batch that is being answered
+    std::size_t answered_ = 0;     // how many are, of all requests
+    std::size_t uncommitted_ = 0;
+};
+
+inline std::span<Request> RequestQueue::batch() noexcept {
+    std::size_t end = std::min(answered_, requests_.size());
+    while (end < requests_.size() && !requests_[end].ends_batch()) ++end;
+    if (end < requests_.size()) ++end;
+    return std::span{requests_}.subspan(batch_begin_, end - batch_begin_);
+}
+
+inline void RequestQueue::pop_batch() noexcept {
+    batch_begin_ = answered_ = uncommitted_ = batch_begin_ + batch().size();
+    // Moved only when at least as many are gone.
+    if (batch_begin_ < requests_.size() / 2) return;
+    requests_.erase(requests_.begin(),
+                    requests_.begin() + static_cast<std::ptrdiff_t>(batch_begin_));
+    batch_begin_ = answered_ = uncommitted_ = 0;
+}
+
+}  // namespace txscope::protocol

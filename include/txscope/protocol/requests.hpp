@@ -1,0 +1,323 @@
+#pragma once
+
+#include <txscope/protocol/parameters.hpp>
+#include <txscope/protocol/prepared_statements.hpp>
+#include <txscope/protocol/request_queue.hpp>
+#include <txscope/protocol/response.hpp>
+#include <txscope/protocol/writer.hpp>
+
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace txscope::protocol {
+
+/// One statement to be executed.
+struct Execution {
+    std::string_view sql;
+    /// To be prepared under this name, which stands for this SQL and no other; empty to be parsed
+    /// just for now. What gives other columns from time to time (FETCH, EXECUTE, CALL) takes no name:
+    /// a prepared statement's columns are asked for once.
+    std::string_view name{};
+    Parameters parameters{};
+    bool keep_result = true;
+    /// Whether its columns are asked for; without, rows are an error. For BEGIN and the like.
+    bool returns_rows = true;
+    /// `in`: a COPY FROM STDIN, the last of its batch, which `copy_done` or `copy_fail` ends.
+    /// `out`: a COPY TO STDOUT.
+    Copy copy = Copy::none;
+    /// With a name, it may go on by `fetch` until its transaction ends.
+    std::string_view portal{};
+    std::uint32_t max_rows = 0;  ///< 0 for all.
+};
+
+/// What is asked: written for the server, and remembered until it is answered. The half of
+/// `Pipeline` that sends.
+///
+/// A call that throws, as `Writer` does, has changed nothing.
+class Requests {
+public:
+    using SessionEffect = bool (*)(std::string_view sql);
+
+    Requests(std::size_t max_prepared_statements, SessionEffect changes_session)
+        : statements_{max_prepared_statements}, changes_session_{changes_session} {}
+    Requests(const Requests&) = delete;
+    Requests& operator=(const Requests&) = delete;
+
+    // See `Pipeline` for what these do.
+    void execute(Response& response, const Execution& execution);
+    void fetch(Response& response, std::string_view portal, std::uint32_t max_rows);
+    void sync();
+    void query(Response& response, std::string_view sql, Copy copy);
+    void copy_data(std::string_view data) {
+        if (copy_in_ == CopyIn::open) writer_.copy_data(data);
+    }
+    void copy_done();
+    void copy_fail(std::string_view reason);
+    void terminate() { writer_.terminate(); }
+
+    [[nodiscard]] std::string_view output() const noexcept { return writer_.bytes(); }
+    void sent(std::size_t count) noexcept {
+        writer_.sent(count);
+        sent_ += count;
+    }
+    /// Whether the socket has taken any of what `response` asks for.
+    [[nodiscard]] bool is_sent(const Response& response) const noexcept {
+        return response.first_byte_ < sent_;
+    }
+
+    [[nodiscard]] bool in_batch() const noexcept { return in_batch_; }
+    [[nodiscard]] bool copying_in() const noexcept { return copy_in_ != CopyIn::none; }
+    [[nodiscard]] std::uint64_t batches() const noexcept { return batches_; }
+
+    // What the answers change.
+
+    [[nodiscard]] RequestQueue& queue() noexcept { return queue_; }
+    [[nodiscard]] const RequestQueue& queue() const noexcept { return queue_; }
+    [[nodiscard]] PreparedStatements& statements() noexcept { return statements_; }
+    /// The server has not done what `request` asks for, and will not.
+    void undo(const Request& request) noexcept;
+    /// The batch that is being answered is done with.
+    void pop_batch() noexcept;
+
+    /// Nothing is answered any more.
+    void drop() noexcept;
+
+    /// The server consents to COPY FROM STDIN.
+    void begin_copy_in() noexcept { copy_in_ = CopyIn::open; }
+    /// There is nothing to copy in any more, be it that all is copied, or that it failed. A batch
+    /// that was held open for it is ended.
+    void end_copy_in();
+    /// The same, where it was asked for in the batch that is being answered, or in none.
+    void end_copy_in_of_batch() {
+        if (copy_in_ != CopyIn::none && queue_.in_last_batch()) end_copy_in();
+    }
+
+private:
+    using Awaits = Request::Awaits;
+
+    enum class CopyIn {
+        none,
+        asked,  // the server has not consented yet
+        open,
+    };
+
+    template <typename Add>
+    void add_to_batch(Response& response, Add add_requests);
+    void add(const Request& request);
+    void add_execution(Request request, const Execution& execution);
+    PreparedStatement& prepare(Request request, const Execution& execution);
+    void close_retired();
+    void unpin(std::span<const Request> requests) noexcept;
+    std::uint32_t next_statement(Response& response, std::size_t bytes_before) const noexcept;
+    bool may_change_session(std::string_view sql) const {
+        return changes_session_ != nullptr && changes_session_(sql);
+    }
+
+    Writer writer_;
+    RequestQueue queue_;
+    PreparedStatements statements_;
+    SessionEffect changes_session_;
+    std::uint64_t sent_ = 0;     // bytes
+    std::uint64_t batches_ = 0;  // ended
+    CopyIn copy_in_ = CopyIn::none;
+    bool in_batch_ = false;  // what was added last is not ended yet
+};
+
+inline void Requests::execute(Response& response, const Execution& execution) {
+    add_to_batch(response, [&](Request request) {
+        request.copy = execution.copy;
+        request.keep = execution.keep_result;
+        add_execution(request, execution);
+        if (execution.copy == Copy::in) copy_in_ = CopyIn::asked;
+    });
+}
+
+inline void Requests::fetch(Response& response, std::string_view portal, std::uint32_t max_rows) {
+    add_to_batch(response, [&](Request request) {
+        queue_.reserve(2);
+        request.keep = true;
+        request.awaits = Awaits::portal_columns;
+        writer_.describe_portal(portal);
+        add(request);
+        request.awaits = Awaits::completion;
+        writer_.execute(portal, max_rows);
+        add(request);
+    });
+}
+
+inline void Requests::sync() {
+    assert(copy_in_ == CopyIn::none);
+    queue_.reserve(1);
+    writer_.sync();
+    add({.awaits = Awaits::ready});
+    in_batch_ = false;
+    ++batches_;
+}
+
+inline void Requests::query(Response& response, std::string_view sql, Copy copy) {
+    assert(copy_in_ == CopyIn::none && !in_batch_);
+    queue_.reserve(1);
+    Request request{.awaits = Awaits::query, .copy = copy, .simple = true, .keep = true};
+    request.changes_session = may_change_session(sql);
+    const std::size_t before = writer_.size();
+    writer_.query(sql);
+    request.response = &response;
+    request.ordinal = next_statement(response, before);
+    add(request);
+    ++batches_;
+    if (copy == Copy::in || copy == Copy::both) copy_in_ = CopyIn::asked;
+}
+
+inline void Requests::copy_done() {
+    if (copy_in_ != CopyIn::open) return;
+    writer_.copy_done();
+    Request& request = queue_.head();
+    if (request.awaits == Awaits::copy_both)
+        request.awaits = Awaits::copy_out;
+    else
+        request.awaits = request.after_copy();
+    end_copy_in();
+}
+
+inline void Requests::copy_fail(std::string_view reason) {
+    if (copy_in_ != CopyIn::open) return;
+    writer_.copy_fail(reason);  // which the server answers with an error
+    end_copy_in();
+}
+
+inline void Requests::end_copy_in() {
+    copy_in_ = CopyIn::none;
+    if (in_batch_) sync();
+}
+
+template <typename Add>
+void Requests::add_to_batch(Response& response, Add add_requests) {
+    assert(copy_in_ == CopyIn::none);
+    const std::size_t requests = queue_.size();
+    const std::size_t bytes = writer_.size();
+    const std::uint32_t statements = response.statements_;
+    const bool in_batch = in_batch_;
+    try {
+        if (!in_batch_) close_retired();
+        in_batch_ = true;
+        const std::uint32_t ordinal = next_statement(response, writer_.size());
+        add_requests(Request{.ordinal = ordinal, .response = &response});
+    } catch (...) {
+        for (const Request& request : queue_.from(requests)) undo(request);
+        unpin(queue_.from(requests));
+        queue_.truncate(requests);
+        writer_.truncate(bytes);
+        response.statements_ = statements;
+        in_batch_ = in_batch;
+        throw;
+    }
+}
+
+inline void Requests::add_execution(Request request, const Execution& execution) {
+    const auto add_awaiting = [&](Awaits awaits) {
+        request.awaits = awaits;
+        add(request);
+    };
+    queue_.reserve(6);
+    PreparedStatement* statement = nullptr;
+    if (execution.name.empty() || statements_.capacity() == 0) {
+        request.changes_session = may_change_session(execution.sql);
+    } else {
+        statement = statements_.find(execution.name);
+        if (statement == nullptr) statement = &prepare(request, execution);
+        request.changes_session = statement->changes_session;
+        // What an earlier batch prepares may still fail to be.
+        const bool is_there = statement->state == PreparedStatement::State::prepared ||
+                              (statement->usable() && statement->batch == batches_);
+        if (!is_there) statement = nullptr;
+    }
+    request.statement = statement;
+    if (statement == nullptr) {
+        writer_.parse({}, execution.sql);
+        add_awaiting(Awaits::parse_complete);
+    }
+    writer_.bind(execution.portal, statement == nullptr ? std::string_view{} : statement->name,
+                 execution.parameters);
+    add_awaiting(Awaits::bind_complete);
+    if (statement == nullptr && execution.returns_rows) {
+        writer_.describe_portal(execution.portal);
+        add_awaiting(Awaits::portal_columns);
+    }
+    writer_.execute(execution.portal, execution.max_rows);
+    if (execution.copy == Copy::in) writer_.flush();  // Sync comes when all is copied
+    add_awaiting(Awaits::completion);
+}
+
+inline PreparedStatement& Requests::prepare(Request request, const Execution& execution) {
+    PreparedStatement& statement =
+        statements_.insert(execution.name, batches_, may_change_session(execution.sql));
+    request.statement = &statement;
+    request.awaits = Awaits::parse_complete;
+    add(request);  // before what may throw: undone, the statement is forgotten
+    writer_.parse(execution.name, execution.sql);
+    request.awaits = Awaits::parameter_description;
+    writer_.describe_statement(execution.name);
+    add(request);
+    return statement;
+}
+
+inline void Requests::close_retired() {
+    for (;;) {
+        queue_.reserve(1);
+        PreparedStatement* const statement = statements_.next_to_close();
+        if (statement == nullptr) return;
+        add({.awaits = Awaits::close_complete, .statement = statement});
+        writer_.close_statement(statement->name);
+    }
+}
+
+inline void Requests::add(const Request& request) {
+    if (request.statement != nullptr) statements_.pin(*request.statement);
+    queue_.add(request);
+}
+
+inline std::uint32_t Requests::next_statement(Response& response,
+                                              std::size_t bytes_before) const noexcept {
+    assert(!response.done_);
+    if (response.statements_ == 0) response.first_byte_ = sent_ + bytes_before;
+    return response.statements_++;
+}
+
+inline void Requests::undo(const Request& request) noexcept {
+    if (request.statement == nullptr) return;
+    switch (request.awaits) {
+        case Awaits::parse_complete:
+            return statements_.forget(*request.statement);
+        case Awaits::parameter_description:
+        case Awaits::statement_columns:
+            return statements_.retire(
+                *request.statement);  // prepared it may be, described it is not
+        case Awaits::close_complete:
+            return statements_.give_back(*request.statement);
+        default:
+            return;
+    }
+}
+
+inline void Requests::pop_batch() noexcept {
+    unpin(queue_.batch());
+    queue_.pop_batch();
+    if (queue_.idle() && !in_batch_) copy_in_ = CopyIn::none;
+}
+
+inline void Requests::drop() noexcept {
+    unpin(queue_.from(0));
+    queue_ = {};
+    copy_in_ = CopyIn::none;
+    in_batch_ = false;
+}
+
+inline void Requests::unpin(std::span<const Request> requests) noexcept {
+    for (const Request& request : requests)
+        if (request.statement != nullptr) statements_.unpin(*request.statement);
+}
+
+}  // namespace txscope::protocol

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <txscope/protocol/error_response.hpp>
+#include <txscope/protocol/result_block.hpp>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <utility>
+
+namespace txscope::protocol {
+
+/// What one caller asked for, one statement or several, and what has become of it.
+///
+/// Belongs to the caller, who passes it with each of its requests, all of one batch. It stays where
+/// it is until it is done, or `Pipeline::abandon` was told that it goes.
+class Response {
+public:
+    enum class Outcome {
+        pending,      ///< Not answered yet.
+        succeeded,    ///< All statements were executed, and the Sync behind them.
+        failed,       ///< A statement of its own failed, or the Sync: `error` says how.
+        skipped,      ///< The server left statements out since another's had failed: `error`.
+        rolled_back,  ///< It was executed, but undone with its batch, for another's `error`.
+        lost,         ///< The connection was lost; what was executed is not known.
+        unsent,       ///< The connection was lost before any of it was sent.
+    };
+    static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+
+    Response() = default;
+    Response(const Response&) = delete;
+    Response& operator=(const Response&) = delete;
+
+    /// Whether everything is answered, up to the Sync: the rest holds only from then on.
+    [[nodiscard]] bool done() const noexcept { return done_; }
+    [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
+
+    /// Of the last statement whose result is kept.
+    [[nodiscard]] const ResultBlock& result() const noexcept { return result_; }
+    [[nodiscard]] ResultBlock take_result() noexcept { return std::move(result_); }
+
+    /// Null when there is none; shared by all that it concerns.
+    [[nodiscard]] const std::shared_ptr<const ErrorResponse>& error() const noexcept {
+        return error_;
+    }
+    /// Which of its statements failed, counted from 0; `none` when another's did, or the Sync: that
+    /// commits where no transaction block is open, and so runs deferred constraints.
+    [[nodiscard]] std::uint32_t failed_statement() const noexcept { return failed_statement_; }
+
+private:
+    friend class Requests;
+    friend class Answers;
+    friend class ResponseList;
+
+    void fail(Outcome outcome, const std::shared_ptr<const ErrorResponse>& error,
+              std::uint32_t statement = none) noexcept {
+        if (outcome_ != Outcome::pending) return;  // the first error counts
+        outcome_ = outcome;
+        error_ = error;
+        failed_statement_ = statement;
+        result_ = {};
+    }
+
+    ResultBlock result_;
+    std::shared_ptr<const ErrorResponse> error_;
+    std::uint32_t failed_statement_ = none;
+    std::uint32_t statements_ = 0;  // so far
+    Outcome outcome_ = Outcome::pending;
+    bool done_ = false;
+    std::uint64_t first_byte_ = 0;   // of its requests, counted from the connection's beginning
+    Response* next_done_ = nullptr;  // in a `ResponseList`
+};
+
+/// Responses that are done, until they are reported. Costs no memory of its own.
+class ResponseList {
+public:
+    /// `response` is done, as what its requests have told, else with `outcome`.
+    void add(Response& response, Response::Outcome outcome) noexcept {
+        if (response.done_) return;
+        response.done_ = true;
+        if (response.outcome_ == Response::Outcome::pending) response.outcome_ = outcome;
+        (first_ == nullptr ? first_ : last_->next_done_) = &response;
+        last_ = &response;
+    }
+    /// The first, which is no part of it any more; null when there is none.
+    [[nodiscard]] Response* take() noexcept {
+        Response* const response = first_;
+        if (response != nullptr) first_ = std::exchange(response->next_done_, nullptr);
+        return response;
+    }
+    void remove(const Response& response) noexcept {
+        Response* previous = nullptr;
+        for (Response* at = first_; at != nullptr; previous = at, at = at->next_done_) {
+            if (at != &response) continue;
+            (previous == nullptr ? first_ : previous->next_done_) = at->next_done_;
+            if (last_ == at) last_ = previous;
+            return;
+        }
+    }
+
+private:
+    Response* first_ = nullptr;
+    Response* last_ = nullptr;
+};
+
+}  // namespace txscope::protocol

@@ -1,0 +1,142 @@
+#pragma once
+
+#include <txscope/protocol/buffer.hpp>
+#include <txscope/protocol/columns.hpp>
+#include <txscope/protocol/numbers.hpp>
+#include <txscope/protocol/parameters.hpp>
+
+#include <atomic>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace txscope::protocol {
+
+/// One row, as DataRow brought it: a view into a result.
+class RowView {
+public:
+    /// `fields` is DataRow's body behind the number of its fields.
+    RowView(const char* fields, std::size_t size) noexcept : fields_{fields}, size_{size} {}
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /// Empty for NULL. Walks over the fields before it: to read all of them, use `for_each`.
+    [[nodiscard]] std::optional<std::string_view> operator[](std::size_t index) const noexcept {
+        assert(index < size_);
+        const char* at = fields_;
+        for (; index > 0; --index) {
+            const std::uint32_t length = load32(at);
+            at += 4 + (length == Parameters::null ? 0 : length);
+        }
+        const std::uint32_t length = load32(at);
+        if (length == Parameters::null) return std::nullopt;
+        return std::string_view{at + 4, length};
+    }
+
+    /// Calls `visit(std::optional<std::string_view>)` for each field in order.
+    template <typename Visitor>
+    void for_each(Visitor&& visit) const {
+        for_each_parameter({.count = size_, .bytes = {fields_, 0}}, visit);  // encoded alike
+    }
+
+private:
+    const char* fields_;
+    std::size_t size_;
+};
+
+/// Whether a DataRow's body is whole, and of that many fields.
+[[nodiscard]] inline bool is_row(std::string_view body, std::size_t columns) noexcept {
+    if (body.size() < 2 || load16(body.data()) != columns) return false;
+    std::size_t at = 2;
+    for (std::size_t i = 0; i < columns; ++i) {
+        if (body.size() - at < 4) return false;
+        const std::uint32_t length = load32(body.data() + at);
+        at += 4;
+        if (length == Parameters::null) continue;
+        if (length > body.size() - at) return false;
+        at += length;
+    }
+    return at == body.size();
+}
+
+/// What one statement gave: the server's bytes, from its first DataRow to its CommandComplete, and
+/// where in there each row begins. No row and no field is allocated or copied.
+///
+/// A handle of one pointer: copies share the block, on whichever threads they are.
+class ResultBlock {
+public:
+    /// No rows, no columns, no tag.
+    ResultBlock() = default;
+    ResultBlock(const ResultBlock& other) noexcept : data_{other.data_} {
+        if (data_ != nullptr) data_->owners.fetch_add(1, std::memory_order_relaxed);
+    }
+    ResultBlock(ResultBlock&& other) noexcept : data_{std::exchange(other.data_, nullptr)} {}
+    ResultBlock& operator=(ResultBlock other) noexcept {
+        std::swap(data_, other.data_);
+        return *this;
+    }
+    ~ResultBlock() {
+        if (data_ != nullptr && data_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1)
+            Data::destroy(data_);
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return data_ == nullptr ? 0 : data_->size; }
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    [[nodiscard]] RowView operator[](std::size_t index) const noexcept {
+        assert(index < size());
+        const char* body = data_->bytes + data_->rows()[index];
+        return {body + 2, load16(body)};
+    }
+
+    /// Null where there are none.
+    [[nodiscard]] const Columns* columns() const noexcept {
+        return data_ == nullptr ? nullptr : data_->columns.get();
+    }
+    /// The server's word for what was done: `INSERT 0 1`; empty for an empty statement.
+    [[nodiscard]] std::string_view tag() const noexcept {
+        return data_ == nullptr ? std::string_view{} : data_->tag;
+    }
+    /// Whether the portal has more rows than were asked for.
+    [[nodiscard]] bool suspended() const noexcept { return data_ != nullptr && data_->suspended; }
+
+private:
+    friend class ResultBuilder;
+
+    struct Data {
+        std::atomic<std::uint32_t> owners{1};
+        bool suspended = false;
+        std::size_t size = 0;         // rows
+        const char* bytes = nullptr;  // behind `rows()`, or in `block`
+        std::string_view tag{};       // likewise
+        std::shared_ptr<const Columns> columns{};
+        Buffer block{};
+
+        // Where in `bytes` the rows' bodies begin: behind this object, in the same allocation.
+        std::uint32_t* rows() noexcept { return reinterpret_cast<std::uint32_t*>(this + 1); }
+
+        static Data* create(std::size_t rows, std::size_t bytes) {
+            const std::size_t size = sizeof(Data) + rows * sizeof(std::uint32_t) + bytes;
+            auto* data = ::new (::operator new(size)) Data;
+            data->size = rows;
+            data->bytes = reinterpret_cast<char*>(data->rows() + rows);
+            return data;
+        }
+        static void destroy(Data* data) noexcept {
+            data->~Data();
+            ::operator delete(data);
+        }
+    };
+
+    explicit ResultBlock(Data* data) noexcept : data_{data} {}
+
+    Data* data_ = nullptr;
+};
+
+}  // namespace txscope::protocol
