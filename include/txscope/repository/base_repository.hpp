@@ -58,7 +58,8 @@ namespace asio = boost::asio;
 /// nor the repository afterwards. Repositories are cheap handles, to be copied at will.
 ///
 /// **Errors**: a failed statement throws libpqxx's class for its SQLSTATE, which is also a
-/// `SqlError`; a row that does not fit the struct, a `ColumnError` with the column's name. A row
+/// `SqlError`; a key or a value that the member's type cannot hold, a `ValueError`, before anything is
+/// sent; a row that does not fit the struct, a `ColumnError` with the column's name. A row
 /// arrives with the answer to its statement: without a scope `create` and `update` throw that
 /// although the row is stored.
 template <typename T, typename Model>
