@@ -97,6 +97,55 @@ TEST_CASE("a body that takes longer than the timeout is rolled back", "[deadline
     });
 }
 
+TEST_CASE("a body that computes past the timeout and returns is rolled back", "[deadline]") {
+    constexpr std::chrono::milliseconds short_time{50};
+    const bool executes = GENERATE(false, true);
+    const bool queues = GENERATE(false, true);
+    const bool verified = GENERATE(false, true);
+    CAPTURE(executes, queues, verified);
+    Fixture fixture{{.max_size = 1}};
+    fixture.run(fixture.sessions.warm_up(1));
+    const TransactionScope timed{fixture.sessions,
+                                 {.timeout = short_time, .verify_commit = verified}};
+    std::string told;
+    fixture.run([&]() -> asio::awaitable<void> {
+        const auto late = co_await failure_of(timed([&](Session& session) -> asio::awaitable<int> {
+            const auto too_late = std::chrono::steady_clock::now() + 2 * short_time;
+            session.after_commit([&] { told = "committed"; });
+            session.after_rollback([&] { told = "rolled back"; });
+            if (executes) co_await fixture.insert("late");
+            if (queues) session.enqueue("INSERT INTO entries (name) VALUES ('behind')");
+            while (std::chrono::steady_clock::now() < too_late) {
+            }
+            co_return 42;
+        }));
+        CHECK(is<TransactionTimeout>(late));
+    });
+    CHECK(told == "rolled back");
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_one_connection_works_on();
+}
+
+TEST_CASE("the timeout covers the wait for a connection of what was written behind", "[deadline]") {
+    Fixture fixture{{.max_size = 1}};
+    fixture.run(fixture.sessions.warm_up(1));
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.sessions.session_scope([&](Session& holder) -> asio::awaitable<void> {
+            co_await holder.execute("SELECT 1");
+            const auto behind = [](Session& session) -> asio::awaitable<void> {
+                session.enqueue("INSERT INTO entries (name) VALUES ('behind')");
+                co_return;
+            };
+            const auto executor = fixture.io.get_executor();
+            const auto late = co_await failure_of(
+                asio::co_spawn(executor, fixture.hurried(behind), asio::use_awaitable));
+            CHECK(is<TransactionTimeout>(late));
+        });
+    });
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_one_connection_works_on();
+}
+
 TEST_CASE("what a body has thrown in time comes out, however long the rollback takes",
           "[deadline]") {
     with_time_enough([](milliseconds limit) {

@@ -313,6 +313,29 @@ TEST_CASE("a before-commit hook is part of the transaction, and can refuse it", 
     CHECK(fixture.ran == Names{"after rollback"});
 }
 
+TEST_CASE("once a scope is committed its hooks are not copied, which might throw", "[hooks]") {
+    Fixture fixture;
+    bool committing = false;
+    struct Fragile {
+        bool& committing;
+        Names& ran;
+        Fragile(bool& when, Names& names) : committing{when}, ran{names} {}
+        Fragile(const Fragile& other) : committing{other.committing}, ran{other.ran} {
+            if (committing) throw Refusal{"the copy"};
+        }
+        void operator()() const { ran.push_back("the hook"); }
+    };
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            session.after_commit(Fragile{committing, fixture.ran});
+            co_await fixture.insert("committed");
+            committing = true;
+        });
+    });
+    CHECK(fixture.ran == Names{"the hook"});
+    CHECK(fixture.names() == Names{"committed"});
+}
+
 TEST_CASE("a COMMIT that fails runs no after-commit hook", "[hooks]") {
     Fixture fixture{
         "CREATE TABLE parts (entry bigint REFERENCES entries DEFERRABLE INITIALLY DEFERRED)"};

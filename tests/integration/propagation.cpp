@@ -1,8 +1,14 @@
 #include "support/catch.hpp"
+#include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/started.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <exception>
 #include <string>
 
 namespace propagation {
@@ -23,7 +29,8 @@ struct Fixture : support::ScopeFixture {
     using ScopeFixture::ScopeFixture;
 
     TransactionScope with(Propagation propagation) {
-        return TransactionScope{sessions, {.propagation = propagation}};
+        // The label tells an observer's events of transactions from those of plain sessions.
+        return TransactionScope{sessions, {.propagation = propagation, .label = "transaction"}};
     }
     /// Adds an entry through a scope of that propagation.
     asio::awaitable<void> insert_through(Propagation propagation, std::string name) {
@@ -66,6 +73,48 @@ TEST_CASE("a never scope runs without a transaction, and is refused inside one",
         CHECK(is<PropagationError>(inside));
     });
     CHECK(fixture.names() == Names{"alone"});
+}
+
+TEST_CASE("a task that outlives its scope opens none inside of it, whatever the propagation",
+          "[propagation]") {
+    const auto propagation =
+        GENERATE(Propagation::required, Propagation::nested, Propagation::mandatory,
+                 Propagation::supports, Propagation::never);
+    const bool committing = GENERATE(true, false);
+    CAPTURE(static_cast<int>(propagation), committing);
+    Fixture fixture{{},
+                    "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+                    "'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';"
+                    "CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON entries INITIALLY DEFERRED "
+                    "FOR EACH ROW EXECUTE FUNCTION wait()"};
+    support::Client holder{fixture.database.dsn()};
+    holder.query("SELECT pg_advisory_lock(1)");
+    support::Gate gate{fixture.io};
+    std::exception_ptr refused;
+    const auto open_a_scope = [&]() -> asio::awaitable<void> {
+        co_await gate.wait();
+        const TransactionScope late{
+            fixture.sessions,
+            {.propagation = propagation, .isolation = IsolationLevel::serializable}};
+        refused = co_await failure_of(late([]() -> asio::awaitable<void> { co_return; }));
+    };
+    support::Started scope{fixture.io, fixture.scope([&]() -> asio::awaitable<void> {
+                               co_await fixture.insert("committed");
+                               asio::co_spawn(co_await asio::this_coro::executor, open_a_scope(),
+                                              asio::detached);
+                           })};
+    support::run_until(fixture.io, [&] { return fixture.waiting_for_locks() == 1; });
+    const auto let_commit = [&] {
+        holder.query("SELECT pg_advisory_unlock(1)");
+        support::run_until(fixture.io, [&] { return scope.done(); });
+    };
+    if (!committing) let_commit();
+    gate.open();
+    support::run_until(fixture.io, [&] { return refused != nullptr; });
+    if (committing) let_commit();
+    CHECK(is<txscope::ScopeEnded>(refused));
+    CHECK(!scope.failure());
+    CHECK(fixture.names() == Names{"committed"});
 }
 
 TEST_CASE("what a not-supported scope does is outside the transaction around it, which goes on",

@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace transaction_scope {
 
@@ -423,5 +425,20 @@ TEST_CASE("a session that is used after its scope has ended says so and sends no
     });
     CHECK(fixture.names() == Names{"one"});
 }
+
+/// Whether a scope takes a body that returns this.
+template <typename T>
+concept Returnable = std::invocable < const TransactionScope&,
+        asio::awaitable<T>(*)
+() > &&std::invocable<const TransactionScope&, asio::awaitable<T> (*)(Session&)>;
+
+struct Fragile {
+    Fragile(Fragile&&) noexcept(false) {}
+};
+
+static_assert(Returnable<void> && Returnable<int> && Returnable<std::optional<std::string>>);
+static_assert(Returnable<txscope::Result> && Returnable<std::vector<std::string>>);
+static_assert(Returnable<std::unique_ptr<Fragile>>);
+static_assert(!Returnable<Fragile>, "it could fail to be handed over when all is committed");
 
 }  // namespace transaction_scope

@@ -29,7 +29,8 @@ inline constexpr std::string_view secret = "a secret that nobody is to be told";
 /// end was not told.
 ///
 /// It tells scopes apart by where they were made, their label and their attempt, and counts those
-/// that have all in common. To check a scope strictly, a test gives it a label of its own.
+/// that have all in common. To check a scope strictly, a test gives it a label of its own; so does one
+/// that opens scopes with and without a transaction at the same place.
 class CheckingObserver : public txscope::Observer {
 public:
     CheckingObserver() = default;

@@ -64,7 +64,11 @@ public:
 
     /// Runs `body()` or `body(Session&)`, which returns `asio::awaitable<T>`, and yields its value.
     /// May be called again, for another transaction.
+    ///
+    /// Moving a `T` must not throw: once the transaction is committed, nothing may go wrong. What may
+    /// (a `std::deque`, for one) is returned in a `std::unique_ptr`, or kept outside of the body.
     template <detail::ScopeBody Body>
+    requires detail::NothrowResult<detail::BodyResult<Body>>
     [[nodiscard]] asio::awaitable<detail::BodyResult<Body>> operator()(Body body) const {
         return run(sessions_, options_, where_, std::move(body));
     }

@@ -40,14 +40,17 @@ decltype(auto) invoke_body(Body& body, [[maybe_unused]] Session& session) {
 /// What a scope's body may be: a callable that returns `asio::awaitable<T>`, and takes either
 /// nothing or a `Session&`.
 template <typename Body>
-concept ScopeBody =
-    (std::invocable<Body&> || std::invocable<Body&, Session&>) &&
-    is_awaitable<decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))>;
+concept ScopeBody = (std::invocable<Body&> || std::invocable<Body&, Session&>)&&is_awaitable<
+    decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))>;
 
 /// The `T` of the `asio::awaitable<T>` that a body returns.
 template <ScopeBody Body>
 using BodyResult =
     typename decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))::value_type;
+
+/// What can be handed to a caller where nothing may throw any more: behind COMMIT.
+template <typename T>
+concept NothrowResult = std::is_void_v<T> || std::is_nothrow_move_constructible_v<T>;
 
 /// Where a body's result waits while its scope ends.
 template <typename T>
@@ -126,6 +129,13 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     if (error) std::rethrow_exception(error);
 }
 
+/// What a scope ends with whose time is over, because of `cause` or just so.
+inline std::exception_ptr time_is_over(const SessionState& state, std::exception_ptr cause) {
+    return nest(std::move(cause), TransactionTimeout{"the scope's time was over; nothing was "
+                                                     "committed",
+                                                     state.where()});
+}
+
 /// Runs `work`, which is `run_on_strand`, with `executor`, and cancels it at `deadline`. On the
 /// strand: two things are awaited at once.
 inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecutor executor,
@@ -143,9 +153,7 @@ inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecut
     // What the body threw in time, or the server said to COMMIT, stands.
     const bool cut_short = state->interrupted() || is_cancellation(error);
     if (!expired || !cut_short || state->conversation().in_doubt) std::rethrow_exception(error);
-    std::rethrow_exception(nest(
-        error,
-        TransactionTimeout{"the scope's time was over; nothing was committed", state->where()}));
+    std::rethrow_exception(time_is_over(*state, error));
 }
 
 /// Runs `body` with `state` as its ambient session, then `end(state, error)`, which gets the body's

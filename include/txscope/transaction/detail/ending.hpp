@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
-#include <txscope/session/detail/session_state.hpp>
+#include <txscope/session/detail/run_session.hpp>
 #include <txscope/transaction/detail/commit_verification.hpp>
 #include <txscope/transaction/detail/transaction.hpp>
 
@@ -81,6 +81,8 @@ inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session
             const auto begun = co_await session.end_with(nullptr);
             error = begun.last->error;
         }
+        // A body that computes is not interrupted.
+        if (!error && Clock::now() >= transaction.deadline) error = time_is_over(session, nullptr);
         if (!error && (session.begun() || session.has_queued())) {
             const auto ending = co_await session.end_with("COMMIT");
             error = read_commit(session, ending);
@@ -108,7 +110,7 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
     auto& hooks = outcome_hooks(*session);
     session->hooks().telling = &hooks;
     for (std::size_t next = 0; next < hooks.size(); ++next) {
-        const Hook hook = hooks[next];
+        const Hook hook = std::move(hooks[next]);  // to copy it might throw
         const auto started = Clock::now();
         try {
             co_await hook();

@@ -51,12 +51,13 @@ inline void check_valid(const TransactionOptions& options) {
 }
 
 /// What `options` ask of a scope within the session `outer`, null for none.
-/// @throws PropagationError, pqxx::argument_error
+/// @throws PropagationError, ScopeEnded, pqxx::argument_error
 inline Entry entry_of(const TransactionOptions& options, const SessionState* outer,
                       std::source_location where) {
     check_valid(options);
     const bool inside = in_transaction(outer);
     const auto inner = [&](Entry entry) {
+        outer->check_not_ended();
         check_fits(options, *outer, where);
         return entry;
     };
@@ -77,6 +78,7 @@ inline Entry entry_of(const TransactionOptions& options, const SessionState* out
             return without_transaction;
         case Propagation::never:
             if (!inside) return without_transaction;
+            outer->check_not_ended();
             throw PropagationError{"a never scope was opened inside a transaction", where};
     }
     throw pqxx::argument_error{"TransactionOptions: an enumeration has no such value"};
