@@ -830,12 +830,13 @@ TEST_CASE("without a statement cache nothing is prepared by name", "[connection]
 
 TEST_CASE("a statement deallocated behind our back fails once and works the next time",
           "[connection]") {
-    WireConnection wire{"CREATE TABLE notes (id int)"};
-    wire.ask("INSERT INTO notes VALUES ($1)", 1);
-    wire.ask(
-        "DO $$ DECLARE one text; BEGIN "
+    WireConnection wire{
+        "CREATE TABLE notes (id int);"
+        "CREATE FUNCTION forget() RETURNS void LANGUAGE plpgsql AS $$ DECLARE one text; BEGIN "
         "SELECT name INTO one FROM pg_prepared_statements WHERE statement LIKE 'INSERT%';"
-        "EXECUTE 'DEALLOCATE ' || one; END $$");
+        "EXECUTE 'DEALLOCATE ' || one; END $$"};
+    wire.ask("INSERT INTO notes VALUES ($1)", 1);
+    wire.ask("SELECT forget()");
     const auto stale = wire.send({Statement{"INSERT INTO notes VALUES ($1)", 2}}).front();
     wire.await(stale);
     REQUIRE(stale->error);

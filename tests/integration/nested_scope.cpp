@@ -251,18 +251,22 @@ TEST_CASE("rollback-only set in a nested scope undoes that scope alone, without 
 
 TEST_CASE("a nested scope whose savepoint was not set undoes nothing of the one before",
           "[nested_scope]") {
-    Fixture fixture{{}, Fixture::forget_statements};
+    Fixture fixture;
     std::exception_ptr within;
     const auto failure = fixture.run([&] {
         return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
-            // Two of them, so that the release of a savepoint has been prepared.
             co_await fixture.insert_nested("one");
-            co_await fixture.insert_nested("two");
-            co_await fixture.nested([&](Session& session) -> asio::awaitable<void> {
-                co_await fixture.insert("three");
-                co_await session.execute("SELECT forget_statements()");
-            });
-            within = co_await failure_of(fixture.insert_nested("four"));
+            // Its savepoint is released behind the scope's back, and then cannot be once more.
+            const auto ambient = txscope::detail::ambient_of(co_await asio::this_coro::executor);
+            const auto& conversation =
+                txscope::detail::find_ambient(ambient.get(), fixture.sessions.pool().get())
+                    ->session->conversation();
+            const auto connection = conversation.lease.member()->connection.get();
+            const auto unseen = std::make_shared<txscope::detail::Exchange>();
+            connection->submit({{txscope::Statement{"RELEASE SAVEPOINT txscope_1"}, unseen}});
+            co_await connection->wait(unseen);
+            CHECK_FALSE(unseen->error);
+            within = co_await failure_of(fixture.insert_nested("two"));
         }));
     });
     CHECK_THAT(text_of(within), ContainsSubstring("in: RELEASE SAVEPOINT"));

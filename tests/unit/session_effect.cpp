@@ -2,12 +2,14 @@
 #include "support/growth.hpp"
 #include <txscope/postgres/detail/session_effect.hpp>
 #include <txscope/postgres/detail/sql_words.hpp>
+#include <txscope/postgres/detail/transaction_control.hpp>
 
 #include <string>
 #include <string_view>
 #include <vector>
 
-using txscope::detail::has_session_effect;
+using txscope::detail::is_worth_preparing;
+using txscope::detail::session_effect;
 using txscope::detail::SqlWords;
 
 namespace {
@@ -54,7 +56,7 @@ TEST_CASE("the time to read an SQL text grows with its length, not faster", "[sq
     const auto read = [](std::size_t length) {
         std::string sql = "SELECT $1";
         while (sql.size() < length) sql += ", value";
-        CHECK_FALSE(has_session_effect(sql));
+        CHECK_FALSE(session_effect(sql).lasts);
     };
     CHECK(support::growth(1'000'000, read) < 24);
 }
@@ -120,7 +122,7 @@ TEST_CASE("what outlives its transaction in the server's session is recognised",
           "DO 'BEGIN CREATE TEMP TABLE t (id int); END'",
           "CALL procedure(1)"}) {
         CAPTURE(sql);
-        CHECK(has_session_effect(sql));
+        CHECK(session_effect(sql).lasts);
     }
 }
 
@@ -161,6 +163,69 @@ TEST_CASE("what ends with its transaction, or only sounds like a change, is let 
           "EXPLAIN SELECT 1",
           "-- SET x = 1\nSELECT 1"}) {
         CAPTURE(sql);
-        CHECK_FALSE(has_session_effect(sql));
+        CHECK_FALSE(session_effect(sql).lasts);
+    }
+}
+
+TEST_CASE("what may make a name mean another table is recognised", "[session_effect]") {
+    for (const std::string_view sql :
+         {"SET search_path = app",
+          "SET LOCAL search_path TO app",
+          "set session \"search_path\" = app",
+          "SET SCHEMA 'app'",
+          "SET LOCAL SCHEMA 'app'",
+          "SET ROLE x",
+          "SET LOCAL ROLE x",
+          "SET SESSION ROLE NONE",
+          "SET SESSION AUTHORIZATION x",
+          "SET LOCAL SESSION AUTHORIZATION x",
+          "RESET search_path",
+          "RESET ALL",
+          "RESET ROLE",
+          "SELECT set_config('search_path', $1, true)",
+          "SELECT set_config( 'Search_Path', 'app', false)",
+          "SELECT set_config('role', $1, true)",
+          "SELECT set_config($1, $2, true)",
+          "SELECT set_config(E'search\\x5fpath', $2, true)",
+          "SELECT set_config('search_' || 'path', $2, true)",
+          "SELECT set_config('app.x'\n'y', $2, true)",
+          "SELECT set_config('app.tenant', $1, true), set_config('search_path', $1, true)",
+          "UPDATE pg_settings SET setting = $1 WHERE name = $2",
+          "CREATE TEMP TABLE t (id int)",
+          "SELECT 1 AS id INTO TEMP t",
+          "DO $$ BEGIN END $$",
+          "CALL procedure(1)"}) {
+        CAPTURE(sql);
+        CHECK(session_effect(sql).moves_names);
+    }
+    for (const std::string_view sql :
+         {"",
+          "SELECT 1",
+          "SET work_mem = '1MB'",
+          "SET LOCAL statement_timeout = 1000",
+          "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+          "SET TRANSACTION READ ONLY",
+          "SELECT set_config('application_name', concat_ws(': ', $1::text), true)",
+          "SELECT set_config('app.tenant', $1, false)",
+          "SELECT pg_advisory_lock(1)",
+          "UPDATE t SET role = $1, search_path = $2",
+          "LISTEN news",
+          "BEGIN"}) {
+        CAPTURE(sql);
+        CHECK_FALSE(session_effect(sql).moves_names);
+    }
+}
+
+TEST_CASE("transaction control and settings are not worth preparing", "[session_effect]") {
+    for (const std::string_view sql :
+         {"BEGIN", "/* a label */ BEGIN ISOLATION LEVEL SERIALIZABLE", "COMMIT", "ROLLBACK",
+          "ROLLBACK TO SAVEPOINT x", "SAVEPOINT x", "RELEASE SAVEPOINT x",
+          "SET LOCAL lock_timeout = 100", "set search_path = x"}) {
+        CAPTURE(sql);
+        CHECK_FALSE(is_worth_preparing(sql));
+    }
+    for (const std::string_view sql : {"SELECT 1", "INSERT INTO t VALUES ($1)", "UPDATE t SET x = $1", "/* SET */ SELECT 1"}) {
+        CAPTURE(sql);
+        CHECK(is_worth_preparing(sql));
     }
 }

@@ -1,5 +1,5 @@
 #include "support/catch.hpp"
-#include <txscope/session/detail/transaction_control.hpp>
+#include <txscope/postgres/detail/transaction_control.hpp>
 
 #include <string_view>
 

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,7 +29,7 @@ namespace asio = boost::asio;
 /// `open`, closed by its destructor.
 ///
 /// ```cpp
-/// auto connection = co_await Connection::open(executor, "postgresql:///app", {}, deadline);
+/// auto connection = co_await Connection::open(executor, "postgresql:///app", 256, deadline);
 /// auto exchange = std::make_shared<detail::Exchange>();
 /// connection->submit({{Statement{"SELECT 1"}, exchange}});
 /// co_await connection->wait(exchange);        // exchange->result, or exchange->error
@@ -50,16 +51,16 @@ public:
     /// (or `PGCONNECT_TIMEOUT`) applies to each address. Host names are looked up without blocking,
     /// except by libpq in a service file that the string names (`service=`).
     ///
-    /// @param statement_cache_size how many prepared statements to keep; 0 names none at all.
+    /// @param naming how many prepared statements to keep, and what it has in common with others
     /// @throws ConnectionFailed
     static asio::awaitable<std::unique_ptr<Connection>> open(asio::any_io_executor executor,
                                                              std::string conninfo,
-                                                             std::size_t statement_cache_size,
+                                                             detail::StatementNaming naming,
                                                              Clock::time_point deadline);
 
     Connection(const asio::any_io_executor& executor, detail::Native<PGconn> native,
-               std::size_t statement_cache_size)
-        : pipeline_{std::move(native), statement_cache_size},
+               detail::StatementNaming naming)
+        : pipeline_{std::move(native), std::move(naming)},
           socket_{executor, PQsocket(pipeline_.native())} {}
     ~Connection() {
         if (!broken()) close("the connection was closed");
@@ -100,6 +101,16 @@ public:
     /// Brings the connection back to where nothing runs and no transaction is open, or closes it; so
     /// where whoever awaited `cancel` was destroyed. The caller must not be interruptible.
     asio::awaitable<void> recover(Clock::time_point deadline);
+
+    /// Whether the statement that failed last may have failed because it was stale; where `exchange`
+    /// is given, whether that is all that it asked for, so that it can be asked again.
+    bool may_be_stale(const detail::Exchange* exchange = nullptr) const noexcept {
+        const auto* failed = pipeline_.failed();
+        return failed && idle() && (!exchange || failed->alone.get() == exchange);
+    }
+    /// That statement, if it was stale: then nothing that was prepared before is used again. The
+    /// caller must not be interruptible. Closes the connection at `deadline`.
+    asio::awaitable<std::optional<detail::FailedStatement>> find_stale(Clock::time_point deadline);
 
     /// Gives it up: all that is outstanding is answered with `reason`.
     void close(std::exception_ptr reason) noexcept {
@@ -176,11 +187,11 @@ private:
 };
 
 inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(
-    asio::any_io_executor executor, std::string conninfo, std::size_t statement_cache_size,
+    asio::any_io_executor executor, std::string conninfo, detail::StatementNaming naming,
     Clock::time_point deadline) {
     try {
         auto native = co_await detail::connect(executor, std::move(conninfo), deadline);
-        co_return std::make_unique<Connection>(executor, std::move(native), statement_cache_size);
+        co_return std::make_unique<Connection>(executor, std::move(native), naming);
     } catch (const boost::system::system_error& error) {
         if (error.code() == asio::error::operation_aborted) throw;
         throw ConnectionFailed{error.what()};  // no descriptor, or no thread to look a name up
@@ -263,6 +274,31 @@ inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
         co_await settle(discard, deadline);
     }
     if (!clean()) close("the connection could not be reset");
+}
+
+inline asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_stale(
+    Clock::time_point deadline) {
+    using detail::Staleness;
+    auto failed = pipeline_.take_failed();
+    if (failed && failed->staleness == Staleness::possible && !failed->name.empty()) {
+        const auto described = pipeline_.describe(*failed);
+        co_await settle(described.anew, deadline);
+        const auto& before = *described.as_prepared;
+        const auto& now = *described.anew;
+        // What cannot be prepared anew has been its caller's fault.
+        if (now.error) co_return std::nullopt;
+        if (!before.error && !detail::differ(before.result.handle(), now.result.handle()))
+            co_return std::nullopt;
+        pipeline_.naming().begin_generation();
+    }
+    if (failed && failed->staleness == Staleness::unknown) {
+        // A pooler makes up what it calls the server's process.
+        const Exchange process = submit("SELECT pg_catalog.pg_backend_pid()");
+        co_await settle(process, deadline);
+        if (!process->error && process->result.one().get<int>(0) != PQbackendPID(native()))
+            failed->stopped_naming = pipeline_.naming().stop();
+    }
+    co_return failed;
 }
 
 inline Connection::Exchange Connection::submit(const char* sql) {

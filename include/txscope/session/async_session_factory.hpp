@@ -77,6 +77,10 @@ public:
         return on_strand(pool_, [count](detail::Pool& pool) { return pool.warm_up(count); });
     }
 
+    /// Every statement is prepared anew before it is used again, on each connection: for the end of
+    /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
+    void forget_statements() const noexcept { pool_->connector().forget_statements(); }
+
     /// Lends no more connections (`PoolClosed`), also to those who wait, and waits until those on
     /// loan are back and closed.
     /// @throws pqxx::usage_error in a scope that has one on loan itself

@@ -21,6 +21,8 @@ struct ScopeEvent {
         hook_failure,      ///< An `after_commit` or `after_rollback` hook threw `error`.
         overlong,          ///< The scope still runs, after `PoolOptions::overlong_scope`.
         leaked,            ///< Destroyed before its end. `duration`: since it began.
+        statements_unnamed,  ///< The factory prepares no statements any more: a pooler between it
+                             ///< and the server does not keep them, as `error` told. Once.
     };
     Kind kind;
     std::source_location where;  ///< Where the scope was made; line 0 without a scope.

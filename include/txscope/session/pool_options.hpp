@@ -20,8 +20,14 @@ struct PoolOptions {
     /// use; a server that takes longer has its connection closed.
     std::chrono::milliseconds cleanup_timeout = std::chrono::seconds{5};
     /// Prepared statements kept on each connection, the least recently used going first. 0 prepares
-    /// none: for PgBouncer before 1.21 in transaction pooling, which loses them.
+    /// none: for PgBouncer before 1.21 in transaction pooling, which loses them. The factory finds
+    /// that out by itself, at the cost of some failures that are tried again
+    /// (`ScopeEvent::statements_unnamed`).
     std::size_t statement_cache_size = 256;
+    /// How long a prepared statement is used until it is prepared anew. When somebody alters a
+    /// column's type, a statement goes on with its parameters' old types that long: a value may be
+    /// rounded to the old one. See `AsyncSessionFactory::forget_statements`.
+    std::chrono::milliseconds statement_lifetime = std::chrono::minutes{1};
     /// Is told what happens in scopes; null for none. Must outlive them and the factory.
     Observer* observer = nullptr;
     /// A transaction's scope that runs longer than this is reported to the observer. 0: none is.

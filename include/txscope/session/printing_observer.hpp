@@ -70,6 +70,8 @@ private:
                 return "overlong scope, still open";
             case Event::leaked:
                 return "leaked scope, destroyed";
+            case Event::statements_unnamed:
+                return "no prepared statements any more";
         }
         return "?";
     }

@@ -9,9 +9,10 @@ namespace txscope {
 
 /// Whether and how a scope runs its body again after a failure that a second try may not meet.
 ///
-/// Tried again are: a serialization failure (40001), a deadlock (40P01), a plan that a change of
-/// the schema has made stale (0A000, "cached plan must not change result type"), and a connection
-/// that was lost before `COMMIT` was sent. The whole body runs again, in a new transaction; only
+/// Tried again are: a serialization failure (40001), a deadlock (40P01), a prepared statement that was
+/// stale, and a connection that was lost before `COMMIT` was sent. A statement is stale when a change
+/// of the schema gave its parameters or columns other types, or when somebody dropped it, such as a
+/// pooler that does not keep prepared statements: nothing prepared before is used after that. The whole body runs again, in a new transaction; only
 /// the outermost scope does that. What the body changed outside the database it changes again.
 ///
 /// Before the n-th retry the scope waits a random time between 0 and

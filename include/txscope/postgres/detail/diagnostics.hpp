@@ -100,9 +100,11 @@ namespace txscope::detail {
 }
 
 /// The exception for a failed result of `statement`; its parameters are kept out of the text.
-/// `scope` is where the scope was opened that sent it; line 0 for none.
+/// `scope` is where the scope was opened that sent it; line 0 for none. `advice` follows the server's
+/// message.
 [[nodiscard]] inline std::exception_ptr make_statement_error(
-    const PGresult* result, const Statement& statement, const std::source_location& scope = {}) {
+    const PGresult* result, const Statement& statement, const std::source_location& scope = {},
+    std::string_view advice = {}) {
     std::vector<std::string_view> parameters;
     parameters.reserve(statement.size());
     statement.for_each_parameter([&](const char* text, std::size_t length) {
@@ -113,6 +115,7 @@ namespace txscope::detail {
     if (runs_deferred_triggers(statement.sql()) && !error_field(result, PG_DIAG_CONTEXT).empty())
         parameters.push_back(error_field(result, PG_DIAG_MESSAGE_PRIMARY));
     auto diagnostics = read_diagnostics(result, std::string{statement.sql()});
+    diagnostics.message += advice;
     if (scope.line() != 0) diagnostics.scope = scope;
     return make_sql_error(std::move(diagnostics), parameters);
 }

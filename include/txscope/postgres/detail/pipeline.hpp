@@ -2,16 +2,20 @@
 
 #include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/postgres/detail/failed_statement.hpp>
 #include <txscope/postgres/detail/libpq_version.hpp>
 #include <txscope/postgres/detail/native.hpp>
 #include <txscope/postgres/detail/session_effect.hpp>
 #include <txscope/postgres/detail/statement_cache.hpp>
+#include <txscope/postgres/detail/statement_naming.hpp>
+#include <txscope/postgres/detail/transaction_control.hpp>
 
 #include <pqxx/except>
 
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,7 +28,7 @@ namespace txscope::detail {
 /// Does not wait: its owner tells it when the socket is ready. (PostgreSQL manual, "Pipeline Mode".)
 class Pipeline {
 public:
-    Pipeline(Native<PGconn> connection, std::size_t statement_cache_size);
+    Pipeline(Native<PGconn> connection, StatementNaming naming);
     Pipeline(const Pipeline&) = delete;
 
     /// Sends `batch` and a Sync, and ahead of them, under a Sync of its own, what closes retired
@@ -51,6 +55,21 @@ public:
     std::exception_ptr failure() const noexcept { return failure_; }
     /// Whether a statement may have left in the session what outlives its transaction.
     bool session_changed() const noexcept { return session_changed_; }
+    /// The prepared statement that failed last, maybe because it was stale; null for none. Not for
+    /// longer than until the next transaction.
+    const FailedStatement* failed() const noexcept { return failed_ ? &*failed_ : nullptr; }
+    /// The same, for the caller to examine.
+    std::optional<FailedStatement> take_failed() { return std::exchange(failed_, std::nullopt); }
+    /// How the server describes a statement.
+    struct Descriptions {
+        std::shared_ptr<Exchange> as_prepared = std::make_shared<Exchange>();
+        std::shared_ptr<Exchange> anew = std::make_shared<Exchange>();  // the last to be done
+    };
+    /// Asks how it describes one as it was prepared, and when it is prepared anew. That was all it
+    /// was kept for.
+    Descriptions describe(const FailedStatement& failed);
+    /// What the connection has in common with others.
+    StatementNaming& naming() noexcept { return naming_; }
     /// How many were submitted.
     std::uint64_t batches() const noexcept { return next_batch_ - 1; }
     PGTransactionStatusType transaction_status() const noexcept {
@@ -61,18 +80,26 @@ public:
 private:
     // False when libpq could not take it.
     bool send(Outgoing&& outgoing, bool last);
-    const StatementCache::Entry* prepare(const Outgoing& outgoing);  // likewise null
+    bool send_prepare(const std::string& name, const std::string& sql,
+                      const std::shared_ptr<Exchange>& exchange);
+    bool send_describe(const std::string& name, const std::shared_ptr<Exchange>& exchange);
     bool close_retired();
     bool send_sync();
 
     bool take(Native<PGresult> answer);  // true when that completed an exchange
     void take_sync();
     void take_error(const PGresult* error);
+    Staleness staleness(const Command& command, const PGresult* error) const;
+    void remember_failed(Staleness why, Command& command, const std::exception_ptr& error);
+    void drop_failed();
     void fail_exchange(const std::shared_ptr<Exchange>& exchange);
     std::exception_ptr lost() const { return make_connection_lost(native()); }
 
     Native<PGconn> connection_;
+    StatementNaming naming_;
     StatementCache cache_;
+    bool names_moved_ = false;  // in a transaction that may not have ended: see `SessionEffect`
+    std::optional<FailedStatement> failed_;
     std::vector<Command> commands_;  // sent; those before `oldest_` are answered,
     std::size_t oldest_ = 0;         // and from `batch_` on they wait for their Sync's answer
     std::size_t batch_ = 0;
@@ -82,8 +109,8 @@ private:
     bool session_changed_ = false;
 };
 
-inline Pipeline::Pipeline(Native<PGconn> connection, std::size_t statement_cache_size)
-    : connection_{std::move(connection)}, cache_{statement_cache_size} {
+inline Pipeline::Pipeline(Native<PGconn> connection, StatementNaming naming)
+    : connection_{std::move(connection)}, naming_{std::move(naming)}, cache_{naming_} {
     if (PQsetnonblocking(connection_.get(), 1) != 0 || PQenterPipelineMode(connection_.get()) != 1)
         throw ConnectionFailed{PQerrorMessage(connection_.get())};
     // While nothing is asked, libpq takes the server's last word for a notice.
@@ -98,6 +125,11 @@ inline void Pipeline::submit(std::vector<Outgoing>&& batch) {
     const bool too_late = broken();
     bool sent = !too_late;
     try {
+        if (idle() && transaction_status() == PQTRANS_IDLE) {
+            names_moved_ = false;
+            drop_failed();
+        }
+        cache_.begin_batch();
         sent = sent && close_retired();
         for (auto next = batch.begin(); sent && next != batch.end(); ++next) {
             const bool last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
@@ -127,39 +159,63 @@ inline bool Pipeline::running(const Exchange& exchange) const noexcept {
 
 inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
     const Statement& statement = outgoing.statement;
-    const StatementCache::Entry* prepared = nullptr;
-    bool affects_session = false;
-    if (!cache_.enabled()) {
-        affects_session = has_session_effect(statement.sql());
-    } else {
-        prepared = cache_.find(statement.sql());
-        if (prepared == nullptr) prepared = prepare(outgoing);
-        if (prepared == nullptr) return false;
-        affects_session = prepared->affects_session;
-        if (prepared->batch != 0 && prepared->batch != next_batch_) {
-            prepared = nullptr;  // an earlier batch prepares it, and may still fail to
-        }
+    const std::string_view sql = statement.sql();
+    const StatementCache::Entry* prepared = cache_.find(sql);
+    const SessionEffect effect = prepared ? prepared->effect : session_effect(sql);
+    if (!prepared && cache_.enabled() && !names_moved_ && is_worth_preparing(sql)) {
+        prepared = &cache_.insert(std::string{sql}, effect, next_batch_);
+        if (!send_prepare(prepared->name, prepared->sql, outgoing.exchange)) return false;
     }
+    // What an earlier batch prepares may still fail to be.
+    const bool by_name = prepared && !names_moved_ &&
+                         (prepared->batch == 0 || prepared->batch == next_batch_);
+    const bool named = by_name && prepared->batch == 0;
     const auto values = statement.parameters();
     const int count = static_cast<int>(values.size());
-    const int sent = prepared != nullptr
-                         ? PQsendQueryPrepared(native(), prepared->name.c_str(), count,
-                                               values.data(), nullptr, nullptr, 0)
-                         : PQsendQueryParams(native(), statement.sql().data(), count, nullptr,
-                                             values.data(), nullptr, nullptr, 0);
+    const int sent = by_name ? PQsendQueryPrepared(native(), prepared->name.c_str(), count,
+                                                   values.data(), nullptr, nullptr, 0)
+                             : PQsendQueryParams(native(), sql.data(), count, nullptr,
+                                                 values.data(), nullptr, nullptr, 0);
+    const bool alone = last && (commands_.size() == batch_ || commands_.back().outgoing.exchange !=
+                                                                  outgoing.exchange);
     Command& command = commands_.emplace_back(Command::statement, std::move(outgoing));
-    command.affects_session = affects_session;
+    command.lasts = effect.lasts;
+    command.named = named;
+    command.alone = alone;
     command.last = last;
+    // Should it be undone, names are back to what they were: nothing is prepared until that is over.
+    names_moved_ |= effect.moves_names;
+    if (effect.moves_names && effect.lasts) cache_.retire_all();
     return sent != 0;
 }
 
-inline const StatementCache::Entry* Pipeline::prepare(const Outgoing& outgoing) {
-    const auto& entry = cache_.insert(std::string{outgoing.statement.sql()}, next_batch_);
+inline bool Pipeline::send_prepare(const std::string& name, const std::string& sql,
+                                   const std::shared_ptr<Exchange>& exchange) {
     // Without the parameters, which may be large: preparing knows nothing of them.
-    commands_.emplace_back(Command::prepare, Outgoing{Statement{entry.sql}, outgoing.exchange},
-                           entry.name);
-    const int sent = PQsendPrepare(native(), entry.name.c_str(), entry.sql.c_str(), 0, nullptr);
-    return sent != 0 ? &entry : nullptr;
+    commands_.emplace_back(Command::prepare, Outgoing{Statement{sql}, exchange}, name);
+    return PQsendPrepare(native(), name.c_str(), sql.c_str(), 0, nullptr) != 0;
+}
+
+inline bool Pipeline::send_describe(const std::string& name,
+                                    const std::shared_ptr<Exchange>& exchange) {
+    commands_.emplace_back(Command::describe, Outgoing{Statement{""}, exchange});
+    return PQsendDescribePrepared(native(), name.c_str()) != 0;
+}
+
+inline Pipeline::Descriptions Pipeline::describe(const FailedStatement& failed) {
+    Descriptions asked;
+    // The new one is the unnamed one, and gone with the next.
+    const bool sent = send_describe(failed.name, asked.as_prepared) && send_sync() &&
+                      send_prepare("", std::string{failed.statement.sql()}, asked.anew) &&
+                      send_describe("", asked.anew) && send_sync();
+    cache_.confirm(failed.name);
+    ++next_batch_;
+    if (!sent) {
+        fail(lost());
+        fail_exchange(asked.as_prepared);
+        fail_exchange(asked.anew);
+    }
+    return asked;
 }
 
 /// Under a Sync of its own, so that an error, when somebody else has dropped it, is nobody's.
@@ -232,8 +288,10 @@ inline bool Pipeline::take(Native<PGresult> answer) {
         case PGRES_TUPLES_OK:
         case PGRES_EMPTY_QUERY:
             if (command.kind == Command::prepare) cache_.confirm(command.name);
+            if (command.kind == Command::describe)
+                command.outgoing.exchange->result = Result{answer.release()};
             if (command.kind == Command::statement) {
-                session_changed_ |= command.affects_session;
+                session_changed_ |= command.lasts;
                 const std::string_view tag = PQcmdStatus(answer.get());
                 if (tag == "DISCARD ALL") session_changed_ = false;
                 if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
@@ -264,21 +322,60 @@ inline void Pipeline::take_sync() {
 }
 
 inline void Pipeline::take_error(const PGresult* error) {
-    const Command& command = commands_[oldest_];
+    Command& command = commands_[oldest_];
     // An error at a Sync comes from the implicit COMMIT there: it is everybody's.
     const std::size_t first = command.kind == Command::sync ? batch_ : oldest_;
     const auto& concerned = commands_[first].outgoing.exchange;
+    const auto stale = staleness(command, error);
     const auto failure = make_statement_error(
-        error, command.outgoing.statement, concerned ? concerned->scope : std::source_location{});
+        error, command.outgoing.statement, concerned ? concerned->scope : std::source_location{},
+        stale == Staleness::unknown
+            ? "; a pooler does not keep prepared statements, or somebody has dropped them: see "
+              "PoolOptions::statement_cache_size"
+            : "");
     if (ends_session(error) || PQstatus(native()) == CONNECTION_BAD)
         return fail(failure);  // the server's last word before it closes the connection
 
     if (!batch_error_) batch_error_ = failure;
     cache_.take_failure(command, own_sqlstate(error));
-    session_changed_ |= command.affects_session;  // a session's locks outlive a failure
+    session_changed_ |= command.lasts;  // a session's locks outlive a failure
     for (std::size_t i = first; i <= oldest_; ++i)
         if (const auto& exchange = commands_[i].outgoing.exchange; exchange && !exchange->error)
             exchange->error = failure;
+    if (stale != Staleness::none) remember_failed(stale, command, failure);
+}
+
+inline Staleness Pipeline::staleness(const Command& command, const PGresult* error) const {
+    const auto code = error_field(error, PG_DIAG_SQLSTATE);
+    const bool about_names = code == sqlstate::invalid_sql_statement_name ||
+                             code == sqlstate::duplicate_prepared_statement;
+    if ((command.named || command.kind == Command::prepare) && about_names &&
+        cache_.is_named_in(error_field(error, PG_DIAG_MESSAGE_PRIMARY)))
+        return Staleness::unknown;
+    return command.named ? staleness_told_by(error) : Staleness::none;
+}
+
+/// Sees to it that no statement which `command` shows to be stale is used again.
+inline void Pipeline::remember_failed(Staleness why, Command& command,
+                                      const std::exception_ptr& error) {
+    const std::string_view sql = command.outgoing.statement.sql();
+    drop_failed();
+    std::string name;
+    if (why == Staleness::unlikely) return cache_.retire(sql);
+    if (why == Staleness::possible) name = cache_.retire_later(sql);
+    if (why == Staleness::certain) naming_.begin_generation();
+    if (why == Staleness::unknown) cache_.clear();
+    auto alone = command.alone && !command.lasts ? command.outgoing.exchange : nullptr;
+    failed_ = FailedStatement{.staleness = why,
+                              .statement = std::move(command.outgoing.statement),
+                              .name = std::move(name),
+                              .error = error,
+                              .alone = std::move(alone)};
+}
+
+inline void Pipeline::drop_failed() {
+    if (failed_) cache_.confirm(failed_->name);
+    failed_.reset();
 }
 
 inline void Pipeline::fail(std::exception_ptr reason) {

@@ -36,6 +36,13 @@ public:
         return word;
     }
 
+    /// The plain literal ('…') that comes next, with its quotes, a doubled one ending it; empty where
+    /// something else does.
+    constexpr std::string_view next_literal() {
+        take(std::min(rest_.find_first_not_of(blanks), rest_.size()));
+        return rest_.starts_with('\'') ? take_past("'", 1) : std::string_view{};
+    }
+
     /// Whether `word` is `keyword`, which is in capitals.
     static constexpr bool is(std::string_view word, std::string_view keyword) {
         return std::equal(word.begin(), word.end(), keyword.begin(), keyword.end(),
@@ -43,6 +50,7 @@ public:
     }
 
 private:
+    static constexpr std::string_view blanks = " \t\n\r\f\v";
     static constexpr bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
     static constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
     static constexpr bool is_part_of_word(char c) {
@@ -62,7 +70,6 @@ private:
 
     // A blank, a comment or a literal; false when none is next.
     constexpr bool skip_one() {
-        constexpr std::string_view blanks = " \t\n\r\f\v";
         if (rest_.empty()) return false;
         if (rest_.starts_with("--")) {
             take(std::min(rest_.find_first_of("\n\r"), rest_.size()));  // either ends a comment

@@ -3,12 +3,17 @@
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
 #include <txscope/postgres/detail/session_effect.hpp>
+#include <txscope/postgres/detail/statement_naming.hpp>
 
+#include <fmt/format.h>
+
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
 #include <map>
+#include <random>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -19,33 +24,59 @@ namespace txscope::detail {
 
 /// Which statements a connection has prepared under which name; the least recently used goes first.
 ///
-/// Prepared statements belong to the server's session: a rollback does not undo them.
+/// Prepared statements belong to the server's session: a rollback does not undo them. Behind a
+/// pooler that is a session which others use, too, so no name is ever given twice, by any
+/// connection: 128 random bits of the connection's own, and a number.
 class StatementCache {
 public:
-    /// `capacity` 0 means no names at all, as old poolers need.
-    explicit StatementCache(std::size_t capacity) : capacity_{capacity} {}
+    using Clock = std::chrono::steady_clock;
+
+    explicit StatementCache(const StatementNaming& naming)
+        : naming_{naming}, generation_{naming.generation()} {
+        std::random_device random;
+        for (int word = 0; word < 4; ++word) prefix_ += fmt::format("{:08x}", random());
+        prefix_ += '_';
+        enabled_ = naming.most() > 0 && !naming.stopped();
+    }
 
     struct Entry {
         std::string sql;
         std::string name;
         std::uint64_t batch;   ///< The batch that prepares it; 0 once the server confirmed it.
-        bool affects_session;  ///< See `has_session_effect`.
+        SessionEffect effect;  ///< Of `sql`.
+        Clock::time_point prepared;
     };
+
+    /// Forgets what is not to be used any more: to be called before statements are sent, which are
+    /// so at that time.
+    void begin_batch() {
+        if (!enabled_) return;
+        now_ = Clock::now();
+        if (std::exchange(generation_, naming_.generation()) == generation_) return;
+        retire_all();
+        if (!naming_.stopped()) return;
+        enabled_ = false;
+        clear();
+    }
 
     /// The statement of that text, now the most recently used; null when there is none.
     Entry* find(std::string_view sql) {
+        if (!enabled_) return nullptr;
         const auto found = by_sql_.find(sql);
         if (found == by_sql_.end()) return nullptr;
+        if (now_ - found->second->prepared > naming_.lifetime()) {
+            retire(found->second);
+            return nullptr;
+        }
         entries_.splice(entries_.begin(), entries_, found->second);
         return &entries_.front();
     }
 
     /// A new name for `sql`, to be prepared in `batch`.
-    Entry& insert(std::string sql, std::uint64_t batch) {
-        if (entries_.size() >= capacity_) retire(std::prev(entries_.end()));
-        const bool affects_session = has_session_effect(sql);
-        entries_.push_front(
-            {std::move(sql), "txscope_" + std::to_string(++last_name_), batch, affects_session});
+    Entry& insert(std::string sql, SessionEffect effect, std::uint64_t batch) {
+        if (entries_.size() >= naming_.most()) retire(std::prev(entries_.end()));
+        entries_.push_front({std::move(sql), prefix_ + std::to_string(++last_number_), batch,
+                             effect, now_});
         by_sql_.emplace(entries_.front().sql, entries_.begin());
         return entries_.front();
     }
@@ -65,26 +96,29 @@ public:
             retired_.erase(retired);
     }
 
-    void forget_sql(std::string_view sql) {
-        if (const auto found = by_sql_.find(sql); found != by_sql_.end()) erase(found->second);
-    }
-
     /// The server knows the statement, but it is of no use any more.
     void retire(std::string_view sql) {
         if (const auto found = by_sql_.find(sql); found != by_sql_.end()) retire(found->second);
     }
+    void retire_all() {
+        while (!entries_.empty()) retire(entries_.begin());
+    }
+    /// The same, but the server is to keep it until it is confirmed once more. Returns its name,
+    /// empty when there is no such statement any more.
+    std::string retire_later(std::string_view sql) {
+        const auto found = by_sql_.find(sql);
+        if (found == by_sql_.end()) return {};
+        std::string name = found->second->name;
+        retire(found->second);
+        retired_.insert_or_assign(name, false);
+        return name;
+    }
 
-    /// The server has skipped `command`, or failed it with that SQLSTATE; none for an error that came
-    /// from within, of a function that it called.
+    /// The server has skipped `command`, or failed it with that SQLSTATE.
     void take_failure(const Command& command, std::string_view code = {}) {
         if (command.kind == Command::prepare) forget(command.name);
         if (command.kind == Command::close && code != sqlstate::invalid_sql_statement_name)
             give_back_retired(command.name);
-        if (command.kind != Command::statement) return;
-        if (code == sqlstate::feature_not_supported)
-            retire(command.outgoing.statement.sql());  // "cached plan must not change result type"
-        if (code == sqlstate::invalid_sql_statement_name)
-            forget_sql(command.outgoing.statement.sql());  // somebody deallocated it
     }
 
     /// The server's names are all gone.
@@ -94,8 +128,10 @@ public:
         retired_.clear();
     }
 
-    bool enabled() const noexcept { return capacity_ > 0; }
+    bool enabled() const noexcept { return enabled_; }
     std::size_t size() const noexcept { return entries_.size(); }
+    /// Whether an error's text names one of the statements, in whatever language it speaks.
+    bool is_named_in(std::string_view text) const { return text.find(prefix_) != text.npos; }
 
     /// Names the server may drop; the caller takes them, and gives back those it could not drop.
     std::vector<std::string> take_retired() {
@@ -121,17 +157,22 @@ private:
         entries_.erase(entry);
     }
     void retire(Iterator entry) {
+        by_sql_.erase(entry->sql);
         retired_.emplace(std::move(entry->name), entry->batch == 0);
-        erase(entry);
+        entries_.erase(entry);
     }
 
-    std::size_t capacity_;
+    StatementNaming naming_;
+    std::uint64_t generation_;  // of what is kept here
+    bool enabled_;
+    Clock::time_point now_{};
+    std::string prefix_ = "txscope_";
+    std::uint64_t last_number_ = 0;
     std::list<Entry> entries_;
     std::unordered_map<std::string_view, Iterator> by_sql_;  // keys view into entries_
     // Names, and whether the server has confirmed them: to drop what it may never have known would be
     // an error.
     std::map<std::string, bool, std::less<>> retired_;
-    std::uint64_t last_name_ = 0;
 };
 
 }  // namespace txscope::detail

@@ -11,7 +11,6 @@
 #include <boost/asio/query.hpp>
 #include <boost/asio/this_coro.hpp>
 
-#include <cstddef>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -25,11 +24,10 @@ namespace txscope::detail {
 /// Opens a pool's connections, and remembers why it failed the last time. From any thread.
 class Connector {
 public:
-    Connector(asio::any_io_executor executor, std::string conninfo,
-              std::size_t statement_cache_size)
+    Connector(asio::any_io_executor executor, std::string conninfo, StatementNaming naming)
         : executor_{std::move(executor)},
           conninfo_{std::move(conninfo)},
-          statement_cache_size_{statement_cache_size} {}
+          naming_{std::move(naming)} {}
 
     /// For the scope that was opened at `scope`, if any. Called on a strand, of which the connection
     /// is from then on (`executor_for`).
@@ -46,6 +44,9 @@ public:
         return same ? executor_ : asio::any_io_executor{strand};
     }
 
+    /// All statements are prepared anew from now on.
+    void forget_statements() noexcept { naming_.begin_generation(); }
+
     /// Null when the last attempt succeeded.
     std::exception_ptr last_error() const {
         const std::lock_guard lock{mutex_};
@@ -60,7 +61,7 @@ private:
 
     const asio::any_io_executor executor_;
     const std::string conninfo_;
-    const std::size_t statement_cache_size_;
+    StatementNaming naming_;  // which its connections have in common
     mutable std::mutex mutex_;
     std::exception_ptr last_error_;
 };
@@ -71,7 +72,7 @@ inline asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
     std::exception_ptr error;
     try {
         auto connection =
-            co_await Connection::open(executor, conninfo_, statement_cache_size_, deadline);
+            co_await Connection::open(executor, conninfo_, naming_, deadline);
         remember(nullptr);
         co_return std::make_shared<PooledConnection>(std::move(connection));
     } catch (const ConnectionFailed& failed) {

@@ -10,7 +10,9 @@
 #include <exception>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <source_location>
+#include <string>
 #include <utility>
 
 namespace txscope::detail {
@@ -38,6 +40,7 @@ struct Conversation {
     Connection::Batch outbox{};     // goes out together, at the end of this turn of the strand
     Connection::Exchange begin{};   // a transaction's first: its BEGIN, once that was sent
     std::exception_ptr failure{};   // why the server refuses statements until a rollback
+    std::string stale{};            // the text of a statement that failed because it was stale
     bool in_doubt = false;          // COMMIT was sent, and nobody knows whether it was executed
     bool own_transactions = false;  // statements may begin and end transactions of their own
     bool over = false;              // whoever would give a connection back has ended
@@ -65,6 +68,8 @@ struct Conversation {
     /// Until `exchange` is, which was sent; by `deadline` at most, and once the caller is cancelled
     /// no longer than the cleanup time: then the connection is closed.
     asio::awaitable<void> answered(Connection::Exchange exchange, Clock::time_point deadline);
+    /// The statement that failed last, if it was stale. The caller must not be interruptible.
+    asio::awaitable<std::optional<Statement>> find_stale();
     /// Sends what is in the outbox, unless it has to wait for BEGIN.
     void send_outbox();
     /// Whoever awaits what is in the outbox gets `error` instead.
@@ -124,6 +129,15 @@ inline asio::awaitable<void> Conversation::answered(Connection::Exchange exchang
     if (deadline == Clock::time_point::max()) co_await member->connection->wait(exchange);
     if (!exchange->done)
         co_await member->connection->settle(exchange, std::min(deadline, pool->cleanup_deadline()));
+}
+
+inline asio::awaitable<std::optional<Statement>> Conversation::find_stale() {
+    const auto member = lease.member();
+    auto found = co_await member->connection->find_stale(pool->cleanup_deadline());
+    if (!found) co_return std::nullopt;
+    if (found->stopped_naming)
+        reporter.report(ScopeEvent::statements_unnamed, Clock::duration{}, found->error);
+    co_return std::move(found->statement);
 }
 
 inline void Conversation::send_outbox() {

@@ -92,10 +92,13 @@ inline Ticket::~Ticket() { pool_.withdraw(*this); }
 
 inline Pool::Pool(asio::any_io_executor executor, std::string conninfo, PoolOptions options)
     : options_{options},
-      connector_{std::move(executor), std::move(conninfo), options.statement_cache_size} {
+      connector_{std::move(executor),
+                 std::move(conninfo),
+                 {options.statement_cache_size, options.statement_lifetime}} {
     if (options_.max_size == 0)
         throw pqxx::argument_error{"PoolOptions::max_size must be at least 1"};
-    if (options_.acquire_timeout.count() < 0 || options_.cleanup_timeout.count() < 0)
+    if (options_.acquire_timeout.count() < 0 || options_.cleanup_timeout.count() < 0 ||
+        options_.statement_lifetime.count() < 0)
         throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/transaction_control.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/cancellation.hpp>
 #include <txscope/session/detail/client_copy.hpp>
@@ -12,7 +13,6 @@
 #include <txscope/session/detail/scope_life.hpp>
 #include <txscope/session/detail/statement_report.hpp>
 #include <txscope/session/detail/subscription.hpp>
-#include <txscope/session/detail/transaction_control.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
 
@@ -100,6 +100,8 @@ public:
 private:
     static asio::awaitable<Result> execute_from_elsewhere(Shared self,
                                                           std::optional<Statement> statement);
+    static asio::awaitable<Result> execute_again(Shared self, Connection::Exchange failed);
+    bool may_ask_again(const Exchange& exchange) const noexcept;
     static Shared innermost(const Shared& self, const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
     asio::awaitable<void> take_connection();
@@ -163,8 +165,27 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
         cancelled = co_await conversation.see_through(exchange);
         co_await asio::this_coro::throw_if_cancelled(throws);
     }
+    if (exchange->error && !cancelled && self->may_ask_again(*exchange))
+        co_return co_await execute_again(std::move(self), exchange);
     if (exchange->error) self->throw_failure(*exchange, cancelled);
     co_return std::move(exchange->result);
+}
+
+/// Whether it was one statement without a transaction, which failed and may be stale.
+inline bool SessionState::may_ask_again(const Exchange& exchange) const noexcept {
+    const Lease& lease = conversation_->lease;
+    return !conversation_->transaction && lease && lease->may_be_stale(&exchange);
+}
+
+/// Nothing of it has been executed, and nothing went ahead of it.
+inline asio::awaitable<Result> SessionState::execute_again(Shared self,
+                                                           Connection::Exchange failed) {
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false);
+    auto stale = co_await self->conversation_->find_stale();
+    co_await asio::this_coro::throw_if_cancelled(throws);
+    if (!stale) self->throw_failure(*failed, false);
+    co_return co_await execute(std::move(self), std::move(stale));
 }
 
 inline asio::awaitable<Result> SessionState::execute_from_elsewhere(

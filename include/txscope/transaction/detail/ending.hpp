@@ -24,6 +24,9 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
     if (connection.broken())
         conversation.reporter.report_since_begin(ScopeEvent::rollback_failure,
                                                  connection.failure());
+    if (!connection.may_be_stale()) co_return;
+    const auto stale = co_await conversation.find_stale();
+    if (stale) conversation.stale = stale->sql();
 }
 
 /// What COMMIT's answer means: null when the transaction is committed.

@@ -13,14 +13,6 @@
 
 namespace txscope::detail {
 
-/// Whether what the server said may not be met by another attempt. The plan of a prepared statement
-/// that has become stale has no SQLSTATE of its own, and its message is in the server's language.
-inline bool is_worth_another_attempt(const SqlDiagnostics& said) {
-    return sqlstate::is_retryable(said.sqlstate) ||
-           (said.sqlstate == sqlstate::feature_not_supported &&
-            said.routine == "RevalidateCachedQuery");
-}
-
 /// Whether the transaction failed in a way that another attempt may not meet.
 inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
     const Conversation& conversation = session.conversation();
@@ -33,7 +25,9 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
         return conversation.failure != nullptr;
     } catch (const std::exception& failure) {
         const SqlDiagnostics* said = find_diagnostics(failure);
-        return said != nullptr && is_worth_another_attempt(*said);
+        return said != nullptr && (sqlstate::is_retryable(said->sqlstate) ||
+                                   (!said->statement.empty() &&
+                                    said->statement == conversation.stale));
     } catch (...) {
         return false;
     }

@@ -20,4 +20,10 @@ constexpr bool is_transaction_control(std::string_view sql) {
     return SqlWords::is(first, "PREPARE") && SqlWords::is(words.next_token(), "TRANSACTION");
 }
 
+/// Whether the server is to keep `sql` as a prepared statement. It reads transaction control and
+/// settings in no time, and their texts are many: a label or a number makes each another one.
+constexpr bool is_worth_preparing(std::string_view sql) {
+    return !is_transaction_control(sql) && !SqlWords::is(SqlWords{sql}.next(), "SET");
+}
+
 }  // namespace txscope::detail
