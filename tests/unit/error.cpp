@@ -128,6 +128,8 @@ TEST_CASE("a SQLSTATE without a class of its own is a sql_error", "[error]") {
 TEST_CASE("an error that ends the session is a lost connection", "[error]") {
     CHECK(is_caught_as<txscope::ConnectionLost>("57P01", "FATAL"));
     CHECK(is_caught_as<txscope::ConnectionLost>("25P03", "FATAL"));
+    CHECK(is_caught_as<txscope::ConnectionLost>("08P01", "FATAL"));
+    CHECK_FALSE(is_caught_as<txscope::ConnectionLost>("08P01", "ERROR"));
     CHECK(is_caught_as<txscope::ConnectionLost>("XX000", "PANIC"));
     CHECK(is_caught_as<txscope::ConnectionLost>("", ""));
     CHECK(is_caught_as<pqxx::broken_connection>("57P01", "FATAL"));

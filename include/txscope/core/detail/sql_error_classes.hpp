@@ -178,12 +178,16 @@ inline constexpr std::array sql_error_classes{
     return nullptr;
 }
 
+/// What ends the session is a loss of the connection, unless it has a class that says more. That of
+/// connections does not: poolers say 08P01 of whatever ends one.
 [[nodiscard]] inline std::exception_ptr make_typed_error(
     const std::shared_ptr<const ServerError>& said) {
-    if (const auto* known = find_sql_error_class(said->diagnostics.sqlstate))
-        return known->make(said);
-    return ended_the_session(said->diagnostics) ? make_typed<ConnectionLost>(said)
-                                                : make_typed<pqxx::sql_error>(said);
+    const auto& diagnostics = said->diagnostics;
+    const auto* known = find_sql_error_class(diagnostics.sqlstate);
+    if (ended_the_session(diagnostics) &&
+        (known == nullptr || sqlstate::class_of(diagnostics.sqlstate) == "08"))
+        return make_typed<ConnectionLost>(said);
+    return known ? known->make(said) : make_typed<pqxx::sql_error>(said);
 }
 
 /// The same loss of a connection, which names the scope that met it, unless it names one or there

@@ -51,9 +51,15 @@ namespace txscope::detail {
     return own ? error_field(error, PG_DIAG_SQLSTATE) : std::string_view();
 }
 
+/// `ERROR`, `FATAL`, …: poolers do not send it apart from the one that the server translates.
+[[nodiscard]] inline std::string_view severity_of(const PGresult* error) {
+    const auto severity = error_field(error, PG_DIAG_SEVERITY_NONLOCALIZED);
+    return severity.empty() ? error_field(error, PG_DIAG_SEVERITY) : severity;
+}
+
 /// Whether it is the server's last word before it closes the connection.
 [[nodiscard]] inline bool ends_session(const PGresult* error) {
-    const auto severity = error_field(error, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const auto severity = severity_of(error);
     return severity == "FATAL" || severity == "PANIC";
 }
 
@@ -62,7 +68,7 @@ namespace txscope::detail {
                                                      std::string statement) {
     const auto field = [&](int code) { return std::string(error_field(result, code)); };
     SqlDiagnostics diagnostics;
-    diagnostics.severity = field(PG_DIAG_SEVERITY_NONLOCALIZED);
+    diagnostics.severity = severity_of(result);
     diagnostics.sqlstate = field(PG_DIAG_SQLSTATE);
     diagnostics.message = field(PG_DIAG_MESSAGE_PRIMARY);
     diagnostics.detail = field(PG_DIAG_MESSAGE_DETAIL);
@@ -102,9 +108,10 @@ namespace txscope::detail {
 /// The exception for a failed result of `statement`; its parameters are kept out of the text.
 /// `scope` is where the scope was opened that sent it; line 0 for none. `advice` follows the server's
 /// message.
-[[nodiscard]] inline std::exception_ptr make_statement_error(
-    const PGresult* result, const Statement& statement, const std::source_location& scope = {},
-    std::string_view advice = {}) {
+[[nodiscard]] inline std::exception_ptr make_statement_error(const PGresult* result,
+                                                             const Statement& statement,
+                                                             const std::source_location& scope = {},
+                                                             std::string_view advice = {}) {
     std::vector<std::string_view> parameters;
     parameters.reserve(statement.size());
     statement.for_each_parameter([&](const char* text, std::size_t length) {
