@@ -179,8 +179,9 @@ TEST_CASE("what is not atomic, or not alone, is not asked again", "[stale_statem
     SECTION("a procedure, which may commit what it does") {
         const char* call = "CALL store($1)";
         fixture.prepare(call, 1);
-        fixture.database.query("DROP PROCEDURE store;"
-                               "CREATE PROCEDURE store(bigint) LANGUAGE sql AS ''");
+        fixture.database.query(
+            "DROP PROCEDURE store;"
+            "CREATE PROCEDURE store(bigint) LANGUAGE sql AS ''");
         const auto again = [&]() -> asio::awaitable<void> {
             co_await fixture.sessions.execute(call, big);
         };
@@ -244,8 +245,9 @@ TEST_CASE("a violated constraint costs no round trip, and its statement is prepa
         fixture.run([&] { return failure_of(fixture.sessions.execute(add, "one")); })));
     CHECK(fixture.sessions.statistics().round_trips == before + 1);
     // '007' was stored as '7' while the column's type was int, and must not be now.
-    fixture.database.query("ALTER TABLE meters ALTER amount TYPE text; TRUNCATE meters;"
-                           "ALTER TABLE meters ADD UNIQUE (amount)");
+    fixture.database.query(
+        "ALTER TABLE meters ALTER amount TYPE text; TRUNCATE meters;"
+        "ALTER TABLE meters ADD UNIQUE (amount)");
     fixture.run([&]() -> asio::awaitable<void> {
         co_await fixture.sessions.execute(add_meter, "7");
         co_await fixture.sessions.execute(add_meter, "007");
@@ -292,8 +294,9 @@ TEST_CASE("what is stale on one connection is used on none any more", "[stale_st
         co_await support::eventually([&] { return done == 4; });
     };
     fixture.run([&] {
-        return on_each(
-            [](Session& session) -> asio::awaitable<void> { co_await session.execute(add_meter, 1); });
+        return on_each([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(add_meter, 1);
+        });
     });
     fixture.alter("bigint");
     CHECK(fixture.insert_retrying(big) == 2);
@@ -355,7 +358,8 @@ TEST_CASE("a statement's lifetime is not negative", "[stale_statements]") {
 /// Two tables of one name, the one that is found first with a column of less precision.
 struct TwoTables : Fixture {
     TwoTables()
-        : Fixture{"real", {.max_size = 1},
+        : Fixture{"real",
+                  {.max_size = 1},
                   "CREATE SCHEMA other; CREATE TABLE other.meters (amount double precision);"
                   "CREATE SCHEMA reader; CREATE TABLE reader.meters (amount double precision);"
                   "DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN END $$;"
@@ -383,22 +387,21 @@ TEST_CASE("a statement is prepared anew for the table that a search path or a ro
     };
     const Names twice{"1234567.891", "1234567.891"};
     SECTION("of a session") {
-        fixture.run([&] {
-            return fixture.sessions.session_scope(add_after("SET search_path = other"));
-        });
+        fixture.run(
+            [&] { return fixture.sessions.session_scope(add_after("SET search_path = other")); });
         CHECK(fixture.of("other") == twice);
     }
     SECTION("of a transaction") {
-        for (const char* change : {"SET LOCAL search_path = other",
-                                   "SELECT set_config('search_path', 'other', true)"}) {
+        for (const char* change :
+             {"SET LOCAL search_path = other", "SELECT set_config('search_path', 'other', true)"}) {
             fixture.run([&] { return fixture.scope(add_after(change)); });
             CHECK(fixture.of("other") == twice);
             fixture.database.query("TRUNCATE other.meters");
         }
     }
     SECTION("of a role") {
-        for (const char* change : {"SET ROLE reader", "SET LOCAL ROLE reader",
-                                   "SET SESSION AUTHORIZATION reader"}) {
+        for (const char* change :
+             {"SET ROLE reader", "SET LOCAL ROLE reader", "SET SESSION AUTHORIZATION reader"}) {
             fixture.run([&] { return fixture.scope(add_after(change)); });
             CHECK(fixture.of("reader") == twice);
             fixture.database.query("TRUNCATE reader.meters");
@@ -486,7 +489,8 @@ TEST_CASE("statements that a function drops are prepared anew, and named as befo
 
 TEST_CASE("a name that somebody has taken costs a scope one further attempt",
           "[stale_statements]") {
-    Fixture fixture{"int", {.max_size = 1},
+    Fixture fixture{"int",
+                    {.max_size = 1},
                     "CREATE FUNCTION take(name text) RETURNS void LANGUAGE plpgsql AS "
                     "$$BEGIN EXECUTE format('PREPARE %I AS SELECT 1', name); END$$"};
     fixture.run([&]() -> asio::awaitable<void> {
@@ -494,7 +498,8 @@ TEST_CASE("a name that somebody has taken costs a scope one further attempt",
             "SELECT max(name) FROM pg_prepared_statements WHERE name LIKE 'txscope%'");
         const auto name = found.one().get<std::string>(0);
         const auto number = name.rfind('_') + 1;  // the next one prepares `take`
-        const auto soon = name.substr(0, number) + std::to_string(std::stoi(name.substr(number)) + 2);
+        const auto soon =
+            name.substr(0, number) + std::to_string(std::stoi(name.substr(number)) + 2);
         co_await fixture.sessions.execute("SELECT take($1)", soon);
     });
     CHECK(fixture.insert_retrying(1) == 2);

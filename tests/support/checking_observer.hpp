@@ -84,6 +84,7 @@ public:
                 ++scopes.retried;
                 [[fallthrough]];
             case Event::hook_failure:
+            case Event::statements_unnamed:
                 check(event.error != nullptr, "a failure has a reason");
                 break;
             case Event::overlong:  // also of a scope that waits for its connection

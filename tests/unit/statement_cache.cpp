@@ -139,7 +139,8 @@ TEST_CASE("no two connections give a statement the same name", "[statement_cache
         names.insert(prepare(cache, "b"));
     }
     CHECK(names.size() == 200);
-    for (const std::string& name : names) CHECK(name.size() < 63);  // the server cuts what is longer
+    for (const std::string& name : names)
+        CHECK(name.size() < 63);  // the server cuts what is longer
 }
 
 TEST_CASE("an error's text is known to be about one of the names, in any language",

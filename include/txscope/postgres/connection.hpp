@@ -186,9 +186,10 @@ private:
     int cancel_requests_ = 0;    // which may strike yet; those left behind stay counted
 };
 
-inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(
-    asio::any_io_executor executor, std::string conninfo, detail::StatementNaming naming,
-    Clock::time_point deadline) {
+inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_io_executor executor,
+                                                                     std::string conninfo,
+                                                                     detail::StatementNaming naming,
+                                                                     Clock::time_point deadline) {
     try {
         auto native = co_await detail::connect(executor, std::move(conninfo), deadline);
         co_return std::make_unique<Connection>(executor, std::move(native), naming);

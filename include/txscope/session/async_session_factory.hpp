@@ -53,7 +53,8 @@ public:
     AsyncSessionFactory(Context& context, std::string conninfo, PoolOptions options = {})
         : AsyncSessionFactory{context.get_executor(), std::move(conninfo), options} {}
 
-    /// Executes one statement on a connection of its own, in one round trip. It commits by itself.
+    /// Executes one statement on a connection of its own, in one round trip. It commits by itself. One
+    /// that fails because it was prepared for what is no more is asked again at once.
     /// @throws what `Session::execute` throws
     template <typename... Args>
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) const {

@@ -167,8 +167,8 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
         if (!send_prepare(prepared->name, prepared->sql, outgoing.exchange)) return false;
     }
     // What an earlier batch prepares may still fail to be.
-    const bool by_name = prepared && !names_moved_ &&
-                         (prepared->batch == 0 || prepared->batch == next_batch_);
+    const bool by_name =
+        prepared && !names_moved_ && (prepared->batch == 0 || prepared->batch == next_batch_);
     const bool named = by_name && prepared->batch == 0;
     const auto values = statement.parameters();
     const int count = static_cast<int>(values.size());
@@ -176,8 +176,8 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
                                                    values.data(), nullptr, nullptr, 0)
                              : PQsendQueryParams(native(), sql.data(), count, nullptr,
                                                  values.data(), nullptr, nullptr, 0);
-    const bool alone = last && (commands_.size() == batch_ || commands_.back().outgoing.exchange !=
-                                                                  outgoing.exchange);
+    const bool alone = last && (commands_.size() == batch_ ||
+                                commands_.back().outgoing.exchange != outgoing.exchange);
     Command& command = commands_.emplace_back(Command::statement, std::move(outgoing));
     command.lasts = effect.lasts;
     command.named = named;

@@ -75,8 +75,8 @@ public:
     /// A new name for `sql`, to be prepared in `batch`.
     Entry& insert(std::string sql, SessionEffect effect, std::uint64_t batch) {
         if (entries_.size() >= naming_.most()) retire(std::prev(entries_.end()));
-        entries_.push_front({std::move(sql), prefix_ + std::to_string(++last_number_), batch,
-                             effect, now_});
+        entries_.push_front(
+            {std::move(sql), prefix_ + std::to_string(++last_number_), batch, effect, now_});
         by_sql_.emplace(entries_.front().sql, entries_.begin());
         return entries_.front();
     }

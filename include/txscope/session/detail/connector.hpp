@@ -71,8 +71,7 @@ inline asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
     const auto executor = executor_for(strand_on(co_await asio::this_coro::executor));
     std::exception_ptr error;
     try {
-        auto connection =
-            co_await Connection::open(executor, conninfo_, naming_, deadline);
+        auto connection = co_await Connection::open(executor, conninfo_, naming_, deadline);
         remember(nullptr);
         co_return std::make_shared<PooledConnection>(std::move(connection));
     } catch (const ConnectionFailed& failed) {

@@ -151,22 +151,26 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     check_not_cancelled(caller);
 
-    StatementReport report{conversation, statement ? statement->sql() : ""};
-    const auto exchange = self->put_out(std::move(statement));
-    report.answered_in(exchange);
-
-    Trip trip{.conversation = conversation, .exchange = *exchange, .caller = caller};
-    co_await round_trip(trip);
+    Connection::Exchange exchange;
     bool cancelled = false;
-    if (!exchange->done) {
-        // What was sent is seen to its end, also for a caller who was cancelled before it went out.
-        const bool throws = co_await asio::this_coro::throw_if_cancelled();
-        co_await asio::this_coro::throw_if_cancelled(false);
-        cancelled = co_await conversation.see_through(exchange);
-        co_await asio::this_coro::throw_if_cancelled(throws);
+    {
+        StatementReport report{conversation, statement ? statement->sql() : ""};
+        exchange = self->put_out(std::move(statement));
+        report.answered_in(exchange);
+
+        Trip trip{.conversation = conversation, .exchange = *exchange, .caller = caller};
+        co_await round_trip(trip);
+        if (!exchange->done) {
+            // What was sent is seen to its end, also for a caller who was cancelled before it went
+            // out.
+            const bool throws = co_await asio::this_coro::throw_if_cancelled();
+            co_await asio::this_coro::throw_if_cancelled(false);
+            cancelled = co_await conversation.see_through(exchange);
+            co_await asio::this_coro::throw_if_cancelled(throws);
+        }
     }
     if (exchange->error && !cancelled && self->may_ask_again(*exchange))
-        co_return co_await execute_again(std::move(self), exchange);
+        co_return co_await execute_again(self, exchange);
     if (exchange->error) self->throw_failure(*exchange, cancelled);
     co_return std::move(exchange->result);
 }
@@ -185,7 +189,7 @@ inline asio::awaitable<Result> SessionState::execute_again(Shared self,
     auto stale = co_await self->conversation_->find_stale();
     co_await asio::this_coro::throw_if_cancelled(throws);
     if (!stale) self->throw_failure(*failed, false);
-    co_return co_await execute(std::move(self), std::move(stale));
+    co_return co_await execute(self, std::move(stale));
 }
 
 inline asio::awaitable<Result> SessionState::execute_from_elsewhere(

@@ -25,9 +25,9 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
         return conversation.failure != nullptr;
     } catch (const std::exception& failure) {
         const SqlDiagnostics* said = find_diagnostics(failure);
-        return said != nullptr && (sqlstate::is_retryable(said->sqlstate) ||
-                                   (!said->statement.empty() &&
-                                    said->statement == conversation.stale));
+        return said != nullptr &&
+               (sqlstate::is_retryable(said->sqlstate) ||
+                (!said->statement.empty() && said->statement == conversation.stale));
     } catch (...) {
         return false;
     }
