@@ -32,6 +32,9 @@ txscope_dependency(Threads TARGET Threads::Threads)
 # libpq cannot be fetched: PostgreSQL does not build with CMake.
 txscope_dependency(PostgreSQL TARGET PostgreSQL::PostgreSQL VERSION 14)
 
+# What libpq encrypts with, and the only one to ask what libpq does not tell: see detail/tls.hpp.
+txscope_dependency(OpenSSL TARGET OpenSSL::SSL VERSION 1.1.1)
+
 # The archive is taken for its headers alone; a release of Boost is no CMake project.
 txscope_dependency(Boost TARGET Boost::headers VERSION 1.81 FETCH
     URL https://archives.boost.io/release/1.83.0/source/boost_1_83_0.tar.bz2

@@ -16,7 +16,7 @@ boost_package() {
 find_missing() {
     missing=()
     local package
-    for package in g++ cmake ninja-build "$(boost_package)" libpqxx-dev libpq-dev libfmt-dev \
+    for package in g++ cmake ninja-build "$(boost_package)" libpqxx-dev libpq-dev libssl-dev libfmt-dev \
         catch2 postgresql "$@"; do
         [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] ||
             missing+=("$package")

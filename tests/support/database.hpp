@@ -2,10 +2,12 @@
 
 #include "support/client.hpp"
 #include "support/run.hpp"
+#include "support/tls_access.hpp"
 #include <txscope/testing/temporary_postgres.hpp>
 
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -23,6 +25,15 @@ inline txscope::TemporaryPostgres& server() {
         return options;
     }()};
     return shared;
+}
+
+/// A connection string for that server: over TLS, with certificates and a password, if
+/// `TXSCOPE_TESTS_OVER_TLS` is set in the environment.
+inline std::string server_dsn(std::string_view database) {
+    static const bool over_tls = std::getenv("TXSCOPE_TESTS_OVER_TLS") != nullptr;
+    if (!over_tls) return server().dsn(database);
+    static const TlsAccess access{server()};
+    return access.dsn(database);
 }
 
 /// A database of a test's own on the shared server, dropped with all connections to it.
@@ -54,7 +65,9 @@ public:
     }
 
     const std::string& name() const { return name_; }
-    std::string dsn() const { return server_.dsn(name_); }
+    std::string dsn() const {
+        return &server_ == &server() ? server_dsn(name_) : server_.dsn(name_);
+    }
     std::string tcp_dsn() const { return server_.tcp_dsn(name_); }
 
     /// What an independent connection sees.

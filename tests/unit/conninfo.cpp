@@ -88,6 +88,16 @@ TEST_CASE("a connection string is read as libpq reads it", "[conninfo]") {
     }
 }
 
+TEST_CASE("encryption by GSS is switched off unless it is asked for", "[conninfo]") {
+    {
+        const Environment silent{"PGGSSENCMODE", std::nullopt};
+        CHECK(parse_conninfo("host=db").find("gssencmode") == "disable");
+        CHECK(parse_conninfo("gssencmode=prefer").find("gssencmode") == "prefer");
+    }
+    const Environment demand{"PGGSSENCMODE", "require"};
+    CHECK_FALSE(parse_conninfo("host=db").find("gssencmode"));  // libpq asks the environment
+}
+
 TEST_CASE("a malformed connection string is a typed error with libpq's reason", "[conninfo]") {
     for (const char* text :
          {"nonsense", "host", "no_such_keyword=1", "host='open", "postgresql://[::1",

@@ -3,6 +3,7 @@
 #include <txscope/postgres/detail/borrowed_socket.hpp>
 #include <txscope/postgres/detail/conninfo.hpp>
 #include <txscope/postgres/detail/resolve.hpp>
+#include <txscope/postgres/detail/tls.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -16,7 +17,7 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     auto parameters = info.parameters;
     parameters.try_emplace("fallback_application_name", "txscope");
     if (!info.servers.empty()) {
-        const auto joined = [&](std::string ServerAddress::* member) {
+        const auto joined = [&](std::string ServerAddress::*member) {
             std::string list;
             for (const ServerAddress& server : info.servers) list += server.*member + ',';
             list.pop_back();
@@ -37,7 +38,8 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     Native<PGconn> connection{PQconnectStartParams(keys.data(), values.data(), 0)};
     if (!connection) throw std::bad_alloc{};
     // Notices would go to the standard error stream.
-    PQsetNoticeReceiver(connection.get(), [](void*, const PGresult*) {}, nullptr);
+    PQsetNoticeReceiver(
+        connection.get(), [](void*, const PGresult*) {}, nullptr);
     return connection;
 }
 
@@ -97,16 +99,18 @@ inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, s
         Native<PGconn> connection = start_connecting(info);
         auto phase = PGRES_POLLING_WRITING;
         ServerAddress server;
+        Handshake handshake;
         auto give_up = give_up_at();
         while (phase != PGRES_POLLING_OK) {
             if (PQstatus(connection.get()) == CONNECTION_BAD || phase == PGRES_POLLING_FAILED)
-                throw ConnectionFailed{connect_error(connection.get())};
+                throw ConnectionFailed{
+                    with_certificate_error(connect_error(connection.get()), handshake)};
             if (const auto current = current_server(connection.get()); current != server) {
                 server = current;
                 give_up = give_up_at();
             }
-            bool ready = false;
-            {
+            bool ready = phase == PGRES_POLLING_READING && holds_decrypted(connection.get());
+            if (!ready) {
                 // Borrowed anew each time: the socket may be another after every poll.
                 BorrowedSocket socket{executor, PQsocket(connection.get())};
                 ready = co_await socket.ready(phase == PGRES_POLLING_WRITING
@@ -117,8 +121,12 @@ inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, s
             if (!ready && Clock::now() < give_up)
                 throw boost::system::system_error{asio::error::operation_aborted};
             if (!ready) break;
+            handshake = handshake_of(connection.get());
             phase = PQconnectPoll(connection.get());
         }
+        // libpq does not tell what it has decrypted and not handed out: an answer could stay there.
+        if (phase == PGRES_POLLING_OK && PQgssEncInUse(connection.get()) != 0)
+            throw ConnectionFailed{"encryption by GSS is not supported: set gssencmode=disable"};
         if (phase == PGRES_POLLING_OK) co_return connection;
 
         // That server does not answer: on to the others.

@@ -87,9 +87,13 @@ inline ConnInfo parse_conninfo(const std::string& text) {
     const Native<PQconninfoOption> defaults{PQconndefaults()};
     for (const PQconninfoOption* option = defaults.get(); option && option->keyword; ++option) {
         const std::string_view key = option->keyword;
-        if (option->val != nullptr &&
-            (key == "host" || key == "hostaddr" || key == "port" || key == "connect_timeout"))
+        if (option->val == nullptr) continue;
+        if (key == "host" || key == "hostaddr" || key == "port" || key == "connect_timeout")
             info.parameters.emplace(key, option->val);
+        // Encrypted by GSS, an answer cannot be read to its end: see `connect`.
+        if (key == "gssencmode" && option->compiled != nullptr &&
+            std::string_view{option->val} == option->compiled)
+            info.parameters.emplace(key, "disable");
     }
     return info;
 }

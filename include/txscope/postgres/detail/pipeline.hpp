@@ -8,6 +8,7 @@
 #include <txscope/postgres/detail/session_effect.hpp>
 #include <txscope/postgres/detail/statement_cache.hpp>
 #include <txscope/postgres/detail/statement_naming.hpp>
+#include <txscope/postgres/detail/tls.hpp>
 #include <txscope/postgres/detail/transaction_control.hpp>
 
 #include <pqxx/except>
@@ -40,10 +41,16 @@ public:
     bool flush();
 
     /// Reads what has arrived. True when that completed an exchange.
-    bool receive();
+    bool receive() {
+        const bool progress = read();
+        return read_decrypted() || progress;
+    }
 
-    /// Hands out what libpq has read already. True when that completed an exchange.
-    bool collect();
+    /// Hands out what has been read already, as writing may do. True when that completed an exchange.
+    bool collect() {
+        const bool progress = hand_out();
+        return read_decrypted() || progress;
+    }
 
     /// Gives the connection up: everything outstanding is answered with `reason`.
     void fail(std::exception_ptr reason);
@@ -86,7 +93,11 @@ private:
     bool close_retired();
     bool send_sync();
 
-    bool take(Native<PGresult> answer);  // true when that completed an exchange
+    // True when that completed an exchange:
+    bool read();
+    bool read_decrypted();
+    bool hand_out();
+    bool take(Native<PGresult> answer);
     void take_sync();
     void take_error(const PGresult* error);
     Staleness staleness(const Command& command, const PGresult* error) const;
@@ -241,18 +252,24 @@ inline bool Pipeline::flush() {
     return state <= 0;
 }
 
-inline bool Pipeline::receive() {
+inline bool Pipeline::read() {
     if (broken()) return false;
-    const bool read = PQconsumeInput(native()) != 0;
-    if (idle()) PQisBusy(native());   // looks at what came unasked
-    const bool progress = collect();  // what came before the end, say the reason for it
+    const bool open = PQconsumeInput(native()) != 0;
+    if (idle()) PQisBusy(native());    // looks at what came unasked
+    const bool progress = hand_out();  // what came before the end, say the reason for it
     while (PGnotify* unheard = PQnotifies(native())) PQfreemem(unheard);  // nobody asks for them
-    if (read || broken()) return progress;
+    if (open || broken()) return progress;
     fail(lost());
     return true;
 }
 
-inline bool Pipeline::collect() try {
+inline bool Pipeline::read_decrypted() {
+    bool progress = false;
+    while (!broken() && holds_decrypted(native())) progress = read() || progress;
+    return progress;
+}
+
+inline bool Pipeline::hand_out() try {
     bool progress = false;
     while (!broken() && !idle() && PQisBusy(native()) == 0) {
         Native<PGresult> answer{PQgetResult(native())};
