@@ -4,6 +4,7 @@
 #include <string_view>
 
 using txscope::detail::is_transaction_control;
+using txscope::detail::makes_read_write;
 
 TEST_CASE("every word that begins, ends or divides a transaction is recognised",
           "[transaction_control]") {
@@ -83,5 +84,23 @@ TEST_CASE("text that ends in the middle of a remark has no word", "[transaction_
                                        "-- COMMIT", "PREPARE", "PREPARE /*", "PREPARE --"}) {
         CAPTURE(sql);
         CHECK_FALSE(is_transaction_control(sql));
+    }
+}
+
+TEST_CASE("what makes a transaction read-write is recognised, and nothing else is",
+          "[transaction_control]") {
+    for (const std::string_view sql :
+         {"SET TRANSACTION READ WRITE", "set transaction isolation level serializable, read write",
+          "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+          "SET transaction_read_only = off", "SET LOCAL \"transaction_read_only\" TO off",
+          "/* */ RESET transaction_read_only"}) {
+        CAPTURE(sql);
+        CHECK(makes_read_write(sql));
+    }
+    for (const std::string_view sql :
+         {"SET TRANSACTION READ ONLY", "SET LOCAL search_path = 'write'",
+          "SHOW transaction_read_only", "SELECT write FROM settings", ""}) {
+        CAPTURE(sql);
+        CHECK_FALSE(makes_read_write(sql));
     }
 }

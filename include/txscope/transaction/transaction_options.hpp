@@ -46,8 +46,7 @@ enum class AccessMode {
 /// begins one. A scope inside a transaction only must not contradict it: to ask there for another
 /// isolation level, or for `read_write` where it was begun `read_only`, is a `PropagationError`.
 ///
-/// What the server has to know goes out with `BEGIN`, in the first statement's round trip; of
-/// `retry`, and before PostgreSQL 17 of `timeout`, it knows nothing.
+/// What the server has to know goes out with `BEGIN`, in the first statement's round trip.
 struct TransactionOptions {
     Propagation propagation = Propagation::required;
     IsolationLevel isolation = IsolationLevel::server_default;
@@ -61,17 +60,27 @@ struct TransactionOptions {
     /// setting.
     std::chrono::milliseconds lock_timeout{0};
     /// Longest time for everything: waiting for a connection, opening it, all statements, retries
-    /// and the commit. After it: `TransactionTimeout`, rolled back. 0: no limit. From PostgreSQL 17
-    /// on the server ends the transaction by itself, if the client is gone, after this and the
-    /// pool's `cleanup_timeout`.
+    /// and the commit. After it: `TransactionTimeout`, rolled back. 0: no limit. The server ends the
+    /// transaction by itself, if the client is gone, after this and the pool's `cleanup_timeout`:
+    /// from PostgreSQL 17 on in any case, before as soon as no statement runs. This takes the place
+    /// of its own `transaction_timeout`, or `idle_in_transaction_session_timeout`.
     std::chrono::milliseconds timeout{0};
     RetryPolicy retry{};
     /// When the connection is lost while `COMMIT` is under way, ask the server on another
     /// connection whether the transaction was committed, instead of throwing `CommitInDoubt`.
-    /// A server that has crashed meanwhile can confirm a commit only if its setting
-    /// `track_commit_timestamp` is on; otherwise, or if no primary answers in time, the doubt
-    /// stays. Makes every transaction of the scope take a transaction id, also one that only reads.
+    ///
+    /// Only what the server that answers can prove is told: the one that the transaction ran on,
+    /// also after a crash or a restart, or a standby that has streamed from it and was promoted
+    /// since, whether the commit had reached it or not. The doubt stays with any other (a restored
+    /// backup, two promotions, another cluster), with one that keeps `pg_control_system()` or
+    /// `pg_control_checkpoint()` from the role unless it has neither crashed nor been restarted, and
+    /// if no primary answers in time. What is told is so on the server that answers.
+    ///
+    /// Makes every transaction of the scope that is not read-only take a transaction id, also one
+    /// that only reads, and write an empty logical decoding message of the prefix `txscope`.
     bool verify_commit = false;
+    /// Longest time to ask that, 0 for no limit; also where the time of the scope is over.
+    std::chrono::milliseconds verify_timeout = std::chrono::seconds{10};
     /// What the transaction is for, told to the server. Who looks for the holder of a lock finds it
     /// in `pg_stat_activity.application_name` until the transaction ends: behind the connection's
     /// own, as "shop: monthly import", 63 bytes in all. It is a comment at the head of `BEGIN` as

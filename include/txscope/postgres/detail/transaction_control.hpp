@@ -26,4 +26,15 @@ constexpr bool is_worth_preparing(std::string_view sql) {
     return !is_transaction_control(sql) && !SqlWords::is(SqlWords{sql}.next(), "SET");
 }
 
+/// Whether `sql` makes a transaction read-write that was begun read-only, which PostgreSQL allows
+/// ahead of its first query.
+constexpr bool makes_read_write(std::string_view sql) {
+    SqlWords words{sql};
+    const auto first = words.next();
+    if (!SqlWords::is(first, "SET") && !SqlWords::is(first, "RESET")) return false;
+    for (auto word = words.next(); !word.empty(); word = words.next())
+        if (SqlWords::is(word, "WRITE") || SqlWords::is(word, "TRANSACTION_READ_ONLY")) return true;
+    return false;
+}
+
 }  // namespace txscope::detail

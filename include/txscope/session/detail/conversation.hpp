@@ -42,6 +42,7 @@ struct Conversation {
     std::exception_ptr failure{};   // why the server refuses statements until a rollback
     std::string stale{};            // the text of a statement that failed because it was stale
     bool in_doubt = false;          // COMMIT was sent, and nobody knows whether it was executed
+    bool read_only = false;         // nothing that it does is to outlive it
     bool own_transactions = false;  // statements may begin and end transactions of their own
     bool over = false;              // whoever would give a connection back has ended
 

@@ -222,6 +222,8 @@ inline void SessionState::check_allowed(const Statement& statement) const {
     const auto refuse = [&](const char* why) { throw pqxx::usage_error{why + std::string{sql}}; };
     if (!conversation_->own_transactions && is_transaction_control(sql))
         refuse("the scope says what is a transaction, not a statement: ");
+    if (conversation_->read_only && makes_read_write(sql))
+        refuse("the scope says that its transaction is read-only: ");
     if (is_client_copy(sql)) refuse("COPY from and to the client cannot be executed: ");
     if (is_subscription(sql)) refuse("LISTEN cannot be executed, nobody would hear anything: ");
 }

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace txscope::detail {
@@ -13,69 +15,113 @@ namespace txscope::detail {
 enum class CommitOutcome {
     committed,
     aborted,
-    unknown
+    unknown,
+    undecided,  ///< Not yet: to be asked again.
 };
 
-/// What a server knows of `transaction`.
+/// What a server says now of the transaction that has the id: `pg_xact_status`, or "aborted" of one
+/// that it has not given out; null from a standby, which may not have heard of it yet.
 ///
-/// Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions". A standby may
-/// not have heard of it yet, so only a primary is believed. One that has crashed since, or stood in
-/// for one, may have given the id to another transaction: its answer "committed" means something
-/// only if it has kept when that was: before the crash, then it was this one; or after it, then
-/// this one had left no trace. A server whose counters somebody has reset looks as if it had
-/// crashed, but for their times, which a crash makes the same; and it may still be at the
-/// transaction: that one is never reached only if the next id to be given out is not beyond it,
-/// whatever the snapshot says.
-/// The times are believed: the server's clock must not have been set back meanwhile.
+/// That an id was not given out is known only from the next one, whatever the snapshot says. Source:
+/// PostgreSQL manual, "Transaction ID and Snapshot Information Functions".
 inline Statement status_question(const TransactionIdentity& transaction) {
     static const std::string sql =
-        "SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' "
-        "WHEN $2 = (" +
-        std::string{server_life} +
-        ") THEN coalesce(pg_xact_status($1::xid8), 'unknown') "
-        "WHEN $1::xid8 >= pg_current_xact_id() THEN 'aborted' "
-        "WHEN pg_xact_status($1::xid8) <> 'committed' THEN pg_xact_status($1::xid8) "
-        "WHEN NOT current_setting('track_commit_timestamp')::bool THEN 'unknown' "
-        "ELSE (SELECT CASE WHEN committed < writer.stats_reset THEN 'committed' "
-        "WHEN committed > writer.stats_reset AND writer.stats_reset = wal.stats_reset "
-        "THEN 'aborted' ELSE 'unknown' END FROM pg_stat_bgwriter AS writer, "
-        "pg_stat_wal AS wal, pg_xact_commit_timestamp($1::xid8::xid) AS committed) "
+        "SELECT " + std::string{ServerRun::columns} +
+        ", CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL "
+        "WHEN $1::pg_catalog.xid8 OPERATOR(pg_catalog.>=) pg_catalog.pg_current_xact_id() "
+        "THEN 'aborted' ELSE coalesce(pg_catalog.pg_xact_status($1::pg_catalog.xid8), 'unknown') "
         "END";
-    return Statement{sql, transaction.id, transaction.life};
+    return Statement{sql, transaction.id};
 }
 
-/// Asks one server, over a connection of its own, what became of a transaction.
-inline asio::awaitable<std::string> ask_status(std::shared_ptr<Pool> pool,
-                                               TransactionIdentity transaction,
-                                               Clock::time_point deadline) {
-    const auto opened = co_await pool->connector().open(deadline);
-    Connection& connection = *opened->connection;
+/// What the run of a server says in which the transaction was, too.
+inline CommitOutcome outcome_in_its_run(std::string_view status) {
+    if (status == "committed") return CommitOutcome::committed;
+    if (status == "aborted") return CommitOutcome::aborted;
+    return status == "in progress" ? CommitOutcome::undecided : CommitOutcome::unknown;
+}
+
+/// What can be proven of a transaction where its server was like `then`, and one whose run is not
+/// known to be the same is like `now`, and says `status` of its id.
+///
+/// Another run knows of the transaction only what it has inherited: nothing of it may be running any
+/// more. Where the inherited log does not reach the transaction's record, its commit is not there,
+/// and the id may be somebody else's; where it does, and came of this server's log without a break,
+/// the id is the transaction's. A break is a recovery that lost the end of the log, or a promotion:
+/// of these one is seen, the one with which the run began. So no other may lie between, which shows
+/// in the number of the timeline and, after a shutdown, in the counters.
+inline CommitOutcome outcome_by_history(const TransactionIdentity& transaction,
+                                        const ServerHistory& then, const ServerHistory& now,
+                                        std::string_view status) {
+    if (then.run != transaction.run || then.system != now.system) return CommitOutcome::unknown;
+    const bool same_process = now.run.started == then.run.started;
+    if (same_process && now.replayed == then.replayed) return outcome_in_its_run(status);
+
+    if (status == "aborted" || status == "in progress") return CommitOutcome::aborted;
+    const auto inherited = now.replayed ? now.replayed : now.shut_down;
+    if (!inherited || status != "committed") return CommitOutcome::unknown;
+    if (*inherited < transaction.logged) return CommitOutcome::aborted;
+
+    const bool promoted = now.replayed && now.streamed;
+    const bool recovered = now.replayed && !now.streamed;
+    const bool restarted = !now.replayed && now.run.counting_since == then.run.counting_since;
+    const bool unbroken = promoted ? now.timeline == then.timeline + 1
+                                   : (recovered || restarted) && now.timeline == then.timeline;
+    return unbroken ? CommitOutcome::committed : CommitOutcome::unknown;
+}
+
+/// The answer of a server to one question over a connection that nobody else uses.
+inline asio::awaitable<Result> ask(Connection& connection, Statement question,
+                                   Clock::time_point deadline) {
     const auto exchange = std::make_shared<Exchange>();
-    Connection::Batch question;
-    question.push_back({status_question(transaction), exchange});
-    connection.submit(std::move(question));
+    Connection::Batch batch;
+    batch.push_back({std::move(question), exchange});
+    connection.submit(std::move(batch));
     co_await connection.settle(exchange, deadline);
     if (exchange->error) std::rethrow_exception(exchange->error);
-    co_return exchange->result.one().get<std::string>(0);
+    co_return exchange->result;
+}
+
+/// Asks one server, over a connection of its own, what became of a transaction, whose server was
+/// like `then`, if that is known.
+inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<Pool> pool,
+                                                  TransactionIdentity transaction,
+                                                  std::optional<ServerHistory> then,
+                                                  Clock::time_point deadline) {
+    const auto opened = co_await pool->connector().open(deadline);
+    Connection& connection = *opened->connection;
+    const Result said = co_await ask(connection, status_question(transaction), deadline);
+    const Row answer = said.one();
+    const auto status = answer.get<std::optional<std::string>>(2);
+    if (!status) co_return CommitOutcome::undecided;
+    const ServerRun run{answer};
+    if (run == transaction.run) co_return outcome_in_its_run(*status);
+    if (!then) co_return CommitOutcome::unknown;
+    try {
+        const Result told = co_await ask(connection, ServerHistory::question(), deadline);
+        const ServerHistory now{told.one()};
+        if (now.run != run) co_return CommitOutcome::undecided;  // a pooler leads elsewhere by now
+        co_return outcome_by_history(transaction, *then, now, *status);
+    } catch (const SqlError&) {  // it does not tell us
+        co_return CommitOutcome::unknown;
+    }
 }
 
 /// What became of a transaction whose COMMIT was not answered: asked again while the server does
 /// not answer or has not noticed the lost connection yet, until `deadline`.
 inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<Pool> pool,
                                                    TransactionIdentity transaction,
+                                                   std::optional<ServerHistory> then,
                                                    Clock::time_point deadline) {
     const auto executor = co_await asio::this_coro::executor;
     auto pause = std::chrono::milliseconds{5};
     while (Clock::now() < deadline) {
-        std::string status;
+        auto outcome = CommitOutcome::undecided;
         try {
-            status = co_await ask_status(pool, transaction, deadline);
-        } catch (const std::exception&) {
-            status = "in progress";  // the server is not back yet
+            outcome = co_await ask_outcome(pool, transaction, then, deadline);
+        } catch (const std::exception&) {  // the server is not back yet
         }
-        if (status == "committed") co_return CommitOutcome::committed;
-        if (status == "aborted") co_return CommitOutcome::aborted;
-        if (status != "in progress") co_return CommitOutcome::unknown;
+        if (outcome != CommitOutcome::undecided) co_return outcome;
         asio::steady_timer timer{executor, std::min(deadline, Clock::now() + pause)};
         co_await timer.async_wait(asio::as_tuple(asio::deferred));
         pause = std::min(pause * 2, std::chrono::milliseconds{200});

@@ -7,6 +7,7 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -33,12 +34,13 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
 inline std::exception_ptr read_commit(const SessionState& session,
                                       const SessionState::Ending& ending) {
     const Exchange& commit = *ending.last;
-    Conversation& conversation = session.conversation();
+    Transaction& transaction = transaction_of(session);
     if (ending.queued_error) return ending.queued_error;
     if (commit.unsent) return commit.error;
     // COMMIT's own error says that it is not, also when the connection was lost behind it.
-    if (commit.error && commit.error == conversation.lease->failure()) {
-        conversation.in_doubt = true;
+    if (commit.error && commit.error == transaction.lease->failure()) {
+        if (is_read_only(transaction)) return commit.error;  // committed or not is the same
+        transaction.in_doubt = true;
         return nest(commit.error,
                     CommitInDoubt{"the connection was lost while COMMIT was under way: the "
                                   "transaction may or may not have been committed",
@@ -47,20 +49,24 @@ inline std::exception_ptr read_commit(const SessionState& session,
     if (commit.error) return commit.error;
     // PostgreSQL answers COMMIT with ROLLBACK in a transaction that has failed.
     if (commit.result.command_tag() != "COMMIT")
-        return nest(conversation.failure,
+        return nest(transaction.failure,
                     UnexpectedRollback{"the server rolled back at COMMIT", session.where()});
     return nullptr;
 }
 
 /// What became of a transaction whose COMMIT was not answered: the error that its scope ends with.
+/// Looked up also where the scope's time is over or its caller was cancelled.
 inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transaction,
                                                          std::exception_ptr doubt,
                                                          std::exception_ptr loss) {
-    const auto deadline =
-        std::min(transaction.deadline, deadline_in(transaction.pool->options().acquire_timeout));
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    const auto time = transaction.options.verify_timeout;
+    const auto deadline = time.count() > 0 ? deadline_in(time) : Clock::time_point::max();
     const TransactionIdentity identity{transaction.id->result.one()};
+    std::optional<ServerHistory> history;
+    if (!transaction.history->error) history.emplace(transaction.history->result.one());
     transaction.lease = {};  // it is of no use any more, and somebody may wait for its place
-    const auto outcome = co_await find_outcome(transaction.pool, identity, deadline);
+    const auto outcome = co_await find_outcome(transaction.pool, identity, history, deadline);
     transaction.in_doubt = outcome == CommitOutcome::unknown;
     if (outcome == CommitOutcome::committed) co_return nullptr;
     co_return outcome == CommitOutcome::aborted ? loss : doubt;

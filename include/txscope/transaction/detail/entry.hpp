@@ -42,7 +42,9 @@ inline void check_valid(const TransactionOptions& options) {
     const auto is_among = [](auto value, auto first, auto last) {
         return value >= first && value <= last;
     };
-    if (std::min({options.statement_timeout, options.lock_timeout, options.timeout}).count() < 0)
+    if (std::min({options.statement_timeout, options.lock_timeout, options.timeout,
+                  options.verify_timeout})
+            .count() < 0)
         throw pqxx::argument_error{"TransactionOptions: a time must not be negative"};
     if (!is_among(options.isolation, IsolationLevel::server_default,
                   IsolationLevel::serializable) ||

@@ -20,13 +20,16 @@ inline std::string blank_out(std::string_view characters, std::string_view text)
     return blanked;
 }
 
-/// Adds the statements that begin a transaction with these options, which the server ends after
-/// `life` if that is not 0.
+/// Adds the statements that begin a transaction with these options, which the server, of that
+/// version (160004 for 16.4), ends after `life` if that is not 0.
+///
+/// Times go by SET LOCAL: what distributes a transaction over several servers passes that on, and
+/// not `set_config()`.
 ///
 /// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes; all
 /// others are for `exchange`.
 inline void begin_transaction(Connection::Batch& batch, const TransactionOptions& options,
-                              std::chrono::milliseconds life,
+                              std::chrono::milliseconds life, int server_version,
                               const Connection::Exchange& transaction_id,
                               const Connection::Exchange& exchange) {
     using namespace std::string_view_literals;
@@ -59,22 +62,26 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     if (options.deferrable) begin += " DEFERRABLE";
 
     batch.emplace_back(Statement{begin}, exchange);
-    // set_config rather than SET LOCAL: it takes parameters, and so is prepared once.
     if (labelled)
         batch.emplace_back(
-            Statement{"SELECT set_config('application_name', concat_ws(': ', "
-                      "nullif(current_setting('application_name'), ''), $1::text), true)",
-                      blank_out("\0"sv, options.label)},
+            Statement{
+                "SELECT pg_catalog.set_config('application_name', CASE WHEN own "
+                "OPERATOR(pg_catalog.=) '' THEN $1 ELSE pg_catalog.concat(own, ': ', $1) END, "
+                "true) FROM (SELECT pg_catalog.current_setting('application_name'), "
+                "$1::pg_catalog.text) AS connection (own, label)",
+                blank_out("\0"sv, options.label)},
             exchange);
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
         if (time.count() > 0)
-            batch.emplace_back(
-                Statement{"SELECT set_config($1, $2, true)", setting, std::to_string(time.count())},
-                exchange);
+            batch.emplace_back(Statement{"SET LOCAL " + std::string{setting} + " = " +
+                                         std::to_string(time.count())},
+                               exchange);
     };
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);
-    limit("transaction_timeout", life);
+    // Before 17 it is ended where it is idle: a client that is gone sends no further statement.
+    limit(server_version < 170000 ? "idle_in_transaction_session_timeout" : "transaction_timeout",
+          life);
     if (transaction_id) batch.emplace_back(TransactionIdentity::question(), transaction_id);
 }
 

@@ -22,6 +22,7 @@ struct Transaction : Conversation {
           options{with},
           deadline{until} {
         reporter.label = options.label;
+        read_only = options.access == AccessMode::read_only;
     }
     Transaction(const Transaction&) = delete;
 
@@ -32,7 +33,9 @@ struct Transaction : Conversation {
 
     const TransactionOptions options;
     const Clock::time_point deadline;
-    std::shared_ptr<Exchange> id{};  // the answer to "which transaction is this?", where wanted
+    // The answers to "which transaction is this?" and "what has its server come of?", where wanted.
+    Connection::Exchange id{};
+    Connection::Exchange history{};
     bool committed = false;
 };
 
@@ -64,19 +67,36 @@ private:
     bool told_ = false;
 };
 
+/// Whether it is known to have written nothing that outlives it.
+inline bool is_read_only(const Transaction& transaction) {
+    if (transaction.read_only) return true;
+    const auto& id = transaction.id;
+    return id && id->done && !id->error && TransactionIdentity::is_read_only(id->result.one());
+}
+
 /// How long the server lets a transaction live that begins now, 0 for as long as it likes: for
 /// those whose client dies. A client that lives ends it at its deadline, and has its time for that.
-///
-/// Source: PostgreSQL manual, `transaction_timeout`, which ends the whole session; since 17.
-inline std::chrono::milliseconds life_on_server(const Transaction& transaction,
-                                                const Connection& connection) {
+inline std::chrono::milliseconds life_on_server(const Transaction& transaction) {
     using std::chrono::milliseconds;
-    if (transaction.deadline == Clock::time_point::max() || connection.server_version() < 170000)
-        return milliseconds{0};
+    if (transaction.deadline == Clock::time_point::max()) return milliseconds{0};
     const milliseconds longest{std::numeric_limits<std::int32_t>::max()};
     const auto left = std::chrono::ceil<milliseconds>(transaction.deadline - Clock::now());
     const auto more = std::min(transaction.pool->options().cleanup_timeout, longest);
     return std::clamp(left + more, milliseconds{1}, longest);
+}
+
+/// Asks what the server of its connection has come of, once a connection, ahead of BEGIN and in the
+/// same round trip. Under a Sync of its own: a server that refuses it refuses nothing else.
+inline void ask_history(Transaction& transaction) {
+    PooledConnection& member = *transaction.lease.member();
+    if (!member.about_server) {
+        member.about_server = std::make_shared<Exchange>();
+        Connection::Batch question;
+        question.push_back({ServerHistory::question(), member.about_server});
+        member.connection->submit(std::move(question));
+        ++member.round_trips_counted;
+    }
+    transaction.history = member.about_server;
 }
 
 /// A session whose first statement begins a transaction.
@@ -86,11 +106,14 @@ inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<Pool> pool
                                                       std::source_location where) {
     auto transaction = std::make_shared<Transaction>(std::move(pool), std::move(strand), where,
                                                      options, deadline, attempt);
-    if (options.verify_commit) transaction->id = std::make_shared<Exchange>();
+    if (options.verify_commit && !transaction->read_only)
+        transaction->id = std::make_shared<Exchange>();
     const auto begin = [raw = transaction.get()](const Connection& connection,
                                                  Connection::Batch& batch,
                                                  const Connection::Exchange& exchange) {
-        begin_transaction(batch, raw->options, life_on_server(*raw, connection), raw->id, exchange);
+        if (raw->id) ask_history(*raw);
+        begin_transaction(batch, raw->options, life_on_server(*raw), connection.server_version(),
+                          raw->id, exchange);
     };
     return std::make_shared<SessionState>(std::move(transaction), begin, where);
 }
