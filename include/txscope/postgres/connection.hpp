@@ -5,6 +5,7 @@
 #include <txscope/postgres/detail/cancel_request.hpp>
 #include <txscope/postgres/detail/connect.hpp>
 #include <txscope/postgres/detail/pipeline.hpp>
+#include <txscope/postgres/detail/session_settings.hpp>
 
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -156,7 +157,8 @@ public:
         return pipeline_.transaction_status() == PQTRANS_INTRANS ||
                pipeline_.transaction_status() == PQTRANS_INERROR;
     }
-    /// How many batches were submitted: the round trips, as long as nobody submits two at once. A
+    /// How many batches were submitted: the round trips, as long as nobody submits two at once, with
+    /// the one of opening it. A
     /// Sync that closes retired statements travels with the next batch, and is not counted.
     std::uint64_t round_trips() const noexcept { return pipeline_.batches(); }
     /// As 160004 for 16.4.
@@ -178,7 +180,9 @@ private:
         what_is_ahead
     };
     asio::awaitable<void> interrupt(Interrupt what, Exchange exchange, Clock::time_point deadline);
-    Exchange submit(const char* sql);
+    template <typename... Statements>
+    Exchange submit_own(Statements&&... statements);
+    Statement fix_settings() const { return detail::fix_session_settings(PQbackendPID(native())); }
 
     detail::Pipeline pipeline_;
     detail::BorrowedSocket socket_;
@@ -192,7 +196,12 @@ inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_i
                                                                      Clock::time_point deadline) {
     try {
         auto native = co_await detail::connect(executor, std::move(conninfo), deadline);
-        co_return std::make_unique<Connection>(executor, std::move(native), naming);
+        auto connection = std::make_unique<Connection>(executor, std::move(native), naming);
+        const Exchange fixed = connection->submit_own(connection->fix_settings());
+        const bool answered = co_await connection->settle_until(fixed, deadline);
+        if (!answered) throw ConnectionFailed{"the server did not answer within the time allowed"};
+        if (const auto failure = detail::settings_failure(*fixed)) std::rethrow_exception(failure);
+        co_return connection;
     } catch (const boost::system::system_error& error) {
         if (error.code() == asio::error::operation_aborted) throw;
         throw ConnectionFailed{error.what()};  // no descriptor, or no thread to look a name up
@@ -264,15 +273,17 @@ inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
     for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !pipeline_.idle());
          ++attempt) {
         const bool busy = !pipeline_.idle();
-        const Exchange rollback = submit("ROLLBACK");
+        const Exchange rollback = submit_own(Statement{"ROLLBACK"});
         if (busy)
             co_await interrupt(Interrupt::what_is_ahead, rollback, deadline);
         else
             co_await settle(rollback, deadline);
     }
     if (!broken() && pipeline_.session_changed() && !in_transaction()) {
-        const Exchange discard = submit("DISCARD ALL");
-        co_await settle(discard, deadline);
+        // The server takes the first statement of a batch for one outside of a transaction.
+        const Exchange reset = submit_own(Statement{"DISCARD ALL"}, fix_settings());
+        co_await settle(reset, deadline);
+        if (const auto failure = detail::settings_failure(*reset)) close(failure);
     }
     if (!clean()) close("the connection could not be reset");
 }
@@ -294,7 +305,7 @@ inline asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_
     }
     if (failed && failed->staleness == Staleness::unknown) {
         // A pooler makes up what it calls the server's process.
-        const Exchange process = submit("SELECT pg_catalog.pg_backend_pid()");
+        const Exchange process = submit_own(Statement{"SELECT pg_catalog.pg_backend_pid()"});
         co_await settle(process, deadline);
         if (!process->error && process->result.one().get<int>(0) != PQbackendPID(native()))
             failed->stopped_naming = pipeline_.naming().stop();
@@ -302,10 +313,11 @@ inline asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_
     co_return failed;
 }
 
-inline Connection::Exchange Connection::submit(const char* sql) {
+template <typename... Statements>
+Connection::Exchange Connection::submit_own(Statements&&... statements) {
     auto exchange = std::make_shared<detail::Exchange>();
     Batch batch;
-    batch.push_back({Statement{sql}, exchange});
+    (batch.push_back({std::forward<Statements>(statements), exchange, true}), ...);
     submit(std::move(batch));
     return exchange;
 }

@@ -27,6 +27,7 @@ struct Exchange {
 struct Outgoing {
     Statement statement;
     std::shared_ptr<Exchange> exchange;
+    bool own = false;  ///< The connection's: not to be prepared, and no change to undo.
 };
 
 /// What was sent to the server and gets an answer of its own.

@@ -172,8 +172,11 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
     const Statement& statement = outgoing.statement;
     const std::string_view sql = statement.sql();
     const StatementCache::Entry* prepared = cache_.find(sql);
-    const SessionEffect effect = prepared ? prepared->effect : session_effect(sql);
-    if (!prepared && cache_.enabled() && !names_moved_ && is_worth_preparing(sql)) {
+    const SessionEffect effect = outgoing.own ? SessionEffect{}
+                                 : prepared   ? prepared->effect
+                                              : session_effect(sql);
+    if (!prepared && !outgoing.own && cache_.enabled() && !names_moved_ &&
+        is_worth_preparing(sql)) {
         prepared = &cache_.insert(std::string{sql}, effect, next_batch_);
         if (!send_prepare(prepared->name, prepared->sql, outgoing.exchange)) return false;
     }

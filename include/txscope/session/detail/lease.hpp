@@ -14,7 +14,8 @@ class Pool;
 
 /// A pool's connection, with what the pool knows about it.
 struct PooledConnection {
-    explicit PooledConnection(std::unique_ptr<Connection> opened) : connection{std::move(opened)} {}
+    explicit PooledConnection(std::unique_ptr<Connection> opened)
+        : connection{std::move(opened)}, round_trips_counted{connection->round_trips()} {}
 
     /// Those since the last call.
     std::uint64_t new_round_trips() noexcept {
@@ -31,7 +32,7 @@ struct PooledConnection {
 
     std::unique_ptr<Connection> connection;
     Connection::Exchange about_server{};  // what was asked about it, if that was; see who asks
-    std::uint64_t round_trips_counted = 0;
+    std::uint64_t round_trips_counted;  // those of opening it do not count
     // Guarded by the pool:
     Borrower* borrower = nullptr;  // null also for loans that nobody accounts for
     bool idle = false;

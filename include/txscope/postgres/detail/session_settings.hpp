@@ -1,0 +1,66 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/postgres/result.hpp>
+#include <txscope/postgres/statement.hpp>
+
+#include <exception>
+#include <optional>
+#include <string>
+
+/// The settings of a session that change how values and SQL are written and read, and that a server,
+/// a database, a role or a connection string may set otherwise than this library has them.
+namespace txscope::detail {
+
+/// Sets those that differ, and tells of each its name, what it was, what is wanted, and what it is
+/// now: NULL where it was left alone.
+///
+/// `TimeZone` is the program's: a timestamp is read with the offset that it has. Behind a pooler,
+/// which makes up the number `backend_pid` of the server's process, the next transaction may be in
+/// another session. Poolers take along the settings that PostgreSQL reports and PgBouncer has always
+/// kept for a client; another one would be set for strangers, and not for us.
+inline Statement fix_session_settings(int backend_pid) {
+    return Statement{
+        R"(SELECT name, was, accepted[1], CASE
+    WHEN kept OR pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4
+    THEN pg_catalog.set_config(name, accepted[1], false) END
+FROM (SELECT name, accepted, kept, pg_catalog.current_setting(name, true) FROM (VALUES
+    ('client_encoding', '{UTF8}'::pg_catalog.text[], true),
+    ('standard_conforming_strings', '{on}', true),
+    ('DateStyle', '{"ISO, MDY"}', true),
+    ('IntervalStyle', '{postgres}', false),
+    ('extra_float_digits', '{1,2,3}', false),
+    ('bytea_output', '{hex}', false),
+    ('array_nulls', '{on}', false),
+    ('backslash_quote', '{safe_encoding,on}', false),
+    ('transform_null_equals', '{off}', false),
+    ('xmlbinary', '{base64}', false),
+    ('xmloption', '{content}', false)
+) AS wanted (name, accepted, kept)) AS settings (name, accepted, kept, was)
+WHERE was OPERATOR(pg_catalog.<>) ALL (accepted))",
+        backend_pid};
+}
+
+/// Why the session is not as it is to be, after the answer to that; null if it is.
+inline std::exception_ptr settings_failure(const Exchange& answer) {
+    const auto failure = [](const std::string& why) {
+        return std::make_exception_ptr(ConnectionFailed{why});
+    };
+    try {
+        if (answer.error) std::rethrow_exception(answer.error);
+        for (const auto& [name, was, wanted, now] :
+             answer.result
+                 .rows<std::string, std::string, std::string, std::optional<std::string>>())
+            if (!now)
+                return failure(
+                    "the setting " + name + " is \"" + was +
+                    "\", and behind a pooler it cannot be changed for us alone: set it to \"" +
+                    wanted + "\" for the role, the database or the server");
+        return nullptr;
+    } catch (const Error& error) {
+        return failure(error.message());
+    }
+}
+
+}  // namespace txscope::detail

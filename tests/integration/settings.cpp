@@ -1,0 +1,272 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/failure.hpp"
+#include "support/fault_proxy.hpp"
+#include "support/run.hpp"
+#include <txscope/core/error.hpp>
+#include <txscope/repository/base_repository.hpp>
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/temporary_postgres.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/describe/class.hpp>
+#include <boost/describe/enum.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace settings {
+
+namespace asio = boost::asio;
+using Catch::Matchers::ContainsSubstring;
+using support::Database;
+using txscope::AsyncSessionFactory;
+using txscope::Session;
+
+using Setting = std::pair<std::string, std::string>;
+
+// Every setting that changes how some value or SQL text is written or read.
+const std::vector<Setting> unusual{
+    {"client_encoding", "LATIN1"},
+    {"client_encoding", "SQL_ASCII"},
+    {"standard_conforming_strings", "off"},
+    {"DateStyle", "German"},
+    {"DateStyle", "SQL, DMY"},
+    {"DateStyle", "Postgres, MDY"},
+    {"DateStyle", "ISO, YMD"},
+    {"IntervalStyle", "sql_standard"},
+    {"IntervalStyle", "iso_8601"},
+    {"extra_float_digits", "0"},
+    {"extra_float_digits", "-15"},
+    {"extra_float_digits", "3"},
+    {"bytea_output", "escape"},
+    {"array_nulls", "off"},
+    {"backslash_quote", "off"},
+    {"transform_null_equals", "on"},
+    {"xmlbinary", "hex"},
+    {"xmloption", "document"},
+    {"TimeZone", "America/St_Johns"},
+    {"TimeZone", "Europe/Amsterdam"},  // a century ago 19 minutes and 32 seconds from Greenwich
+};
+
+// One of each name, as a line of postgresql.conf and as an option of a connection string has them.
+std::vector<Setting> one_of_each() {
+    std::vector<Setting> chosen;
+    for (const Setting& setting : unusual)
+        if (chosen.empty() || chosen.back().first != setting.first) chosen.push_back(setting);
+    return chosen;
+}
+
+enum class Colour {
+    red,
+    blue
+};
+BOOST_DESCRIBE_ENUM(Colour, red, blue)
+
+using Time = std::chrono::sys_time<std::chrono::microseconds>;
+
+// A member of every type that is read, apart from those that are read alike.
+struct Sample {
+    std::int64_t id{};
+    bool truth{};
+    std::int64_t whole{};
+    float single_float{};
+    double double_float{};
+    std::string text{};
+    Time time{};
+    Time old_time{};
+    std::chrono::year_month_day date{};
+    std::vector<std::byte> bytes{};
+    Colour colour{};
+    std::vector<double> numbers{};
+    std::vector<std::optional<std::string>> texts{};
+    std::vector<Time> times{};
+    std::string span{};
+    std::string fragment{};
+
+    bool operator==(const Sample&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Sample, (),
+                      (id, truth, whole, single_float, double_float, text, time, old_time, date,
+                       bytes, colour, numbers, texts, times, span, fragment))
+
+class Samples : public txscope::BaseRepository<Samples, Sample> {
+public:
+    static constexpr std::string_view table = "samples";
+    using BaseRepository::BaseRepository;
+};
+
+constexpr const char* schema =
+    "CREATE TYPE colour AS ENUM ('red', 'blue');"
+    "CREATE TABLE samples (id bigint PRIMARY KEY, truth bool, whole bigint, single_float real, "
+    "double_float double precision, text text, time timestamptz, old_time timestamptz, date date, "
+    "bytes bytea, colour colour, numbers double precision[], texts text[], times timestamptz[], "
+    "span interval, fragment xml)";
+
+Sample sample() {
+    using namespace std::chrono;
+    const Time time = sys_days{2024y / March / 4} + 13h + 5min + 7s + 123456us;
+    const Time old_time = sys_days{1899y / January / 2} + 3h;
+    return {.id = 1,
+            .truth = true,
+            .whole = std::numeric_limits<std::int64_t>::min(),
+            .single_float = 0.1F + 1e-8F,
+            .double_float = 0.1 + 0.2,
+            .text = "it's \\'\" \t \xc3\xa4\xe2\x82\xac\xf0\x9f\x94\x91",
+            .time = time,
+            .old_time = old_time,
+            .date = -43y / March / 4,
+            .bytes = {std::byte{0}, std::byte{'\\'}, std::byte{'\''}, std::byte{255}},
+            .colour = Colour::blue,
+            .numbers = {0.1 + 0.2, 1e300, std::numeric_limits<double>::denorm_min()},
+            .texts = {"NULL", std::nullopt, "null", "a,\"b\\", "\xc3\xa4"},
+            .times = {time, old_time},
+            .span = "1 year 2 mons -3 days +04:05:06.789",
+            .fragment = "two<a/><b/>"};
+}
+
+// Whether values and SQL over a connection of `sessions` are what they always are.
+asio::awaitable<void> check_values(AsyncSessionFactory sessions) {
+    const Samples samples{sessions};
+    const Sample written = sample();
+    co_await samples.create(written);
+    const std::optional<Sample> read = co_await samples.find(1);
+    CHECK(read == std::optional{written});
+    const auto answer = co_await sessions.execute(
+        "SELECT 'a\\b', E'it\\'s', '04/03/2024'::date, NULL = NULL, '-1 2:03:04'::interval, "
+        "0.1::float8 + 0.2::float8, '{NULL}'::text[], xmlelement(name a, '\\x00'::bytea)::text, "
+        "length($1)",
+        written.text);
+    const txscope::Row row = answer.one();
+    CHECK(row.get<std::string>(0) == "a\\b");
+    CHECK(row.get<std::string>(1) == "it's");
+    CHECK(row.get<std::string>(2) == "2024-04-03");
+    CHECK(row.get<std::optional<bool>>(3) == std::nullopt);
+    CHECK(row.get<std::string>(4) == "-1 days +02:03:04");
+    CHECK(row.get<double>(5) == 0.1 + 0.2);
+    CHECK(row.get<std::string>(6) == "{NULL}");
+    CHECK(row.get<std::string>(7) == "<a>AA==</a>");
+    CHECK(row.get<int>(8) == 14);  // the server, too, sees characters and not bytes
+    co_await samples.remove(1);
+}
+
+void check_values(const std::string& dsn) {
+    asio::io_context io;
+    const AsyncSessionFactory sessions{io, dsn};
+    support::run(io, check_values(sessions));
+}
+
+TEST_CASE("values are what they are without any setting", "[settings]") {
+    check_values(Database{schema}.dsn());
+}
+
+TEST_CASE("no setting of a database changes a value", "[settings]") {
+    const Database database{schema};
+    for (const auto& [name, value] : unusual) {
+        CAPTURE(name, value);
+        const std::string alter = "ALTER DATABASE " + database.name();
+        database.query(alter + " SET " + name + " = " + txscope::detail::quote_setting(value));
+        CHECK_NOTHROW(check_values(database.dsn()));
+        database.query(alter + " RESET ALL");
+        database.query("TRUNCATE samples");
+    }
+}
+
+TEST_CASE("no setting of a role changes a value", "[settings]") {
+    const Database database{schema};
+    const std::string role = "role_of_" + database.name();
+    database.query("CREATE ROLE " + role + " SUPERUSER LOGIN");
+    for (const auto& [name, value] : one_of_each())
+        database.query("ALTER ROLE " + role + " IN DATABASE " + database.name() + " SET " + name +
+                       " = " + txscope::detail::quote_setting(value));
+    check_values(database.dsn() + " user=" + role);
+    database.query("DROP ROLE " + role);
+}
+
+TEST_CASE("no setting of a server changes a value", "[settings]") {
+    txscope::TemporaryPostgresOptions options;
+    for (const auto& [name, value] : one_of_each())
+        options.settings.push_back(name + " = " + txscope::detail::quote_setting(value));
+    const txscope::TemporaryPostgres server{options};
+    support::query(server.dsn(), schema);
+    check_values(server.dsn());
+}
+
+// An environment variable that is set for as long as this lives.
+class Environment {
+public:
+    Environment(const char* name, const std::string& value) : name_{name} {
+        ::setenv(name, value.c_str(), 1);
+    }
+    Environment(const Environment&) = delete;
+    ~Environment() { ::unsetenv(name_); }
+
+private:
+    const char* name_;
+};
+
+TEST_CASE("no setting of a connection string or of the environment changes a value", "[settings]") {
+    const Database database{schema};
+    std::string options;
+    for (auto [name, value] : one_of_each()) {
+        std::erase(value, ' ');
+        options += " -c " + name + '=' + value;
+    }
+    SECTION("options") { check_values(database.dsn() + " options='" + options + "'"); }
+    SECTION("client_encoding") { check_values(database.dsn() + " client_encoding=LATIN1"); }
+    SECTION("the environment") {
+        const Environment pgoptions{"PGOPTIONS", options};
+        const Environment date_style{"PGDATESTYLE", "SQL, DMY"};
+        const Environment encoding{"PGCLIENTENCODING", "LATIN1"};
+        check_values(database.dsn());
+    }
+}
+
+TEST_CASE("what a session sets is in force there, and gone for the next, in no round trip more",
+          "[settings]") {
+    const Database database{schema};
+    for (const auto& [name, value] : one_of_each())
+        database.query("ALTER DATABASE " + database.name() + " SET " + name + " = " +
+                       txscope::detail::quote_setting(value));
+    asio::io_context io;
+    const AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const auto change = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SET DateStyle = German");
+        const auto today = co_await session.execute("SELECT '2024-03-04'::date");
+        CHECK(today.one().get<std::string>(0) == "04.03.2024");
+    };
+    support::run(io, sessions.session_scope(change));
+    support::run(io, check_values(sessions));
+    CHECK(sessions.statistics().opened == 1);
+    CHECK(sessions.statistics().discarded == 0);
+    // Two statements and the reset; then what check_values does.
+    CHECK(sessions.statistics().round_trips == 3 + 4);
+}
+
+TEST_CASE("opening a connection costs one look at its settings, whatever they are", "[settings]") {
+    const Database database{schema};
+    const support::FaultProxy proxy{support::server()};
+    asio::io_context io;
+    const auto open = [&] {
+        const AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+        support::run(io, sessions.execute("SELECT 1"));
+        CHECK(sessions.statistics().round_trips == 1);
+    };
+    open();
+    CHECK(proxy.round_trips() == 2);
+    database.query("ALTER DATABASE " + database.name() + " SET DateStyle = German");
+    open();
+    CHECK(proxy.round_trips() == 4);
+}
+
+}  // namespace settings
