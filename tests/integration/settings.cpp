@@ -2,6 +2,7 @@
 #include "support/database.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
+#include "support/pgbouncer.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
@@ -10,6 +11,7 @@
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 #include <boost/describe/enum.hpp>
@@ -65,6 +67,13 @@ std::vector<Setting> one_of_each() {
     for (const Setting& setting : unusual)
         if (chosen.empty() || chosen.back().first != setting.first) chosen.push_back(setting);
     return chosen;
+}
+
+// Whether PgBouncer of any version has the server set it for whoever gets a connection.
+bool kept_by_poolers(const Setting& setting) {
+    for (const char* name : {"client_encoding", "standard_conforming_strings", "DateStyle"})
+        if (setting.first == name) return true;
+    return false;
 }
 
 enum class Colour {
@@ -136,11 +145,12 @@ Sample sample() {
 }
 
 // Whether values and SQL over a connection of `sessions` are what they always are.
-asio::awaitable<void> check_values(AsyncSessionFactory sessions) {
+asio::awaitable<void> check_values(AsyncSessionFactory sessions, std::int64_t id = 1) {
     const Samples samples{sessions};
-    const Sample written = sample();
+    Sample written = sample();
+    written.id = id;
     co_await samples.create(written);
-    const std::optional<Sample> read = co_await samples.find(1);
+    const std::optional<Sample> read = co_await samples.find(id);
     CHECK(read == std::optional{written});
     const auto answer = co_await sessions.execute(
         "SELECT 'a\\b', E'it\\'s', '04/03/2024'::date, NULL = NULL, '-1 2:03:04'::interval, "
@@ -157,7 +167,7 @@ asio::awaitable<void> check_values(AsyncSessionFactory sessions) {
     CHECK(row.get<std::string>(6) == "{NULL}");
     CHECK(row.get<std::string>(7) == "<a>AA==</a>");
     CHECK(row.get<int>(8) == 14);  // the server, too, sees characters and not bytes
-    co_await samples.remove(1);
+    co_await samples.remove(id);
 }
 
 void check_values(const std::string& dsn) {
@@ -166,18 +176,24 @@ void check_values(const std::string& dsn) {
     support::run(io, check_values(sessions));
 }
 
+// Makes that the setting of a database, for whoever connects from then on.
+void set(const Database& database, const Setting& setting) {
+    const auto& [name, value] = setting;
+    database.query("ALTER DATABASE " + database.name() + " SET " + name + " = " +
+                   txscope::detail::quote_setting(value));
+}
+
 TEST_CASE("values are what they are without any setting", "[settings]") {
     check_values(Database{schema}.dsn());
 }
 
 TEST_CASE("no setting of a database changes a value", "[settings]") {
     const Database database{schema};
-    for (const auto& [name, value] : unusual) {
-        CAPTURE(name, value);
-        const std::string alter = "ALTER DATABASE " + database.name();
-        database.query(alter + " SET " + name + " = " + txscope::detail::quote_setting(value));
+    for (const Setting& setting : unusual) {
+        CAPTURE(setting);
+        set(database, setting);
         CHECK_NOTHROW(check_values(database.dsn()));
-        database.query(alter + " RESET ALL");
+        database.query("ALTER DATABASE " + database.name() + " RESET ALL");
         database.query("TRUNCATE samples");
     }
 }
@@ -235,9 +251,7 @@ TEST_CASE("no setting of a connection string or of the environment changes a val
 TEST_CASE("what a session sets is in force there, and gone for the next, in no round trip more",
           "[settings]") {
     const Database database{schema};
-    for (const auto& [name, value] : one_of_each())
-        database.query("ALTER DATABASE " + database.name() + " SET " + name + " = " +
-                       txscope::detail::quote_setting(value));
+    for (const Setting& setting : one_of_each()) set(database, setting);
     asio::io_context io;
     const AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
     const auto change = [](Session& session) -> asio::awaitable<void> {
@@ -264,9 +278,52 @@ TEST_CASE("opening a connection costs one look at its settings, whatever they ar
     };
     open();
     CHECK(proxy.round_trips() == 2);
-    database.query("ALTER DATABASE " + database.name() + " SET DateStyle = German");
+    set(database, {"DateStyle", "German"});
     open();
     CHECK(proxy.round_trips() == 4);
+}
+
+TEST_CASE("what a pooler keeps for its clients is fixed for us alone", "[settings]") {
+    const std::string mode = GENERATE("session", "transaction");
+    CAPTURE(mode);
+    const Database database{schema};
+    for (const Setting& setting : one_of_each())
+        if (kept_by_poolers(setting)) set(database, setting);
+    const support::PgBouncer bouncer{database, {.pool_mode = mode, .pool_size = 4}};
+    asio::io_context io;
+    const AsyncSessionFactory sessions{
+        io, bouncer.dsn(), {.max_size = 3, .statement_cache_size = 0}};
+    support::Client stranger{bouncer.dsn()};
+    const auto work = [&](int number) -> asio::awaitable<void> {
+        for (int time = 0; time < 10; ++time) co_await check_values(sessions, number);
+    };
+    support::run(io, [&]() -> asio::awaitable<void> {
+        using namespace asio::experimental::awaitable_operators;
+        co_await (work(1) && work(2) && work(3) && work(4));
+    });
+    CHECK(stranger.query("SELECT '2024-03-04'::date").value() == "04.03.2024");
+    CHECK(stranger.query("SHOW client_encoding").value() == "LATIN1");
+}
+
+TEST_CASE("what a pooler does not keep is refused by name, and left alone", "[settings]") {
+    const std::string mode = GENERATE("session", "transaction");
+    const Database database{schema};
+    const support::PgBouncer bouncer{database, {.pool_mode = mode, .pool_size = 1}};
+    for (const Setting& setting : one_of_each()) {
+        if (kept_by_poolers(setting) || setting.first == "TimeZone") continue;
+        CAPTURE(mode, setting);
+        set(database, setting);
+        bouncer.console()->query("RECONNECT");
+        asio::io_context io;
+        const AsyncSessionFactory sessions{io, bouncer.dsn()};
+        const auto failure = support::run(io, support::failure_of(sessions.execute("SELECT 1")));
+        CHECK(support::is<txscope::ConnectionFailed>(failure));
+        CHECK_THAT(support::text_of(failure),
+                   ContainsSubstring("the setting " + setting.first + " is \"" + setting.second +
+                                     "\", and behind a pooler"));
+        CHECK(support::query(bouncer.dsn(), "SHOW " + setting.first).value() == setting.second);
+        database.query("ALTER DATABASE " + database.name() + " RESET ALL");
+    }
 }
 
 }  // namespace settings
