@@ -92,6 +92,10 @@ public:
 
     /// Everything was asked and answered.
     bool over() const { return rest_.empty() && pipeline.idle(); }
+    bool everybody_is_answered() const {
+        return std::ranges::all_of(
+            asked_, [](const Asked& one) { return one.response.done() || one.abandoned; });
+    }
     /// What came of it, line by line.
     const std::string& notes() const { return notes_; }
 
@@ -210,11 +214,7 @@ private:
         execution.parameters.bytes = bytes;
     }
 
-    bool all_done() const {
-        return pipeline.idle() && std::ranges::all_of(asked_, [](const Asked& one) {
-                   return one.response.done() || one.abandoned;
-               });
-    }
+    bool all_done() const { return pipeline.idle() && everybody_is_answered(); }
 
     void note(const Event& event) {
         using Kind = Event::Kind;

@@ -37,9 +37,9 @@ public:
     [[nodiscard]] std::span<char> space() { return reader_.space(); }
     void received(std::size_t count) noexcept { reader_.received(count); }
 
-    /// Takes one message, and says what comes of it in `event`. False when there is none yet. What is
-    /// no protocol, or not what was asked for, is a failure.
-    [[nodiscard]] bool take(Event& event);
+    /// Takes messages, until there is an event or an answer to be reported, or no more of them, or a
+    /// failure: what is no protocol, or not what was asked for.
+    [[nodiscard]] Event next();
 
     /// The connection is of no use any more: nobody is answered, and nothing more is taken.
     void fail(Failure failure) noexcept;
@@ -47,7 +47,7 @@ public:
     [[nodiscard]] const Failure& failure() const noexcept { return failure_; }
 
     /// Those that are answered, or never will be.
-    [[nodiscard]] ResponseList& done() noexcept { return done_; }
+    [[nodiscard]] ResponseList& answered() noexcept { return answered_; }
     /// After the last batch that was answered.
     [[nodiscard]] TransactionStatus transaction_status() const noexcept { return status_; }
     /// Whether a statement may have left in the session what outlives its transaction.
@@ -63,8 +63,9 @@ private:
         malformed,
     };
 
-    Taken take(const Message& message, Event& event);
-    Taken take_bare(const Message& message);
+    void take(const Message& message, Event& event);
+    Taken take_asked(const Message& message, Event& event);
+    Taken take_unasked(const Message& message, Event& event);
     Taken take_parameters(const Message& message);
     Taken take_columns(const Message& message);
     Taken take_execution(const Message& message, Event& event);
@@ -84,41 +85,51 @@ private:
     void violated(std::string text) noexcept {
         fail({.reason = Failure::Reason::protocol_violation, .text = std::move(text)});
     }
-    std::string words_for_unexpected(MessageType type);
+    void refuse(MessageType type, Taken taken);
 
     Requests& requests_;
     Reader reader_;
     ResultBuilder builder_;
     std::shared_ptr<const Columns> columns_;      // of a portal whose statement has no name
     std::shared_ptr<const ErrorResponse> error_;  // of the batch; the server skips what follows it
-    ResponseList done_;
+    ResponseList answered_;
     Failure failure_;
     TransactionStatus status_ = TransactionStatus::idle;
     bool session_changed_ = false;
 };
 
-inline bool Answers::take(Event& event) {
-    const Reader::Status status = reader_.next();
-    if (status == Reader::Status::incomplete) return false;
-    if (status == Reader::Status::malformed) {
-        violated(reader_.complaint());
-        return true;
+inline Event Answers::next() {
+    Event event;
+    while (event.kind == Event::Kind::none && answered_.empty() && !failed()) {
+        const Reader::Status status = reader_.next();
+        if (status == Reader::Status::incomplete) break;
+        if (status == Reader::Status::malformed)
+            violated(reader_.complaint());
+        else
+            take(reader_.message(), event);
     }
-    const MessageType type = reader_.message().type;
-    const Taken taken = take(reader_.message(), event);
-    if (taken == Taken::unexpected) violated(words_for_unexpected(type));
-    if (taken == Taken::malformed) violated("the server sent a malformed " + words_for(type));
-    return true;
+    return event;
 }
 
-inline Answers::Taken Answers::take(const Message& message, Event& event) {
-    if (is_asynchronous(message.type)) {
-        const auto parsed = parse_asynchronous(message);
-        if (!parsed) return Taken::malformed;
-        event = *parsed;
-        return Taken::well;
-    }
+inline void Answers::take(const Message& message, Event& event) {
+    const MessageType type = message.type;
+    Taken taken = take_asked(message, event);
+    if (taken == Taken::unexpected) taken = take_unasked(message, event);
+    if (taken != Taken::well) refuse(type, taken);
+}
+
+/// What may come at any time.
+inline Answers::Taken Answers::take_unasked(const Message& message, Event& event) {
     if (message.type == MessageType::error_response) return take_error(message);
+    if (!is_asynchronous(message.type)) return Taken::unexpected;
+    const auto parsed = parse_asynchronous(message);
+    if (!parsed) return Taken::malformed;
+    event = *parsed;
+    return Taken::well;
+}
+
+/// What was asked for next; nothing is changed by what was not.
+inline Answers::Taken Answers::take_asked(const Message& message, Event& event) {
     RequestQueue& queue = requests_.queue();
     if (queue.idle()) return Taken::unexpected;
     if (error_ != nullptr) {
@@ -127,18 +138,25 @@ inline Answers::Taken Answers::take(const Message& message, Event& event) {
         return take_ready(message);
     }
     const auto is = [&](MessageType type) { return message.type == type; };
-    switch (head().awaits) {
+    Request& request = head();
+    switch (request.awaits) {
         case Awaits::parse_complete:
             if (!is(MessageType::parse_complete)) return Taken::unexpected;
-            if (head().statement != nullptr) requests_.statements().confirm(*head().statement);
-            return take_bare(message);
+            if (!message.body.empty()) return Taken::malformed;
+            if (request.prepares) requests_.statements().confirm(*request.statement);
+            request.awaits =
+                request.prepares ? Awaits::parameter_description : Awaits::bind_complete;
+            return Taken::well;
         case Awaits::parameter_description:
             return take_parameters(message);
         case Awaits::statement_columns:
         case Awaits::portal_columns:
             return take_columns(message);
         case Awaits::bind_complete:
-            return is(MessageType::bind_complete) ? take_bare(message) : Taken::unexpected;
+            if (!is(MessageType::bind_complete)) return Taken::unexpected;
+            if (!message.body.empty()) return Taken::malformed;
+            request.awaits = request.described ? Awaits::portal_columns : Awaits::completion;
+            return Taken::well;
         case Awaits::completion:
         case Awaits::query:
             return take_execution(message, event);
@@ -152,19 +170,14 @@ inline Answers::Taken Answers::take(const Message& message, Event& event) {
                                                      : Taken::unexpected;
         case Awaits::close_complete:
             if (!is(MessageType::close_complete)) return Taken::unexpected;
-            requests_.statements().forget(*head().statement);
-            return take_bare(message);
+            if (!message.body.empty()) return Taken::malformed;
+            requests_.statements().forget(*request.statement);
+            queue.pop();
+            return Taken::well;
         case Awaits::ready:
             return is(MessageType::ready_for_query) ? take_ready(message) : Taken::unexpected;
     }
     return Taken::unexpected;
-}
-
-/// An answer without a body.
-inline Answers::Taken Answers::take_bare(const Message& message) {
-    if (!message.body.empty()) return Taken::malformed;
-    requests_.queue().pop();
-    return Taken::well;
 }
 
 inline Answers::Taken Answers::take_parameters(const Message& message) {
@@ -180,14 +193,18 @@ inline Answers::Taken Answers::take_parameters(const Message& message) {
 }
 
 inline Answers::Taken Answers::take_columns(const Message& message) {
-    if (message.type == MessageType::no_data) {
+    if (message.type == MessageType::no_data && head().awaits != Awaits::query) {
+        if (!message.body.empty()) return Taken::malformed;
         columns() = nullptr;
-        return take_bare(message);
+    } else {
+        if (message.type != MessageType::row_description) return Taken::unexpected;
+        columns() = Columns::parse(message.body);
+        if (columns() == nullptr) return Taken::malformed;
     }
-    if (message.type != MessageType::row_description) return Taken::unexpected;
-    columns() = Columns::parse(message.body);
-    if (columns() == nullptr) return Taken::malformed;
-    if (head().awaits != Awaits::query) requests_.queue().pop();
+    if (head().awaits == Awaits::portal_columns)
+        head().awaits = Awaits::completion;
+    else if (head().awaits == Awaits::statement_columns)
+        requests_.queue().pop();
     return Taken::well;
 }
 
@@ -196,11 +213,9 @@ inline Answers::Taken Answers::take_execution(const Message& message, Event& eve
     switch (message.type) {
         case MessageType::data_row:
             return take_row(message);
-        case MessageType::command_complete: {
-            BodyReader body{message.body};
-            const auto tag = body.string();
-            return body.complete() ? complete(tag, false) : Taken::malformed;
-        }
+        case MessageType::command_complete:
+            if (!message.body.ends_with('\0')) return Taken::malformed;
+            return complete(message.body.substr(0, message.body.size() - 1), false);
         case MessageType::empty_query_response:
             return message.body.empty() ? complete({}, false) : Taken::malformed;
         case MessageType::portal_suspended:
@@ -277,15 +292,14 @@ inline Answers::Taken Answers::begin_copy(const Message& message, Event& event) 
 
 /// While the server copies out.
 inline Answers::Taken Answers::take_copied(const Message& message, Event& event) {
-    event.response = head().response;
     if (message.type == MessageType::copy_data) {
-        event.kind = Event::Kind::copy_data;
-        event.value = message.body;
+        event = {
+            .kind = Event::Kind::copy_data, .response = head().response, .value = message.body};
         return Taken::well;
     }
     if (message.type != MessageType::copy_done) return Taken::unexpected;
     if (!message.body.empty()) return Taken::malformed;
-    event.kind = Event::Kind::copy_done;
+    event = {.kind = Event::Kind::copy_done, .response = head().response};
     head().awaits = head().awaits == Awaits::copy_both ? Awaits::copy_in : head().after_copy();
     return Taken::well;
 }
@@ -350,7 +364,7 @@ inline Answers::Taken Answers::take_ready(const Message& message) {
                     request.response->fail(Outcome::rolled_back, error_);
     }
     for (const Request& request : queue.batch())
-        if (request.response != nullptr) done_.add(*request.response, Outcome::succeeded);
+        if (request.response != nullptr) answered_.add(*request.response, Outcome::succeeded);
     requests_.pop_batch();
     builder_.discard(reader_);
     columns_ = nullptr;
@@ -361,21 +375,27 @@ inline Answers::Taken Answers::take_ready(const Message& message) {
 inline void Answers::fail(Failure failure) noexcept {
     if (failed()) return;
     failure_ = std::move(failure);
-    for (const Request& request : requests_.queue().from(0)) {
+    for (const Request& request : requests_.queue().outstanding()) {
         if (request.response == nullptr) continue;
         const bool sent = requests_.is_sent(*request.response);
         request.response->fail(sent ? Outcome::lost : Outcome::unsent, failure_.said);
-        done_.add(*request.response, Outcome::lost);
+        answered_.add(*request.response, Outcome::lost);
     }
     requests_.drop();
     builder_.discard(reader_);
 }
 
-inline std::string Answers::words_for_unexpected(MessageType type) {
+inline void Answers::refuse(MessageType type, Taken taken) {
+    if (taken == Taken::malformed)
+        return violated("the server sent a malformed " + words_for(type));
     std::string text = "the server sent " + words_for(type);
-    if (requests_.queue().idle()) return text + ", and nothing was asked";
-    if (error_ != nullptr) return text + " behind an error, where only ReadyForQuery may come";
-    return text.append(" in answer to ").append(name_of(head()));
+    if (requests_.queue().idle())
+        text += ", and nothing was asked";
+    else if (error_ != nullptr)
+        text += " behind an error, where only ReadyForQuery may come";
+    else
+        text.append(" in answer to ").append(name_of(head()));
+    violated(std::move(text));
 }
 
 }  // namespace txscope::protocol

@@ -148,7 +148,7 @@ public:
 
 private:
     void refuse(Response& response) noexcept {
-        answers_.done().add(response, Response::Outcome::unsent);
+        answers_.answered().add(response, Response::Outcome::unsent);
     }
 
     Requests requests_;
@@ -158,16 +158,16 @@ private:
 
 inline Event Pipeline::next() noexcept {
     for (;;) {
-        if (Response* const response = answers_.done().take())
+        if (Response* const response = answers_.answered().take())
             return {.kind = Event::Kind::answered, .response = response};
         if (failed()) {
             const bool again = std::exchange(loss_reported_, true);
             return {.kind = again ? Event::Kind::none : Event::Kind::lost};
         }
-        Event event;
         try {
-            const bool taken = answers_.take(event);
-            if (!taken || event.kind != Event::Kind::none) return event;
+            const Event event = answers_.next();
+            if (event.kind != Event::Kind::none) return event;
+            if (answers_.answered().empty() && !failed()) return {};
         } catch (const std::exception&) {  // an answer half taken is nobody's
             fail({.reason = Failure::Reason::out_of_memory});
         }
@@ -175,12 +175,12 @@ inline Event Pipeline::next() noexcept {
 }
 
 inline void Pipeline::abandon(Response& response) noexcept {
-    for (Request& request : requests_.queue().from(0)) {
+    for (Request& request : requests_.queue().outstanding()) {
         if (request.response != &response) continue;
         request.response = nullptr;
         request.keep = false;
     }
-    answers_.done().remove(response);
+    answers_.answered().remove(response);
 }
 
 }  // namespace txscope::protocol

@@ -3,6 +3,8 @@
 #include <txscope/protocol/buffer.hpp>
 #include <txscope/protocol/message.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -81,22 +83,20 @@ private:
     std::uint32_t length_ = 0;  // as the last message announced it
 };
 
-/// Whether messages of a type may be longer than 30,000 bytes: libpq, too, takes others of that
-/// length for a connection out of step, rather than waiting for their ends.
-[[nodiscard]] constexpr bool may_be_long(MessageType type) noexcept {
-    switch (type) {
-        case MessageType::copy_data:
-        case MessageType::data_row:
-        case MessageType::error_response:
-        case MessageType::notice_response:
-        case MessageType::notification_response:
-        case MessageType::parameter_description:
-        case MessageType::parameter_status:
-        case MessageType::row_description:
-            return true;
-        default:
-            return false;
-    }
+/// How long messages of a type may be; 0 for a byte that is none.
+///
+/// Most are short: libpq, too, takes others of more than 30,000 bytes for a connection out of step,
+/// rather than waiting for their ends.
+[[nodiscard]] inline std::size_t longest(MessageType type) noexcept {
+    static constexpr auto limits = [] {
+        std::array<std::uint32_t, 256> table{};
+        for (std::size_t byte = 0; byte < table.size(); ++byte)
+            if (!name_of(static_cast<MessageType>(byte)).empty()) table[byte] = 30'000;
+        for (const char type : {'d', 'D', 'E', 'N', 'A', 't', 'S', 'T'})
+            table[static_cast<std::size_t>(type)] = std::numeric_limits<std::uint32_t>::max();
+        return table;
+    }();
+    return limits[static_cast<unsigned char>(type)];
 }
 
 inline std::span<char> Reader::space() {
@@ -113,13 +113,11 @@ inline Reader::Status Reader::next() noexcept {
     if (rest.empty()) return Status::incomplete;
     message_ = {.type = static_cast<MessageType>(rest.front())};
     length_ = 0;
-    if (name_of(message_.type).empty()) return Status::malformed;
+    const std::size_t limit = longest(message_.type);
+    if (limit == 0) return Status::malformed;
     if (rest.size() < header_size) return Status::incomplete;
     length_ = load32(rest.data() + 1);
-    constexpr std::size_t short_message = 30000;
-    if (length_ < 4 || length_ > max_message_ ||
-        (length_ > short_message && !may_be_long(message_.type)))
-        return Status::malformed;
+    if (length_ < 4 || length_ > std::min(limit, max_message_)) return Status::malformed;
     const std::size_t size = std::size_t{1} + length_;
     if (rest.size() < size) return Status::incomplete;
     message_.body = rest.substr(header_size, size - header_size);

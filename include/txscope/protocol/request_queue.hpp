@@ -15,19 +15,19 @@ namespace txscope::protocol {
 class Response;
 struct PreparedStatement;
 
-/// A message to the server that it answers, and how far it has.
+/// What was sent together, and how far it is answered.
 struct Request {
     /// What comes next for it.
     enum class Awaits : std::uint8_t {
-        parse_complete,
-        parameter_description,  ///< Of a statement; then
-        statement_columns,      ///< RowDescription or NoData.
-        portal_columns,         ///< Likewise.
-        bind_complete,
-        completion,  ///< Rows and how Execute ended, or the beginning of COPY.
-        query,       ///< All of that, of a Query's statements; then ReadyForQuery.
-        copy_in,     ///< Nothing, until we end it.
-        copy_out,    ///< Data.
+        parse_complete,  ///< Then, for a statement that is prepared under a name,
+        parameter_description,
+        statement_columns,  ///< RowDescription or NoData. That is all.
+        bind_complete,      ///< Of an execution, and, if it is `described`,
+        portal_columns,     ///< likewise. Then
+        completion,         ///< rows and how Execute ended, or the beginning of COPY.
+        query,              ///< All of that, of a Query's statements; then ReadyForQuery.
+        copy_in,            ///< Nothing, until we end it.
+        copy_out,           ///< Data.
         copy_both,
         copy_completion,
         close_complete,
@@ -37,6 +37,8 @@ struct Request {
     Awaits awaits{};
     Copy copy = Copy::none;
     bool simple = false;           ///< Query, which ends its batch itself.
+    bool prepares = false;         ///< A statement under a name, and nothing else.
+    bool described = false;        ///< By its portal.
     bool keep = false;             ///< Its result is wanted.
     bool changes_session = false;  ///< Running it may leave what outlives its transaction.
     std::uint32_t ordinal = 0;     ///< Among its response's statements.
@@ -50,7 +52,7 @@ struct Request {
     [[nodiscard]] bool ends_batch() const noexcept { return simple || awaits == Awaits::ready; }
 };
 
-/// The message that a request is, for error texts.
+/// The message that is to be answered next, for error texts.
 [[nodiscard]] constexpr std::string_view name_of(const Request& request) noexcept {
     if (request.simple) return "Query";
     switch (request.awaits) {
@@ -85,12 +87,14 @@ public:
         assert(requests_.size() < requests_.capacity());
         requests_.push_back(request);
     }
-    /// How many there are, those included that only wait for their batch's end.
+    /// Those of batches whose end is not answered yet.
+    [[nodiscard]] std::span<Request> outstanding() noexcept { return from(batch_begin_); }
+
+    /// A place in the queue, to come back to before anything is answered.
     [[nodiscard]] std::size_t size() const noexcept { return requests_.size(); }
     void truncate(std::size_t size) noexcept {
         requests_.erase(requests_.begin() + static_cast<std::ptrdiff_t>(size), requests_.end());
     }
-    /// From the oldest one on that is there.
     [[nodiscard]] std::span<Request> from(std::size_t index) noexcept {
         return std::span{requests_}.subspan(index);
     }

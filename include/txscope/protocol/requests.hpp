@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/protocol/parameters.hpp>
+#include <txscope/protocol/execution.hpp>
 #include <txscope/protocol/prepared_statements.hpp>
 #include <txscope/protocol/request_queue.hpp>
 #include <txscope/protocol/response.hpp>
@@ -13,25 +13,6 @@
 #include <string_view>
 
 namespace txscope::protocol {
-
-/// One statement to be executed.
-struct Execution {
-    std::string_view sql;
-    /// To be prepared under this name, which stands for this SQL and no other; empty to be parsed
-    /// just for now. What gives other columns from time to time (FETCH, EXECUTE, CALL) takes no name:
-    /// a prepared statement's columns are asked for once.
-    std::string_view name{};
-    Parameters parameters{};
-    bool keep_result = true;
-    /// Whether its columns are asked for; without, rows are an error. For BEGIN and the like.
-    bool returns_rows = true;
-    /// `in`: a COPY FROM STDIN, the last of its batch, which `copy_done` or `copy_fail` ends.
-    /// `out`: a COPY TO STDOUT.
-    Copy copy = Copy::none;
-    /// With a name, it may go on by `fetch` until its transaction ends.
-    std::string_view portal{};
-    std::uint32_t max_rows = 0;  ///< 0 for all.
-};
 
 /// What is asked: written for the server, and remembered until it is answered. The half of
 /// `Pipeline` that sends.
@@ -137,12 +118,10 @@ inline void Requests::execute(Response& response, const Execution& execution) {
 
 inline void Requests::fetch(Response& response, std::string_view portal, std::uint32_t max_rows) {
     add_to_batch(response, [&](Request request) {
-        queue_.reserve(2);
-        request.keep = true;
+        queue_.reserve(1);
         request.awaits = Awaits::portal_columns;
+        request.keep = true;
         writer_.describe_portal(portal);
-        add(request);
-        request.awaits = Awaits::completion;
         writer_.execute(portal, max_rows);
         add(request);
     });
@@ -217,11 +196,7 @@ void Requests::add_to_batch(Response& response, Add add_requests) {
 }
 
 inline void Requests::add_execution(Request request, const Execution& execution) {
-    const auto add_awaiting = [&](Awaits awaits) {
-        request.awaits = awaits;
-        add(request);
-    };
-    queue_.reserve(6);
+    queue_.reserve(2);
     PreparedStatement* statement = nullptr;
     if (execution.name.empty() || statements_.capacity() == 0) {
         request.changes_session = may_change_session(execution.sql);
@@ -235,32 +210,26 @@ inline void Requests::add_execution(Request request, const Execution& execution)
         if (!is_there) statement = nullptr;
     }
     request.statement = statement;
-    if (statement == nullptr) {
-        writer_.parse({}, execution.sql);
-        add_awaiting(Awaits::parse_complete);
-    }
+    request.described = statement == nullptr && execution.returns_rows;
+    request.awaits = statement == nullptr ? Awaits::parse_complete : Awaits::bind_complete;
+    if (statement == nullptr) writer_.parse({}, execution.sql);
     writer_.bind(execution.portal, statement == nullptr ? std::string_view{} : statement->name,
                  execution.parameters);
-    add_awaiting(Awaits::bind_complete);
-    if (statement == nullptr && execution.returns_rows) {
-        writer_.describe_portal(execution.portal);
-        add_awaiting(Awaits::portal_columns);
-    }
+    if (request.described) writer_.describe_portal(execution.portal);
     writer_.execute(execution.portal, execution.max_rows);
     if (execution.copy == Copy::in) writer_.flush();  // Sync comes when all is copied
-    add_awaiting(Awaits::completion);
+    add(request);
 }
 
 inline PreparedStatement& Requests::prepare(Request request, const Execution& execution) {
     PreparedStatement& statement =
         statements_.insert(execution.name, batches_, may_change_session(execution.sql));
-    request.statement = &statement;
     request.awaits = Awaits::parse_complete;
+    request.prepares = true;
+    request.statement = &statement;
     add(request);  // before what may throw: undone, the statement is forgotten
     writer_.parse(execution.name, execution.sql);
-    request.awaits = Awaits::parameter_description;
     writer_.describe_statement(execution.name);
-    add(request);
     return statement;
 }
 
@@ -281,7 +250,7 @@ inline void Requests::add(const Request& request) {
 
 inline std::uint32_t Requests::next_statement(Response& response,
                                               std::size_t bytes_before) const noexcept {
-    assert(!response.done_);
+    assert(response.stage_ == Response::Stage::outstanding);
     if (response.statements_ == 0) response.first_byte_ = sent_ + bytes_before;
     return response.statements_++;
 }
@@ -309,7 +278,7 @@ inline void Requests::pop_batch() noexcept {
 }
 
 inline void Requests::drop() noexcept {
-    unpin(queue_.from(0));
+    unpin(queue_.outstanding());
     queue_ = {};
     copy_in_ = CopyIn::none;
     in_batch_ = false;

@@ -31,8 +31,9 @@ public:
     Response(const Response&) = delete;
     Response& operator=(const Response&) = delete;
 
-    /// Whether everything is answered, up to the Sync: the rest holds only from then on.
-    [[nodiscard]] bool done() const noexcept { return done_; }
+    /// Whether everything is answered, up to the Sync, and an event has said so: the rest holds only
+    /// from then on.
+    [[nodiscard]] bool done() const noexcept { return stage_ == Stage::done; }
     [[nodiscard]] Outcome outcome() const noexcept { return outcome_; }
 
     /// Of the last statement whose result is kept.
@@ -52,6 +53,12 @@ private:
     friend class Answers;
     friend class ResponseList;
 
+    enum class Stage {
+        outstanding,
+        answered,  // in a `ResponseList`
+        done,
+    };
+
     void fail(Outcome outcome, const std::shared_ptr<const ErrorResponse>& error,
               std::uint32_t statement = none) noexcept {
         if (outcome_ != Outcome::pending) return;  // the first error counts
@@ -66,33 +73,36 @@ private:
     std::uint32_t failed_statement_ = none;
     std::uint32_t statements_ = 0;  // so far
     Outcome outcome_ = Outcome::pending;
-    bool done_ = false;
-    std::uint64_t first_byte_ = 0;   // of its requests, counted from the connection's beginning
-    Response* next_done_ = nullptr;  // in a `ResponseList`
+    Stage stage_ = Stage::outstanding;
+    std::uint64_t first_byte_ = 0;  // of its requests, counted from the connection's beginning
+    Response* next_ = nullptr;      // in a `ResponseList`
 };
 
-/// Responses that are done, until they are reported. Costs no memory of its own.
+/// Responses that are answered, until they are reported. Costs no memory of its own.
 class ResponseList {
 public:
-    /// `response` is done, as what its requests have told, else with `outcome`.
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    /// `response` is answered, as its requests have told, else with `outcome`.
     void add(Response& response, Response::Outcome outcome) noexcept {
-        if (response.done_) return;
-        response.done_ = true;
+        if (response.stage_ != Response::Stage::outstanding) return;
+        response.stage_ = Response::Stage::answered;
         if (response.outcome_ == Response::Outcome::pending) response.outcome_ = outcome;
-        (first_ == nullptr ? first_ : last_->next_done_) = &response;
+        (first_ == nullptr ? first_ : last_->next_) = &response;
         last_ = &response;
     }
-    /// The first, which is no part of it any more; null when there is none.
+    /// The first, which is done now, and no part of it any more; null when there is none.
     [[nodiscard]] Response* take() noexcept {
         Response* const response = first_;
-        if (response != nullptr) first_ = std::exchange(response->next_done_, nullptr);
+        if (response == nullptr) return nullptr;
+        first_ = std::exchange(response->next_, nullptr);
+        response->stage_ = Response::Stage::done;
         return response;
     }
     void remove(const Response& response) noexcept {
         Response* previous = nullptr;
-        for (Response* at = first_; at != nullptr; previous = at, at = at->next_done_) {
+        for (Response* at = first_; at != nullptr; previous = at, at = at->next_) {
             if (at != &response) continue;
-            (previous == nullptr ? first_ : previous->next_done_) = at->next_done_;
+            (previous == nullptr ? first_ : previous->next_) = at->next_;
             if (last_ == at) last_ = previous;
             return;
         }

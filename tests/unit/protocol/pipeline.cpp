@@ -1,0 +1,410 @@
+#include "support/catch.hpp"
+#include "support/server_messages.hpp"
+#include <txscope/protocol/pipeline.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+using namespace txscope::protocol;
+using Outcome = Response::Outcome;
+namespace server = support::server;
+
+namespace {
+
+const std::string selected = server::parse_complete() + server::bind_complete() +
+                             server::row_description({"one"}) + server::row({"1"}) +
+                             server::complete("SELECT 1");
+const std::string executed = server::parse_complete() + server::bind_complete() +
+                             server::no_data() + server::complete("INSERT 0 1");
+
+std::string done(std::string_view tag) {
+    return server::parse_complete() + server::bind_complete() + server::no_data() +
+           server::complete(tag);
+}
+
+bool sets_something(std::string_view sql) { return sql.starts_with("SET"); }
+
+struct Fixture {
+    void execute(Response& response, std::string_view sql = "SELECT 1",
+                 std::string_view name = {}) {
+        pipeline.execute(response, {.sql = sql, .name = name});
+    }
+    void send() { pipeline.sent(pipeline.output().size()); }
+    void hear(std::string_view bytes) {
+        while (!bytes.empty()) {
+            const auto space = pipeline.space();
+            const std::size_t size = std::min(space.size(), bytes.size());
+            std::memcpy(space.data(), bytes.data(), size);
+            pipeline.received(size);
+            bytes.remove_prefix(size);
+        }
+        for (Event event = pipeline.next(); event.kind != Event::Kind::none;
+             event = pipeline.next()) {
+            if (event.kind == Event::Kind::answered) answered.push_back(event.response);
+            if (event.kind == Event::Kind::lost) ++losses;
+        }
+    }
+
+    std::vector<Response*> answered;
+    int losses = 0;
+    Response a;
+    Response b;
+    Response c;
+    Pipeline pipeline{{.max_result = 1'000, .changes_session = sets_something}};
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "nobody is answered before the Sync is", "[protocol]") {
+    execute(a);
+    execute(b);
+    pipeline.sync();
+    hear(selected);
+    CHECK(answered.empty());
+    CHECK(pipeline.running(a));  // that it is over does not show yet
+    hear(selected + server::ready('T'));
+    CHECK(answered == std::vector<Response*>{&a, &b});
+    CHECK(a.outcome() == Outcome::succeeded);
+    CHECK(a.result()[0][0] == "1");
+    CHECK(pipeline.transaction_status() == TransactionStatus::open);
+    CHECK_FALSE(pipeline.running(a));
+    CHECK(pipeline.idle());
+    CHECK(pipeline.batches() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "what the server may work on is the batch that it answers",
+                 "[protocol]") {
+    execute(a);
+    pipeline.sync();
+    execute(b);
+    pipeline.sync();
+    CHECK(pipeline.running(a));
+    CHECK_FALSE(pipeline.running(b));
+    hear(selected + server::ready());
+    CHECK(pipeline.running(b));
+}
+
+TEST_CASE_METHOD(Fixture, "of several statements the last that is kept is the result",
+                 "[protocol]") {
+    execute(a, "SELECT 2");
+    pipeline.execute(a, {.sql = "INSERT", .keep_result = false});
+    pipeline.sync();
+    hear(selected + executed + server::ready());
+    CHECK(a.result().tag() == "SELECT 1");
+    const ResultBlock result = a.take_result();
+    CHECK(result.size() == 1);
+    CHECK(a.result().empty());
+}
+
+TEST_CASE_METHOD(Fixture, "an error is its statement's; what follows is skipped", "[protocol]") {
+    execute(a);
+    execute(b);
+    execute(b);
+    execute(c);
+    pipeline.sync();
+    hear(selected + selected + server::error("22012") + server::ready('E'));
+    CHECK(a.outcome() == Outcome::succeeded);
+    CHECK(b.outcome() == Outcome::failed);
+    CHECK(b.failed_statement() == 1);
+    CHECK(b.result().empty());
+    CHECK(c.outcome() == Outcome::skipped);
+    CHECK(c.failed_statement() == Response::none);
+    CHECK(c.error() == b.error());  // the same, not a copy
+    CHECK(c.error()->sqlstate() == "22012");
+}
+
+TEST_CASE_METHOD(Fixture, "an error at the Sync is everybody's", "[protocol]") {
+    execute(a);
+    execute(b);
+    pipeline.sync();
+    execute(c);
+    pipeline.sync();
+    hear(executed + executed + server::error("23505") + server::ready());
+    CHECK(a.outcome() == Outcome::failed);
+    CHECK(a.failed_statement() == Response::none);
+    CHECK(b.outcome() == Outcome::failed);
+    CHECK_FALSE(c.done());
+}
+
+TEST_CASE_METHOD(Fixture, "what a COMMIT has made safe is not undone by an error behind it",
+                 "[protocol]") {
+    execute(a, "INSERT");
+    execute(a, "COMMIT");
+    execute(b, "INSERT");
+    execute(c, "INSERT");
+    pipeline.sync();
+    SECTION("of a statement") {
+        hear(executed + done("COMMIT") + executed + server::error("23505") + server::ready());
+        CHECK(b.outcome() == Outcome::rolled_back);
+        CHECK(c.outcome() == Outcome::failed);
+    }
+    SECTION("at the Sync") {
+        hear(executed + done("COMMIT") + executed + executed + server::error("23505") +
+             server::ready());
+        CHECK(b.outcome() == Outcome::failed);
+        CHECK(c.outcome() == Outcome::failed);
+    }
+    CHECK(a.outcome() == Outcome::succeeded);
+}
+
+TEST_CASE_METHOD(Fixture, "the server's last words are kept, asked for or not", "[protocol]") {
+    SECTION("while nothing is asked") {}
+    SECTION("while something is asked") {
+        execute(a);
+        pipeline.sync();
+        send();
+    }
+    SECTION("behind another error") {
+        execute(b);
+        pipeline.sync();
+        send();
+        hear(server::error("22012"));
+    }
+    hear(server::fatal("57P01", "terminating connection"));
+    CHECK(pipeline.failed());
+    CHECK(losses == 1);
+    CHECK(pipeline.failure().reason == Failure::Reason::server_ended);
+    CHECK(pipeline.failure().text == "terminating connection");
+    REQUIRE(pipeline.failure().said != nullptr);
+    CHECK(pipeline.failure().said->sqlstate() == "57P01");
+    if (!answered.empty() && answered.front() == &a) {
+        CHECK(a.outcome() == Outcome::lost);
+        CHECK(a.error() == pipeline.failure().said);
+    }
+    if (!answered.empty() && answered.front() == &b) {
+        CHECK(b.outcome() == Outcome::failed);
+        CHECK(b.error()->sqlstate() == "22012");
+    }
+    hear("what comes behind is not looked at");
+    CHECK(losses == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "what the socket has not taken is unsent when the connection is lost",
+                 "[protocol]") {
+    execute(a);
+    pipeline.sync();
+    send();
+    execute(b);
+    pipeline.sync();
+    pipeline.sent(1);
+    execute(c);
+    pipeline.sync();
+    pipeline.fail({.reason = Failure::Reason::closed, .text = "gone"});
+    Response d;
+    execute(d);
+    pipeline.sync();
+    hear("");
+    CHECK(answered == std::vector<Response*>{&a, &b, &c, &d});
+    CHECK(losses == 1);
+    CHECK(a.outcome() == Outcome::lost);
+    CHECK(b.outcome() == Outcome::lost);  // a part of it is on its way
+    CHECK(c.outcome() == Outcome::unsent);
+    CHECK(d.outcome() == Outcome::unsent);
+    CHECK(pipeline.output().empty());
+    CHECK(pipeline.failure().text == "gone");
+    pipeline.fail({.reason = Failure::Reason::closed, .text = "once more"});
+    CHECK(pipeline.failure().text == "gone");
+}
+
+TEST_CASE_METHOD(Fixture, "who was answered is not touched when the connection is lost later",
+                 "[protocol]") {
+    auto gone = std::make_unique<Response>();
+    execute(*gone, "SELECT 1", "one");
+    pipeline.sync();
+    for (int i = 0; i < 10; ++i) execute(a, "SELECT 1", "other");
+    pipeline.sync();
+    hear(server::parse_complete() + server::parameter_description({}) +
+         server::row_description({"one"}) + server::bind_complete() + server::row({"1"}) +
+         server::complete("SELECT 1") + server::ready());
+    REQUIRE(answered == std::vector<Response*>{gone.get()});
+    gone.reset();  // AddressSanitizer knows if it is
+    pipeline.abandon(b);
+    hear(server::ready());
+    CHECK(a.done());
+    CHECK(losses == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a response may go before it is answered", "[protocol]") {
+    execute(a);
+    {
+        Response gone;
+        execute(gone);
+        pipeline.sync();
+        hear(selected.substr(0, selected.size() - 5));
+        pipeline.abandon(gone);
+    }
+    {
+        Response gone;
+        execute(gone);
+        pipeline.sync();
+        hear(selected.substr(selected.size() - 5) + selected + server::ready());
+        pipeline.abandon(gone);
+    }
+    CHECK(a.result().size() == 1);
+    hear(server::error("22012") + server::ready());
+    CHECK(answered == std::vector<Response*>{&a});
+    CHECK(pipeline.idle());
+}
+
+TEST_CASE_METHOD(Fixture, "a result that is longer than the limit loses the connection",
+                 "[protocol]") {
+    execute(a);
+    pipeline.sync();
+    send();
+    hear(server::parse_complete() + server::bind_complete() + server::row_description({"one"}));
+    const std::string row = server::row({std::string(400, 'x')});
+    hear(row + row);
+    CHECK_FALSE(pipeline.failed());
+    hear(row);
+    CHECK(pipeline.failure().text == "the server sent a result that is longer than the limit");
+    CHECK(a.outcome() == Outcome::lost);
+}
+
+TEST_CASE_METHOD(Fixture, "rows that nobody wants are no result, however many", "[protocol]") {
+    pipeline.execute(a, {.sql = "SELECT 1", .keep_result = false});
+    pipeline.sync();
+    const std::string row = server::row({std::string(400, 'x')});
+    hear(server::parse_complete() + server::bind_complete() + server::row_description({"one"}) +
+         row + row + row + row + server::complete("SELECT 4") + server::ready());
+    CHECK(a.outcome() == Outcome::succeeded);
+    CHECK(a.result().columns() == nullptr);
+}
+
+TEST_CASE_METHOD(Fixture, "what a statement leaves in the session is remembered", "[protocol]") {
+    execute(a);
+    pipeline.sync();
+    hear(selected + server::ready());
+    CHECK_FALSE(pipeline.session_changed());
+    SECTION("when it succeeds") {
+        execute(b, "SET a = 1");
+        pipeline.sync();
+        hear(done("SET") + server::ready());
+        CHECK(pipeline.session_changed());
+        execute(c, "DISCARD ALL");
+        pipeline.sync();
+        hear(done("DISCARD ALL") + server::ready());
+        CHECK_FALSE(pipeline.session_changed());
+    }
+    SECTION("when it fails, too") {
+        execute(b, "SET a = 1");
+        pipeline.sync();
+        hear(server::parse_complete() + server::error("22023") + server::ready());
+        CHECK(pipeline.session_changed());
+    }
+    SECTION("not when it is skipped") {
+        execute(b);
+        execute(b, "SET a = 1");
+        pipeline.sync();
+        hear(server::error("22012") + server::ready());
+        CHECK_FALSE(pipeline.session_changed());
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "prepared statements are forgotten or closed as errors demand",
+                 "[protocol]") {
+    const std::string prepares = server::parse_complete() + server::parameter_description({}) +
+                                 server::row_description({"one"});
+    const std::string runs =
+        server::bind_complete() + server::row({"1"}) + server::complete("SELECT 1");
+    const auto state = [&] {
+        const auto* const statement = pipeline.prepared("one");
+        return statement == nullptr                                     ? "none"
+               : statement->state == PreparedStatement::State::prepared ? "prepared"
+               : statement->state == PreparedStatement::State::retired  ? "retired"
+                                                                        : "other";
+    };
+    execute(a, "SELECT 1", "one");
+    pipeline.sync();
+    SECTION("prepared") {
+        hear(prepares + runs + server::ready());
+        CHECK(state() == std::string{"prepared"});
+        execute(b, "SELECT 1", "one");
+        pipeline.sync();
+        SECTION("its plan is stale") {
+            hear(server::error("0A000") + server::ready());
+            CHECK(state() == std::string{"retired"});
+        }
+        SECTION("somebody deallocated it") {
+            hear(server::error("26000") + server::ready());
+            CHECK(state() == std::string{"none"});
+        }
+        SECTION("a function of its failed") {
+            hear(server::bind_complete() +
+                 server::message('E', "C26000" + std::string(1, '\0') +
+                                          server::string("Wfunction f()") + '\0') +
+                 server::ready());
+            CHECK(state() == std::string{"prepared"});
+        }
+        SECTION("all are dropped") {
+            execute(c, "DEALLOCATE ALL");
+            pipeline.sync();
+            hear(runs + server::ready() + done("DEALLOCATE ALL") + server::ready());
+            CHECK(state() == std::string{"none"});
+        }
+    }
+    SECTION("Parse failed") {
+        hear(server::error("42601") + server::ready());
+        CHECK(state() == std::string{"none"});
+    }
+    SECTION("Parse was skipped") {
+        Fixture other;
+        other.execute(other.a);
+        other.execute(other.b, "SELECT 1", "one");
+        other.pipeline.sync();
+        other.hear(server::error("42601") + server::ready());
+        CHECK(other.pipeline.prepared("one") == nullptr);
+    }
+    SECTION("Describe failed") {
+        hear(server::parse_complete() + server::error("57014") + server::ready());
+        CHECK(state() == std::string{"retired"});
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "an error at Close is nobody's own, and it is closed once more",
+                 "[protocol]") {
+    execute(a, "SELECT 1", "one");
+    pipeline.sync();
+    hear(server::parse_complete() + server::parameter_description({}) + server::no_data() +
+         server::bind_complete() + server::complete("SELECT 1") + server::ready());
+    pipeline.retire_all();
+    execute(b);
+    pipeline.sync();
+    hear(server::error("57014") + server::ready());
+    CHECK(b.outcome() == Outcome::skipped);
+    send();
+    execute(c);
+    CHECK(pipeline.output().substr(0, 1) == "C");
+}
+
+TEST_CASE_METHOD(Fixture, "a COPY that fails before the server's consent ends its batch",
+                 "[protocol]") {
+    pipeline.execute(a, {.sql = "COPY t FROM STDIN", .copy = Copy::in});
+    send();
+    hear(server::error("42P01"));
+    CHECK(pipeline.output() == server::message('S'));
+    CHECK_FALSE(pipeline.copying_in());
+    hear(server::ready());
+    CHECK(a.outcome() == Outcome::failed);
+    CHECK(pipeline.idle());
+}
+
+TEST_CASE_METHOD(Fixture, "an error of an earlier batch does not end a COPY", "[protocol]") {
+    execute(a);
+    pipeline.sync();
+    pipeline.execute(b, {.sql = "COPY t FROM STDIN", .copy = Copy::in});
+    send();
+    hear(server::error("22012") + server::ready());
+    CHECK(a.done());
+    CHECK(pipeline.copying_in());
+    hear(server::parse_complete() + server::bind_complete() + server::no_data() +
+         server::copy_response('G'));
+    pipeline.copy_data("1\n");
+    pipeline.copy_done();
+    hear(server::complete("COPY 1") + server::ready());
+    CHECK(b.result().tag() == "COPY 1");
+}
