@@ -51,15 +51,15 @@ struct Proxied : support::ScopeFixture {
 
     /// Runs until the deadline has passed of a scope whose answer is held back, and releases that;
     /// false when there was nothing to hold back before the deadline.
-    bool answer_after_the_deadline(const Started& scope) {
+    bool answer_after_the_deadline(const Started& late) {
         run([this]() -> asio::awaitable<void> {
             asio::steady_timer timer{co_await asio::this_coro::executor, 2 * limit};
             co_await timer.async_wait(asio::use_awaitable);
         });
-        support::run_until(io, [&] { return scope.done() || proxy.counts().struck == 1; });
-        const bool held_back = !scope.done();
+        support::run_until(io, [&] { return late.done() || proxy.counts().struck == 1; });
+        const bool held_back = !late.done();
         proxy.resume();
-        support::run_until(io, [&] { return scope.done(); });
+        support::run_until(io, [&] { return late.done(); });
         return held_back;
     }
     asio::awaitable<void> insert(std::string name) {
