@@ -91,9 +91,9 @@ private:
     static constexpr auto limits = [] {
         std::array<std::uint32_t, 256> table{};
         for (std::size_t byte = 0; byte < table.size(); ++byte)
-            if (!name_of(static_cast<MessageType>(byte)).empty()) table[byte] = 30'000;
-        for (const char type : {'d', 'D', 'E', 'N', 'A', 't', 'S', 'T'})
-            table[static_cast<std::size_t>(type)] = std::numeric_limits<std::uint32_t>::max();
+            if (!name_of(MessageType{static_cast<char>(byte)}).empty()) table[byte] = 30'000;
+        for (const char letter : {'d', 'D', 'E', 'N', 'A', 't', 'S', 'T'})
+            table[static_cast<std::size_t>(letter)] = std::numeric_limits<std::uint32_t>::max();
         return table;
     }();
     return limits[static_cast<unsigned char>(type)];
