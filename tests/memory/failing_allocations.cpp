@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/failing_allocation.hpp"
 #include "support/failure.hpp"
 #include "support/run.hpp"
 #include <txscope/session/async_session_factory.hpp>
@@ -24,14 +25,14 @@ using namespace asio::experimental::awaitable_operators;
 using support::failure_of;
 using support::is;
 using support::Refusal;
+using support::until_failure;
 using txscope::Session;
 using txscope::Statement;
 using txscope::TransactionScope;
 
-namespace {
+thread_local std::size_t support::until_failure = 0;
 
-/// How many more of this thread's allocations succeed, and one that fails; 0 for all.
-thread_local std::size_t until_failure = 0;
+namespace {
 
 void* allocate(std::size_t size) {
     const bool fails = until_failure > 0 && --until_failure == 0;
