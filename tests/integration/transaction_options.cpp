@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/time_enough.hpp"
 
@@ -121,6 +122,60 @@ TEST_CASE("every option reaches the server, and none reaches the next borrower",
     CHECK(fixture.sessions.statistics().opened == 1);
 }
 
+TEST_CASE("time limits are set by SET LOCAL, which a distributed server passes on to its workers",
+          "[transaction_options]") {
+    Fixture fixture;
+    support::FaultProxy proxy{support::server()};
+    const txscope::AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name())};
+    const TransactionScope scope{sessions,
+                                 {.statement_timeout = std::chrono::seconds{7},
+                                  .lock_timeout = std::chrono::milliseconds{8},
+                                  .timeout = std::chrono::minutes{1}}};
+    fixture.run([&] { return scope(&Fixture::settings); });
+    std::vector<std::string> sent = proxy.statements();
+    REQUIRE(sent.size() == 6);  // with BEGIN, the look, and COMMIT
+    CHECK(sent[1] == "SET LOCAL statement_timeout = 7000");
+    CHECK(sent[2] == "SET LOCAL lock_timeout = 8");
+    CHECK(sent[3].starts_with("SET LOCAL "));
+}
+
+TEST_CASE("what begins a transaction calls nothing of the caller's", "[transaction_options]") {
+    Fixture fixture;
+    fixture.database.query(
+        "CREATE SCHEMA hostile; SET search_path = hostile, pg_catalog; "
+        "CREATE FUNCTION trap() RETURNS text LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'called'; END $$; "
+        "CREATE FUNCTION set_config(text, text, boolean) RETURNS text LANGUAGE sql AS "
+        "'SELECT hostile.trap()'; "
+        "CREATE FUNCTION current_setting(text) RETURNS text LANGUAGE sql AS "
+        "'SELECT hostile.trap()'; "
+        "CREATE FUNCTION concat(text, text, text) RETURNS text LANGUAGE sql AS "
+        "'SELECT hostile.trap()'; "
+        "CREATE FUNCTION pg_current_xact_id() RETURNS xid8 LANGUAGE sql AS "
+        "'SELECT hostile.trap()::xid8'; "
+        "CREATE FUNCTION equal(text, text) RETURNS boolean LANGUAGE sql AS "
+        "'SELECT hostile.trap()::boolean'; "
+        "CREATE OPERATOR = (LEFTARG = text, RIGHTARG = text, FUNCTION = equal); "
+        "CREATE DOMAIN bool AS integer; "
+        "ALTER DATABASE " +
+        fixture.database.name() + " SET search_path = hostile, pg_catalog");
+    const txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn()};
+    const TransactionScope scope{sessions,
+                                 {.lock_timeout = std::chrono::seconds{7},
+                                  .timeout = std::chrono::minutes{1},
+                                  .verify_commit = true,
+                                  .label = "labelled"}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await scope([](Session& session) -> asio::awaitable<void> {
+            const auto result = co_await session.execute(
+                "SELECT pg_catalog.current_setting('application_name'), pg_catalog.count(*) "
+                "FROM pg_catalog.pg_locks WHERE transactionid IS NOT NULL");
+            CHECK(result.one().get<std::string>(0).ends_with(": labelled"));
+            CHECK(result.one().get<int>(1) == 1);  // verify_commit makes it take an id
+        });
+    });
+}
+
 TEST_CASE("options of a transaction that was rolled back reach no other one either",
           "[transaction_options]") {
     Fixture fixture;
@@ -208,6 +263,7 @@ TEST_CASE("options out of range are refused when the scope is run, and nothing i
     SECTION("a timeout that is over already") { options.timeout = negative; }
     SECTION("a negative statement_timeout") { options.statement_timeout = negative; }
     SECTION("a negative lock_timeout") { options.lock_timeout = negative; }
+    SECTION("a negative verify_timeout") { options.verify_timeout = negative; }
     SECTION("no propagation") { options.propagation = static_cast<Propagation>(7); }
     SECTION("no isolation level") {
         options.isolation = static_cast<txscope::IsolationLevel>(GENERATE(-1, 4));
