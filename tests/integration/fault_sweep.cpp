@@ -2,6 +2,7 @@
 #include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/failure.hpp"
+#include "support/time_enough.hpp"
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/testing/fault_sweep.hpp>
 #include <txscope/transaction/transaction_scope.hpp>

@@ -7,6 +7,7 @@
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/fault_sweep.hpp>
 #include <txscope/testing/temporary_postgres.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
@@ -265,6 +266,19 @@ TEST_CASE("what a session sets is in force there, and gone for the next, in no r
     CHECK(sessions.statistics().discarded == 0);
     // Two statements and the reset; then what check_values does.
     CHECK(sessions.statistics().round_trips == 3 + 4);
+}
+
+TEST_CASE("a fault sweep does not take what is fixed for something left behind", "[settings]") {
+    const Database database{schema};
+    for (const Setting& setting : one_of_each()) set(database, setting);
+    txscope::FaultSweep sweep{
+        database.dsn(), {.reset = "TRUNCATE samples", .state = "SELECT id, numbers FROM samples"}};
+    const auto body = [](AsyncSessionFactory sessions) -> asio::awaitable<void> {
+        const Samples samples{sessions};
+        const Sample written = sample();
+        co_await samples.create(written);
+    };
+    CHECK_NOTHROW(sweep.run(txscope::Fault::cancel, body));
 }
 
 TEST_CASE("opening a connection costs one look at its settings, whatever they are", "[settings]") {

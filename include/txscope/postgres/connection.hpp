@@ -52,6 +52,9 @@ public:
     /// (or `PGCONNECT_TIMEOUT`) applies to each address. Host names are looked up without blocking,
     /// except by libpq in a service file that the string names (`service=`).
     ///
+    /// Settings that change how values and SQL are written or read are the same in every connection:
+    /// what differs is set, in a round trip that is taken anyway, or else the opening fails.
+    ///
     /// @param naming how many prepared statements to keep, and what it has in common with others
     /// @throws ConnectionFailed
     static asio::awaitable<std::unique_ptr<Connection>> open(asio::any_io_executor executor,
@@ -157,9 +160,9 @@ public:
         return pipeline_.transaction_status() == PQTRANS_INTRANS ||
                pipeline_.transaction_status() == PQTRANS_INERROR;
     }
-    /// How many batches were submitted: the round trips, as long as nobody submits two at once, with
-    /// the one of opening it. A
-    /// Sync that closes retired statements travels with the next batch, and is not counted.
+    /// How many batches were submitted: the round trips, as long as nobody submits two at once. A
+    /// Sync that closes retired statements travels with the next batch, and is not counted. One
+    /// belongs to its opening.
     std::uint64_t round_trips() const noexcept { return pipeline_.batches(); }
     /// As 160004 for 16.4.
     int server_version() const noexcept { return PQserverVersion(native()); }
@@ -182,7 +185,9 @@ private:
     asio::awaitable<void> interrupt(Interrupt what, Exchange exchange, Clock::time_point deadline);
     template <typename... Statements>
     Exchange submit_own(Statements&&... statements);
-    Statement fix_settings() const { return detail::fix_session_settings(PQbackendPID(native())); }
+    Statement fix_settings() const {
+        return Statement{detail::fix_session_settings(PQbackendPID(native()))};
+    }
 
     detail::Pipeline pipeline_;
     detail::BorrowedSocket socket_;

@@ -29,8 +29,13 @@ namespace txscope {
 ///
 /// Connections are opened when first needed. An idle one whose server goes away is noticed at once
 /// and dropped. One that comes back in use is cancelled, rolled back and reset before it is lent
-/// again, or closed; so is what a statement changed in the session (`SET`, a temporary table). What functions
-/// that it calls change there is not seen, and stays.
+/// again, or closed; so is what a statement changed in the session (`SET`, a temporary table). What
+/// functions that it calls change there is not seen, and stays.
+///
+/// **Settings** of a server, a database, a role or the connection string change no value: texts are
+/// UTF-8, `DateStyle` is `ISO, MDY`, numbers are exact, and so on, unless a statement sets them
+/// otherwise. Behind a pooler that does not keep such a setting for its client, opening a connection
+/// fails and names it. `TimeZone` and `search_path` are yours.
 ///
 /// **Lifetime**: a cheap handle; copies share one pool, and the last copy closes it. It must not
 /// outlive the execution context. Idle connections have a read armed, which keeps

@@ -3,7 +3,6 @@
 #include <txscope/core/error.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
 #include <txscope/postgres/result.hpp>
-#include <txscope/postgres/statement.hpp>
 
 #include <exception>
 #include <optional>
@@ -13,17 +12,17 @@
 /// a database, a role or a connection string may set otherwise than this library has them.
 namespace txscope::detail {
 
-/// Sets those that differ, and tells of each its name, what it was, what is wanted, and what it is
-/// now: NULL where it was left alone.
+/// SQL that sets those that differ, and tells of each its name, what it was, what is wanted, and what
+/// it is now: NULL where it was left alone.
 ///
 /// `TimeZone` is the program's: a timestamp is read with the offset that it has. Behind a pooler,
 /// which makes up the number `backend_pid` of the server's process, the next transaction may be in
 /// another session. Poolers take along the settings that PostgreSQL reports and PgBouncer has always
 /// kept for a client; another one would be set for strangers, and not for us.
-inline Statement fix_session_settings(int backend_pid) {
-    return Statement{
-        R"(SELECT name, was, accepted[1], CASE
-    WHEN kept OR pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) $1::pg_catalog.int4
+inline std::string fix_session_settings(int backend_pid) {
+    return R"(SELECT name, was, accepted[1], CASE
+    WHEN kept OR pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) )" +
+           std::to_string(backend_pid) + R"(
     THEN pg_catalog.set_config(name, accepted[1], false) END
 FROM (SELECT name, accepted, kept, pg_catalog.current_setting(name, true) FROM (VALUES
     ('client_encoding', '{UTF8}'::pg_catalog.text[], true),
@@ -38,8 +37,7 @@ FROM (SELECT name, accepted, kept, pg_catalog.current_setting(name, true) FROM (
     ('xmlbinary', '{base64}', false),
     ('xmloption', '{content}', false)
 ) AS wanted (name, accepted, kept)) AS settings (name, accepted, kept, was)
-WHERE was OPERATOR(pg_catalog.<>) ALL (accepted))",
-        backend_pid};
+WHERE was OPERATOR(pg_catalog.<>) ALL (accepted))";
 }
 
 /// Why the session is not as it is to be, after the answer to that; null if it is.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/postgres/detail/session_settings.hpp>
 #include <txscope/testing/detail/temporary_cluster.hpp>
 
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -52,6 +53,7 @@ public:
         : connection_{PQconnectdb(conninfo.c_str()), &PQfinish} {
         if (PQstatus(native()) != CONNECTION_OK) throw std::runtime_error{PQerrorMessage(native())};
         PQsetNoticeReceiver(native(), [](void*, const PGresult*) {}, nullptr);
+        ask(fix_session_settings(backend_pid()));  // as every connection of a pool
     }
 
     /// Runs `sql`, which may hold several statements; the rows of the last one as one text.
