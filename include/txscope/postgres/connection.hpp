@@ -161,9 +161,9 @@ public:
                pipeline_.transaction_status() == PQTRANS_INERROR;
     }
     /// How many batches were submitted: the round trips, as long as nobody submits two at once. A
-    /// Sync that closes retired statements travels with the next batch, and is not counted. One
-    /// belongs to its opening.
-    std::uint64_t round_trips() const noexcept { return pipeline_.batches(); }
+    /// Sync that closes retired statements travels with the next batch, and is not counted, and
+    /// neither are those of opening it.
+    std::uint64_t round_trips() const noexcept { return pipeline_.batches() - opening_trips_; }
     /// As 160004 for 16.4.
     int server_version() const noexcept { return PQserverVersion(native()); }
     PGconn* native() const noexcept { return pipeline_.native(); }
@@ -192,7 +192,8 @@ private:
     detail::Pipeline pipeline_;
     detail::BorrowedSocket socket_;
     Clock::time_point heard_{};  // when the last answer came
-    int cancel_requests_ = 0;    // which may strike yet; those left behind stay counted
+    std::uint64_t opening_trips_ = 0;
+    int cancel_requests_ = 0;  // which may strike yet; those left behind stay counted
 };
 
 inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_io_executor executor,
@@ -206,6 +207,7 @@ inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_i
         const bool answered = co_await connection->settle_until(fixed, deadline);
         if (!answered) throw ConnectionFailed{"the server did not answer within the time allowed"};
         if (const auto failure = detail::settings_failure(*fixed)) std::rethrow_exception(failure);
+        connection->opening_trips_ = connection->round_trips();
         co_return connection;
     } catch (const boost::system::system_error& error) {
         if (error.code() == asio::error::operation_aborted) throw;

@@ -14,8 +14,7 @@ class Pool;
 
 /// A pool's connection, with what the pool knows about it.
 struct PooledConnection {
-    explicit PooledConnection(std::unique_ptr<Connection> opened)
-        : connection{std::move(opened)}, round_trips_counted{connection->round_trips()} {}
+    explicit PooledConnection(std::unique_ptr<Connection> opened) : connection{std::move(opened)} {}
 
     /// Those since the last call.
     std::uint64_t new_round_trips() noexcept {
@@ -32,7 +31,7 @@ struct PooledConnection {
 
     std::unique_ptr<Connection> connection;
     Connection::Exchange about_server{};  // what was asked about it, if that was; see who asks
-    std::uint64_t round_trips_counted;  // those of opening it do not count
+    std::uint64_t round_trips_counted = 0;
     // Guarded by the pool:
     Borrower* borrower = nullptr;  // null also for loans that nobody accounts for
     bool idle = false;
