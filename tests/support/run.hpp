@@ -26,7 +26,7 @@ namespace asio = boost::asio;
 
 /// Far above what anything in a test takes, also under a sanitizer on a busy machine: reaching it
 /// is a failure, never a way to pass.
-inline constexpr std::chrono::milliseconds patience = std::chrono::minutes{2};
+inline constexpr std::chrono::milliseconds patience = std::chrono::minutes{5};
 
 /// Ends the process when its scope takes longer than `limit`: a test that blocks for good, in a
 /// call that nothing can interrupt, fails with a word about where instead of hanging.
