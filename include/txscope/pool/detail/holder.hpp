@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <source_location>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -30,6 +31,12 @@ private:
     // The pool's, under its mutex:
     bool holds_ = false;
     std::size_t waits_within_ = 0;
+};
+
+/// Who asks a pool for a connection.
+struct Requester {
+    Holder* holder = nullptr;       ///< Who is going to hold it; null: nobody accounts for that.
+    std::vector<Holder*> within{};  ///< Whom the wait keeps from its end. They outlive the wait.
 };
 
 }  // namespace txscope::detail

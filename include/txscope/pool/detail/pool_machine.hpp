@@ -21,8 +21,9 @@ namespace txscope::detail {
 /// - Waiters are served in the order of asking, whether a connection comes back or is opened. One is
 ///   being opened for each waiter, as far as there is room; when it is there, the first who waits
 ///   gets it.
-/// - An opening that fails fails the first waiter, unless a connection is out that can come back:
-///   then the waiter goes on waiting, and another attempt is made.
+/// - An opening that fails fails the first waiter, unless it was begun before that one asked, or a
+///   connection is out that can come back: then the waiter goes on waiting, and another attempt is
+///   made.
 /// - When each of all connections is held by somebody within whom another one is waited for, the
 ///   newest such waiter fails: nobody would be served again.
 class PoolMachine {
@@ -43,6 +44,8 @@ public:
         Kind kind = Kind::none;
         Waiter* waiter = nullptr;
         ConnectionNode* connection = nullptr;
+        /// Of an opening: to be told when it ends.
+        std::uint64_t number = 0;
         /// Openings that have failed in a row and failed nobody: wait the longer before this one.
         unsigned failed_attempts = 0;
     };
@@ -84,9 +87,9 @@ public:
         failed_attempts_ = 0;
         settle(connection, Condition::clean);
     }
-    void opening_failed() noexcept { end_opening(true); }
+    void opening_failed(std::uint64_t number) noexcept { end_opening(number, true); }
     /// It could not even be begun: without memory, to try again at once would not end.
-    void not_opening() noexcept { end_opening(false); }
+    void not_opening() noexcept { end_opening(asked_, false); }
     /// Somebody is about to open one that nobody has asked for, so that there are `count`: true when
     /// there is room. Then `opened` or `opening_given_up` follows.
     bool opening(std::size_t count) noexcept;
@@ -133,7 +136,7 @@ private:
     void leave_queue(Waiter& waiter) noexcept;
     void grant_first(ConnectionNode& connection) noexcept;
     void fail(Waiter& waiter, Waiter::Failure failure) noexcept;
-    void end_opening(bool try_again) noexcept;
+    void end_opening(std::uint64_t number, bool try_again) noexcept;
     void serve() noexcept;
     void break_deadlock() noexcept;
     bool one_can_come_back() const noexcept { return cleaning_ + lent_.size() > blocked_; }
@@ -147,6 +150,7 @@ private:
     std::size_t openings_ = 0;
     unsigned failed_attempts_ = 0;
     IntrusiveList<Waiter> waiters_{};
+    std::uint64_t asked_ = 0;  // how many have asked so far
     std::size_t blocked_ = 0;  // holders that are
 
     // Consequences that were not fetched yet:
@@ -166,8 +170,9 @@ inline ConnectionNode* PoolMachine::lend_idle(Holder* holder) noexcept {
 inline void PoolMachine::asked(Waiter& waiter) noexcept {
     if (closed_) return fail(waiter, Waiter::Failure::closed);
     waiter.state_ = Waiter::State::waiting;
+    waiter.number_ = ++asked_;
     waiters_.push_back(waiter);
-    for (Holder* outer : waiter.within_) change(*outer, [&] { ++outer->waits_within_; });
+    for (Holder* outer : waiter.requester_.within) change(*outer, [&] { ++outer->waits_within_; });
     if (!idle_.empty()) return grant_first(idle_.pop_back());
     serve();
     if (waiter.state_ != Waiter::State::waiting || waiting() <= limits_.waiters) return;
@@ -217,7 +222,7 @@ inline PoolMachine::Action PoolMachine::next_action() noexcept {
     if (!answered_.empty()) return {.kind = Kind::answer, .waiter = &answered_.pop_front()};
     if (to_open_ > 0) {
         --to_open_;
-        return {.kind = Kind::open, .failed_attempts = failed_attempts_};
+        return {.kind = Kind::open, .number = asked_, .failed_attempts = failed_attempts_};
     }
     if (std::exchange(drained_, false)) return {.kind = Kind::drained};
     return {};
@@ -263,13 +268,13 @@ inline void PoolMachine::vacate() noexcept {
 
 inline void PoolMachine::leave_queue(Waiter& waiter) noexcept {
     waiters_.remove(waiter);
-    for (Holder* outer : waiter.within_) change(*outer, [&] { --outer->waits_within_; });
+    for (Holder* outer : waiter.requester_.within) change(*outer, [&] { --outer->waits_within_; });
 }
 
 inline void PoolMachine::grant_first(ConnectionNode& connection) noexcept {
     Waiter& first = waiters_.front();
     leave_queue(first);
-    lend(connection, first.holder_);
+    lend(connection, first.requester_.holder);
     first.connection_ = &connection;
     first.state_ = Waiter::State::granted;
     answered_.push_back(first);
@@ -281,17 +286,18 @@ inline void PoolMachine::fail(Waiter& waiter, Waiter::Failure failure) noexcept 
     answered_.push_back(waiter);
 }
 
-inline void PoolMachine::end_opening(bool try_again) noexcept {
+inline void PoolMachine::end_opening(std::uint64_t number, bool try_again) noexcept {
     --openings_;
     vacate();
     const bool in_vain = !waiters_.empty() && !one_can_come_back();
-    if (in_vain) {
+    const bool fails_first = in_vain && waiters_.front().number_ <= number;
+    if (fails_first) {
         Waiter& first = waiters_.front();
         leave_queue(first);
         fail(first, Waiter::Failure::not_opened);
     }
     failed_attempts_ = in_vain || waiters_.empty() ? 0 : failed_attempts_ + 1;
-    if (in_vain || try_again) serve();
+    if (fails_first || try_again) serve();
 }
 
 /// Opens what those who wait need, as far as there is room.
@@ -307,7 +313,7 @@ inline void PoolMachine::break_deadlock() noexcept {
     while (blocked_ > 0 && blocked_ == size_) {
         Waiter* newest = nullptr;
         for (Waiter& waiter : waiters_)
-            if (std::ranges::any_of(waiter.within_, &Holder::holds_)) newest = &waiter;
+            if (std::ranges::any_of(waiter.requester_.within, &Holder::holds_)) newest = &waiter;
         leave_queue(*newest);
         fail(*newest, Waiter::Failure::deadlock);
     }

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 namespace txscope::detail {
 
@@ -28,20 +27,17 @@ public:
         not_opened  ///< No connection could be opened, and no other one was to come back.
     };
 
-    /// @param asking who is going to hold the connection; null for somebody nobody accounts for
-    /// @param within whom else `asking` keeps from giving a connection back; they outlive the wait
-    explicit Waiter(Holder* asking = nullptr, std::vector<Holder*> within = {})
-        : holder_{asking}, within_{std::move(within)} {}
+    explicit Waiter(Requester requester) : requester_{std::move(requester)} {}
 
     State state() const noexcept { return state_; }
     Failure failure() const noexcept { return failure_; }
-    const Holder* holder() const noexcept { return holder_; }
+    const Requester& requester() const noexcept { return requester_; }
 
 private:
     friend PoolMachine;
 
-    Holder* const holder_;
-    const std::vector<Holder*> within_;
+    const Requester requester_;
+    std::uint64_t number_ = 0;  // how many had asked by then
     State state_ = State::outside;
     Failure failure_{};
     ConnectionNode* connection_ = nullptr;
