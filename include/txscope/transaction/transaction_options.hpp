@@ -74,7 +74,8 @@ struct TransactionOptions {
     /// since, whether the commit had reached it or not. The doubt stays with any other (a restored
     /// backup, two promotions, another cluster), with one that keeps `pg_control_system()` or
     /// `pg_control_checkpoint()` from the role unless it has neither crashed nor been restarted, and
-    /// if no primary answers in time. What is told is so on the server that answers.
+    /// if no primary answers in time. What is told is so on the server that answers; that it has
+    /// crashed twice, or crashed and then been replaced, before it could be asked, is not seen.
     ///
     /// Makes every transaction of the scope that is not read-only take a transaction id, also one
     /// that only reads, and write an empty logical decoding message of the prefix `txscope`.

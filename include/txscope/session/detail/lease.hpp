@@ -30,7 +30,7 @@ struct PooledConnection {
     }
 
     std::unique_ptr<Connection> connection;
-    Connection::Exchange about_server{};  // what was asked about it, if that was; see who asks
+    Connection::Exchange about_server{};  // the answer about it, once that was asked for
     std::uint64_t round_trips_counted = 0;
     // Guarded by the pool:
     Borrower* borrower = nullptr;  // null also for loans that nobody accounts for

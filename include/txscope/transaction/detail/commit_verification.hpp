@@ -47,9 +47,11 @@ inline CommitOutcome outcome_in_its_run(std::string_view status) {
 /// Another run knows of the transaction only what it has inherited: nothing of it may be running any
 /// more. Where the inherited log does not reach the transaction's record, its commit is not there,
 /// and the id may be somebody else's; where it does, and came of this server's log without a break,
-/// the id is the transaction's. A break is a recovery that lost the end of the log, or a promotion:
-/// of these one is seen, the one with which the run began. So no other may lie between, which shows
-/// in the number of the timeline and, after a shutdown, in the counters.
+/// the id is the transaction's. A break is a recovery that lost the end of the log, or a promotion.
+/// Of these one is seen, the one with which the run began; no other may lie between, which shows in
+/// the number of the timeline and, after a shutdown, in the counters. It does not show of a server
+/// that has crashed, and lost the record, and comes to its end once more, or to its standby's
+/// promotion, before it is asked: this one assumption is left.
 inline CommitOutcome outcome_by_history(const TransactionIdentity& transaction,
                                         const ServerHistory& then, const ServerHistory& now,
                                         std::string_view status) {

@@ -66,9 +66,9 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
         batch.emplace_back(
             Statement{
                 "SELECT pg_catalog.set_config('application_name', CASE WHEN own "
-                "OPERATOR(pg_catalog.=) '' THEN $1 ELSE pg_catalog.concat(own, ': ', $1) END, "
-                "true) FROM (SELECT pg_catalog.current_setting('application_name'), "
-                "$1::pg_catalog.text) AS connection (own, label)",
+                "OPERATOR(pg_catalog.=) '' THEN label ELSE pg_catalog.concat(own, ': ', label) "
+                "END, true) FROM (SELECT pg_catalog.current_setting('application_name'), "
+                "$1::pg_catalog.text) AS name (own, label)",
                 blank_out("\0"sv, options.label)},
             exchange);
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
