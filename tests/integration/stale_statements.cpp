@@ -443,12 +443,14 @@ TEST_CASE("a statement is prepared anew for the table that a search path or a ro
 
 TEST_CASE("settings that move no names leave the statements as they are", "[stale_statements]") {
     Fixture fixture{"int"};
-    const TransactionScope labelled{fixture.sessions, {.label = "a label"}};
+    const TransactionScope labelled{
+        fixture.sessions,
+        {.statement_timeout = 30s, .lock_timeout = 30s, .timeout = 30s, .label = "a label"}};
     for (int i = 0; i < 3; ++i)
         fixture.run([&] {
             return labelled([&](Session& session) -> asio::awaitable<void> {
                 co_await session.execute("SELECT set_config('app.tenant', $1, true)", "one");
-                co_await session.execute("SET LOCAL statement_timeout = 30000");
+                co_await session.execute("SET LOCAL work_mem = '1MB'");
                 co_await session.execute(add_meter, 1);
             });
         });
