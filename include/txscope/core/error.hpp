@@ -274,8 +274,8 @@ protected:
         : ErrorOf(what, message, scope) {}
 };
 
-/// `acquire_timeout` passed before a connection was free. The last error of connecting, if that
-/// was why, is nested inside.
+/// `acquire_timeout` passed before a connection was free. Its text names the scopes that hold
+/// connections. The last error of connecting, if that was why, is nested inside.
 class AcquireTimeout : public PoolError {
 public:
     using PoolError::PoolError;

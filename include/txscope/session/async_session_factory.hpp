@@ -1,8 +1,8 @@
 #pragma once
 
 #include <txscope/session/detail/forwarded_cancellation.hpp>
-#include <txscope/session/detail/pool.hpp>
 #include <txscope/session/detail/run_session.hpp>
+#include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/pool_options.hpp>
 #include <txscope/session/session.hpp>
@@ -18,8 +18,10 @@
 
 namespace txscope {
 
-/// Lends connections to PostgreSQL: a bounded pool that serves in strict order of asking. Somebody
-/// for whom a connection is being opened waits for that one, also if another comes back meanwhile.
+/// Lends connections to PostgreSQL: a bounded pool that serves in strict order of asking, with
+/// whatever comes first: a connection that comes back, or one that is opened. Where none can be
+/// opened, that is an error of who waits, unless another one is on loan and may come back: then
+/// attempts go on until `acquire_timeout`.
 ///
 /// ```cpp
 /// txscope::AsyncSessionFactory sessions{io, "postgresql:///app", {.max_size = 16}};
@@ -51,8 +53,8 @@ public:
     /// @throws pqxx::argument_error for options out of range
     AsyncSessionFactory(asio::any_io_executor executor, std::string conninfo,
                         PoolOptions options = {})
-        : pool_{std::make_shared<detail::Pool>(std::move(executor), std::move(conninfo), options)} {
-    }
+        : pool_{std::make_shared<detail::SessionPool>(std::move(executor), std::move(conninfo),
+                                                      options)} {}
 
     template <std::derived_from<asio::execution_context> Context>
     AsyncSessionFactory(Context& context, std::string conninfo, PoolOptions options = {})
@@ -95,10 +97,10 @@ public:
     PoolStatistics statistics() const { return pool_->statistics(); }
 
     /// For the layers above.
-    const std::shared_ptr<detail::Pool>& pool() const noexcept { return pool_; }
+    const std::shared_ptr<detail::SessionPool>& pool() const noexcept { return pool_; }
 
 private:
-    using SharedPool = std::shared_ptr<detail::Pool>;
+    using SharedPool = std::shared_ptr<detail::SessionPool>;
 
     static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement);
     static asio::awaitable<void> close(SharedPool pool);

@@ -1,8 +1,9 @@
 #pragma once
 
+#include <txscope/pool/pool_statistics.hpp>
+
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 
 namespace txscope {
 
@@ -32,18 +33,6 @@ struct PoolOptions {
     Observer* observer = nullptr;
     /// A transaction's scope that runs longer than this is reported to the observer. 0: none is.
     std::chrono::milliseconds overlong_scope{0};
-};
-
-/// What a pool holds at the moment, and what it has done since it was made.
-struct PoolStatistics {
-    std::size_t size = 0;     ///< Connections open, being opened or being cleaned up.
-    std::size_t idle = 0;     ///< Of these, ready to be lent.
-    std::size_t waiting = 0;  ///< Coroutines that wait for a connection.
-
-    std::uint64_t opened = 0;       ///< Connections opened.
-    std::uint64_t discarded = 0;    ///< Connections closed because they were lost or unfit.
-    std::uint64_t acquired = 0;     ///< Loans.
-    std::uint64_t round_trips = 0;  ///< Batches sent and awaited, of the loans that have ended.
 };
 
 }  // namespace txscope

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <txscope/pool/detail/connection_node.hpp>
-#include <txscope/pool/detail/holder.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
 #include <txscope/pool/detail/waiter.hpp>
+#include <txscope/pool/holder.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -103,10 +103,14 @@ public:
 
     // Consequences.
 
+    bool has_actions() const noexcept {
+        return !handed_out_.empty() || !answered_.empty() || to_open_ > 0 || drained_;
+    }
     Action next_action() noexcept;
 
     // What there is.
 
+    const Limits& limits() const noexcept { return limits_; }
     bool is_closed() const noexcept { return closed_; }
     /// Connections open, being opened or being cleaned.
     std::size_t size() const noexcept { return size_; }

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <txscope/pool/detail/holder.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
+#include <txscope/pool/holder.hpp>
 
 #include <cstdint>
 #include <utility>

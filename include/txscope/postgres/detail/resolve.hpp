@@ -1,7 +1,7 @@
 #pragma once
 
+#include <txscope/net/notification.hpp>
 #include <txscope/postgres/detail/conninfo.hpp>
-#include <txscope/postgres/detail/notification.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>

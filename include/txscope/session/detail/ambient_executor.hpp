@@ -17,15 +17,15 @@
 
 namespace txscope::detail {
 
+class Holder;
 class Pool;
-struct Borrower;
 class SessionState;
 
 /// What is ambient where a coroutine runs: the innermost session, and through `outer` all around
 /// it.
 struct Ambient {
     const Pool* pool;                       ///< Whose session it is.
-    Borrower* borrower;                     ///< The session's, as the pool knows it.
+    Holder* holder;                         ///< The session, as the pool knows it.
     std::shared_ptr<SessionState> session;  ///< Null where the surrounding one is set aside.
     std::shared_ptr<const Ambient> outer{};
 };

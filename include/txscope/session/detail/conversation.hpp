@@ -1,8 +1,8 @@
 #pragma once
 
 #include <txscope/session/detail/ambient_executor.hpp>
-#include <txscope/session/detail/pool.hpp>
 #include <txscope/session/detail/reporter.hpp>
+#include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/strand.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 
@@ -19,21 +19,21 @@ namespace txscope::detail {
 
 /// What is said over one connection, by a session and the sessions nested in it.
 struct Conversation {
-    Conversation(std::shared_ptr<Pool> from, Strand on, std::source_location where,
+    Conversation(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
                  bool is_transaction, int number = 1)
         : pool{std::move(from)},
           strand{std::move(on)},
           transaction{is_transaction},
           attempt{number},
-          borrower{where},
+          holder{where},
           reporter{.observer = pool->options().observer, .where = where, .attempt = number} {}
 
-    const std::shared_ptr<Pool> pool;
+    const std::shared_ptr<SessionPool> pool;
     const Strand strand;
     const bool transaction;
     const int attempt;  // of those that the scope's retry policy allows
 
-    Borrower borrower;
+    Holder holder;
     Reporter reporter;
     Lease lease{};                  // taken with the first statement
     Turnstile leasing{};            // parallel first statements take it once
@@ -87,7 +87,7 @@ private:
 
 inline bool Conversation::has_connection() {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
-    Lease found = pool->acquire_idle(&borrower);
+    Lease found = pool->acquire_idle(&holder);
     if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
     return static_cast<bool>(lease);
 }
@@ -101,12 +101,12 @@ inline void Conversation::take(Lease found, Clock::time_point asked) {
 inline asio::awaitable<void> Conversation::borrow() {
     const auto asked = Clock::now();
     const auto ambient = ambient_of(co_await asio::this_coro::executor);
-    Demand demand{borrower};
+    Requester requester{holder};
     for (const Ambient* around = find_ambient(ambient.get(), pool.get()); around != nullptr;
          around = find_ambient(around->outer.get(), pool.get()))
-        if (around->session && around->borrower != &borrower)
-            demand.around.push_back(around->borrower);
-    auto found = co_await pool->acquire(std::move(demand));
+        if (around->session && around->holder != &holder)
+            requester.within.push_back(around->holder);
+    auto found = co_await pool->acquire(std::move(requester));
     if (!over) take(std::move(found), asked);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/deadline.hpp>
+#include <txscope/net/deadline.hpp>
 #include <txscope/session/observer.hpp>
 
 #include <exception>

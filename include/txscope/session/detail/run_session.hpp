@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/cancellation.hpp>
+#include <txscope/net/cancellation.hpp>
 #include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
@@ -40,8 +40,9 @@ decltype(auto) invoke_body(Body& body, [[maybe_unused]] Session& session) {
 /// What a scope's body may be: a callable that returns `asio::awaitable<T>`, and takes either
 /// nothing or a `Session&`.
 template <typename Body>
-concept ScopeBody = (std::invocable<Body&> || std::invocable<Body&, Session&>)&&is_awaitable<
-    decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))>;
+concept ScopeBody =
+    (std::invocable<Body&> || std::invocable<Body&, Session&>) &&
+    is_awaitable<decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))>;
 
 /// The `T` of the `asio::awaitable<T>` that a body returns.
 template <ScopeBody Body>
@@ -166,7 +167,7 @@ auto run_session(const asio::any_io_executor& callers, const ForwardedCancellati
                  ResultSlot<BodyResult<Body>>& result,
                  Clock::time_point deadline = Clock::time_point::max()) {
     Conversation& conversation = state->conversation();
-    auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.borrower,
+    auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.holder,
                                                    state, ambient_of(callers));
     AmbientExecutor executor{std::move(ambient), conversation.strand};
     auto work = run_on_strand(state, body, std::move(end), result);
@@ -184,7 +185,7 @@ BodyResult<Body> take_result([[maybe_unused]] ResultSlot<BodyResult<Body>>& slot
 
 /// A session without a transaction, for a coroutine that runs on `executor`. With
 /// `own_transactions` its statements may be `BEGIN` and the like.
-inline std::shared_ptr<SessionState> open_session(std::shared_ptr<Pool> pool,
+inline std::shared_ptr<SessionState> open_session(std::shared_ptr<SessionPool> pool,
                                                   const asio::any_io_executor& executor,
                                                   std::source_location where,
                                                   bool own_transactions = true) {
@@ -213,7 +214,7 @@ inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& sessi
 
 /// Runs `body` with a connection to itself and no transaction.
 template <typename Body>
-asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<Pool> pool, Body body,
+asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool> pool, Body body,
                                                     std::source_location where,
                                                     bool own_transactions = true) {
     const auto executor = co_await asio::this_coro::executor;

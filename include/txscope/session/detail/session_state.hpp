@@ -1,9 +1,9 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
+#include <txscope/net/cancellation.hpp>
 #include <txscope/postgres/detail/transaction_control.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
-#include <txscope/session/detail/cancellation.hpp>
 #include <txscope/session/detail/client_copy.hpp>
 #include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
@@ -236,7 +236,7 @@ inline void SessionState::check_open() const {
             nest(conversation_->failure,
                  TransactionAborted{"a statement failed before, so the transaction can only be "
                                     "rolled back",
-                                    conversation_->borrower.where}));
+                                    conversation_->holder.where()}));
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.

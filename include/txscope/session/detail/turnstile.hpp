@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/cancellation.hpp>
+#include <txscope/net/cancellation.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>

@@ -86,11 +86,13 @@ inline asio::awaitable<Result> ask(Connection& connection, Statement question,
 
 /// Asks one server, over a connection of its own, what became of a transaction, whose server was
 /// like `then`, if that is known.
-inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<Pool> pool,
+inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<SessionPool> pool,
                                                   TransactionIdentity transaction,
                                                   std::optional<ServerHistory> then,
                                                   Clock::time_point deadline) {
-    const auto opened = co_await pool->connector().open(deadline);
+    const auto strand = strand_on(co_await asio::this_coro::executor);
+    Connector& connector = pool->connector();
+    const auto opened = co_await connector.open(connector.executor_for(strand), deadline);
     Connection& connection = *opened->connection;
     const Result said = co_await ask(connection, status_question(transaction), deadline);
     const Row answer = said.one();
@@ -111,7 +113,7 @@ inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<Pool> pool,
 
 /// What became of a transaction whose COMMIT was not answered: asked again while the server does
 /// not answer or has not noticed the lost connection yet, until `deadline`.
-inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<Pool> pool,
+inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<SessionPool> pool,
                                                    TransactionIdentity transaction,
                                                    std::optional<ServerHistory> then,
                                                    Clock::time_point deadline) {

@@ -16,7 +16,7 @@ namespace txscope::detail {
 
 /// A conversation that is a transaction, with what it was begun with.
 struct Transaction : Conversation {
-    Transaction(std::shared_ptr<Pool> from, Strand on, std::source_location where,
+    Transaction(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
                 const TransactionOptions& with, Clock::time_point until, int number)
         : Conversation{std::move(from), std::move(on), where, true, number},
           options{with},
@@ -100,7 +100,8 @@ inline void ask_history(Transaction& transaction) {
 }
 
 /// A session whose first statement begins a transaction.
-inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<Pool> pool, Strand strand,
+inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<SessionPool> pool,
+                                                      Strand strand,
                                                       const TransactionOptions& options,
                                                       Clock::time_point deadline, int attempt,
                                                       std::source_location where) {

@@ -35,6 +35,9 @@ private:
 
 /// Who asks a pool for a connection.
 struct Requester {
+    Requester() = default;
+    explicit Requester(Holder& asking) : holder{&asking} {}
+
     Holder* holder = nullptr;       ///< Who is going to hold it; null: nobody accounts for that.
     std::vector<Holder*> within{};  ///< Whom the wait keeps from its end. They outlive the wait.
 };

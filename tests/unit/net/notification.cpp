@@ -1,6 +1,6 @@
 #include "support/catch.hpp"
 #include "support/run.hpp"
-#include <txscope/postgres/detail/notification.hpp>
+#include <txscope/net/notification.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/postgres/detail/context_life.hpp>
+#include <txscope/net/context_life.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <txscope/session/detail/lease.hpp>
-
 #include <chrono>
 
 namespace txscope::detail {
+
+using Clock = std::chrono::steady_clock;
 
 /// The end of a time that begins now, however long it is: "for ever" is a time, too.
 inline Clock::time_point deadline_in(std::chrono::milliseconds time) {

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/pool/pooled_connection.hpp>
+#include <txscope/postgres/connection.hpp>
+#include <txscope/postgres/detail/conninfo.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
+
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace txscope::detail {
+
+/// Opens a pool's connections, and remembers why it failed the last time. From any thread.
+class Connector {
+public:
+    Connector(asio::any_io_executor executor, std::string conninfo, StatementNaming naming)
+        : executor_{std::move(executor)},
+          conninfo_{std::move(conninfo)},
+          naming_{std::move(naming)} {}
+
+    /// One whose waits belong to `on`, on which this is called.
+    /// @throws ConnectionFailed; inside of `AcquireTimeout` when `deadline` was why
+    asio::awaitable<std::shared_ptr<PooledConnection>> open(asio::any_io_executor on,
+                                                            Clock::time_point deadline);
+
+    const asio::any_io_executor& executor() const noexcept { return executor_; }
+    /// Where a connection belongs while somebody on `executor` has it: to where it is anyway, which
+    /// costs least, unless that is another execution context. What waits must end with its own.
+    template <typename Executor>
+    asio::any_io_executor executor_for(const Executor& executor) const {
+        constexpr auto context = asio::execution::context;
+        const bool same = &asio::query(executor, context) == &asio::query(executor_, context);
+        return same ? executor_ : asio::any_io_executor{executor};
+    }
+
+    /// All statements are prepared anew from now on.
+    void forget_statements() noexcept { naming_.begin_generation(); }
+
+    /// Why the last attempt failed; null when it succeeded.
+    std::exception_ptr last_error() const {
+        const std::lock_guard lock{mutex_};
+        return last_error_;
+    }
+    /// What there is to say while the first attempt is under way.
+    std::exception_ptr no_answer_yet() const noexcept;
+
+private:
+    void remember(std::exception_ptr error) {
+        const std::lock_guard lock{mutex_};
+        last_error_ = std::move(error);
+    }
+
+    const asio::any_io_executor executor_;
+    const std::string conninfo_;
+    StatementNaming naming_;  // which its connections have in common
+    mutable std::mutex mutex_;
+    std::exception_ptr last_error_;
+};
+
+inline asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
+    asio::any_io_executor on, Clock::time_point deadline) {
+    try {
+        auto connection = co_await Connection::open(std::move(on), conninfo_, naming_, deadline);
+        remember(nullptr);
+        co_return std::make_shared<PooledConnection>(std::move(connection));
+    } catch (const ConnectionFailed&) {
+        const auto error = std::current_exception();
+        remember(error);
+        if (Clock::now() < deadline) throw;
+        std::rethrow_exception(
+            nest(error, AcquireTimeout{"no connection could be opened in time"}));
+    }
+}
+
+inline std::exception_ptr Connector::no_answer_yet() const noexcept try {
+    const ConnInfo info = parse_conninfo(conninfo_);
+    const auto host = info.find("host");
+    return std::make_exception_ptr(ConnectionFailed{
+        "no answer yet from \"" + (host ? *host : info.find("hostaddr").value_or("")) +
+        "\", port " + info.find("port").value_or("5432")});
+} catch (...) {
+    return std::current_exception();
+}
+
+}  // namespace txscope::detail

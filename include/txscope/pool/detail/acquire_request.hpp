@@ -1,0 +1,57 @@
+#pragma once
+
+#include <txscope/net/cancellation.hpp>
+#include <txscope/net/deadline.hpp>
+#include <txscope/net/notification.hpp>
+#include <txscope/pool/detail/waiter.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace txscope::detail {
+
+/// A waiter whose coroutine is parked until it is answered. Guarded by the pool's mutex.
+class AcquireRequest : public Waiter {
+public:
+    using Waiter::Waiter;
+
+    /// It has been granted or has failed: its coroutine goes on.
+    void wake() const {
+        if (notify_) (*notify_)();
+    }
+
+    /// Until it is answered or `deadline` passes. An answer that races the caller's cancellation
+    /// counts.
+    asio::awaitable<void> wait(std::mutex& mutex, Clock::time_point deadline);
+
+    std::exception_ptr error{};  ///< Why it failed.
+
+private:
+    std::optional<Notification::Sender> notify_;
+};
+
+inline asio::awaitable<void> AcquireRequest::wait(std::mutex& mutex, Clock::time_point deadline) {
+    Notification answer{co_await asio::this_coro::executor};
+    {
+        const std::lock_guard lock{mutex};
+        if (state() != State::waiting) co_return;
+        notify_ = answer.sender();
+    }
+    for (bool over = false; !over;) {
+        co_await answer.wait(deadline);
+        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+        const std::lock_guard lock{mutex};
+        const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
+        over = state() != State::waiting || cancelled || Clock::now() >= deadline;
+        if (over) notify_.reset();
+        if (state() == State::waiting && cancelled) throw cancellation_error();
+    }
+}
+
+}  // namespace txscope::detail

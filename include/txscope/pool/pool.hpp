@@ -1,0 +1,317 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/net/deadline.hpp>
+#include <txscope/net/notification.hpp>
+#include <txscope/pool/connector.hpp>
+#include <txscope/pool/detail/acquire_errors.hpp>
+#include <txscope/pool/detail/acquire_request.hpp>
+#include <txscope/pool/detail/pool_machine.hpp>
+#include <txscope/pool/holder.hpp>
+#include <txscope/pool/lease.hpp>
+#include <txscope/pool/pool_statistics.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// Connections, bounded in number, lent in strict order of asking.
+///
+/// What is decided, `PoolMachine` decides; this gives it a mutex, time, and connections. Any thread
+/// may call it. The coroutines that wait are parked in Asio's timers, not here. What the pool does
+/// by itself, opening connections and cleaning them, belongs to its own execution context.
+class Pool : public std::enable_shared_from_this<Pool> {
+public:
+    struct Limits {
+        std::size_t max_size;
+        std::size_t max_waiters;
+        std::chrono::milliseconds acquire_timeout;  ///< Also for opening a connection.
+        std::chrono::milliseconds cleanup_timeout;
+    };
+
+    Pool(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
+         const Limits& limits)
+        : limits_{limits},
+          connector_{std::move(executor), std::move(conninfo), std::move(naming)},
+          machine_{{.connections = limits.max_size, .waiters = limits.max_waiters}} {}
+    ~Pool() {
+        Lock lock{mutex_};
+        machine_.closed();
+        carry_out(lock);  // those that are idle own themselves
+    }
+
+    /// A clean connection if one is idle and nobody waits; none otherwise.
+    Lease acquire_idle(Holder* holder = nullptr) {
+        Lock lock{mutex_};
+        return lend_idle(lock, holder);
+    }
+
+    /// A clean connection, by `deadline` and within `acquire_timeout`.
+    /// @throws PoolError, ConnectionFailed
+    asio::awaitable<Lease> acquire(Requester requester = {},
+                                   Clock::time_point deadline = Clock::time_point::max());
+
+    /// Takes a connection back; a dirty one is cleaned up first, or closed.
+    void give_back(std::shared_ptr<PooledConnection> connection) noexcept;
+
+    /// Opens connections until there are `count`, at most `max_size`. Called on a strand.
+    asio::awaitable<void> warm_up(std::size_t count);
+
+    /// Lends no more; waits until every connection is back and closed. Called on a strand.
+    asio::awaitable<void> close();
+
+    PoolStatistics statistics() const;
+    Connector& connector() noexcept { return connector_; }
+    Clock::time_point cleanup_deadline() const { return deadline_in(limits_.cleanup_timeout); }
+
+private:
+    using Lock = std::unique_lock<std::mutex>;
+    using Shared = std::shared_ptr<Pool>;
+    using Condition = PoolMachine::Condition;
+    class Request;
+    class WarmUp;
+
+    static PooledConnection& pooled(ConnectionNode& node) {
+        return static_cast<PooledConnection&>(node);
+    }
+    static asio::awaitable<void> open(Shared self, std::uint64_t number, unsigned failed_attempts);
+    static asio::awaitable<void> clean(Shared self, std::shared_ptr<PooledConnection> connection);
+    bool begin_opening(std::uint64_t number, unsigned failed_attempts) noexcept;
+    bool begin_cleaning(PooledConnection& connection) noexcept;
+    void put(std::shared_ptr<PooledConnection> opened) noexcept;
+    void examine(const std::shared_ptr<PooledConnection>& connection,
+                 boost::system::error_code error);
+
+    // With the mutex locked:
+    Lease lend_idle(Lock& lock, Holder* holder);
+    Lease lease(PooledConnection& connection) {
+        return Lease{shared_from_this(), std::move(connection.kept)};
+    }
+    /// How `connection` comes back.
+    Condition look_at(PooledConnection& connection) noexcept;
+    void answer(AcquireRequest& request) noexcept;
+    void watch_soon() noexcept;
+    void watch_idle();
+    /// Does what the machine has decided, some of it with the mutex unlocked.
+    void carry_out(Lock& lock) noexcept {
+        while (machine_.has_actions()) act(lock);
+    }
+    void act(Lock& lock) noexcept;
+
+    const Limits limits_;
+    Connector connector_;
+
+    mutable std::mutex mutex_;
+    PoolMachine machine_;
+    std::exception_ptr opening_error_;
+    std::vector<Notification::Sender> closers_;
+    PoolStatistics statistics_;  // but for what the machine knows
+    bool watching_soon_ = false;
+};
+
+inline Lease::~Lease() {
+    if (member_) pool_->give_back(std::move(member_));
+}
+
+/// Withdrawn when its coroutine is destroyed.
+class Pool::Request : public AcquireRequest {
+public:
+    Request(Pool& pool, Requester requester) : AcquireRequest{std::move(requester)}, pool_{pool} {}
+    ~Request() {
+        Lock lock{pool_.mutex_};
+        pool_.machine_.withdrawn(*this);
+        pool_.carry_out(lock);
+    }
+
+private:
+    Pool& pool_;
+};
+
+/// An opening that nobody has asked for; given up when its coroutine is destroyed.
+class Pool::WarmUp {
+public:
+    explicit WarmUp(Pool& pool) : pool_{pool} {}
+    WarmUp(const WarmUp&) = delete;
+    ~WarmUp() {
+        if (!under_way_) return;
+        Lock lock{pool_.mutex_};
+        pool_.machine_.opening_given_up();
+        pool_.carry_out(lock);
+    }
+
+    void opened(std::shared_ptr<PooledConnection> connection) noexcept {
+        under_way_ = false;
+        pool_.put(std::move(connection));
+    }
+
+private:
+    Pool& pool_;
+    bool under_way_ = true;
+};
+
+inline asio::awaitable<Lease> Pool::acquire(Requester requester, Clock::time_point deadline) {
+    const auto self = shared_from_this();
+    deadline = std::min(deadline, deadline_in(limits_.acquire_timeout));
+    Request request{*this, std::move(requester)};
+    Lock lock{mutex_};
+    Lease idle = lend_idle(lock, request.requester().holder);
+    if (idle) co_return std::move(idle);
+    machine_.asked(request);
+    carry_out(lock);
+    if (request.state() == Waiter::State::waiting) {
+        lock.unlock();
+        co_await request.wait(mutex_, deadline);
+        lock.lock();
+    }
+    if (machine_.is_closed()) throw pool_closed(request.requester());
+    if (request.state() == Waiter::State::waiting) {
+        auto reason = connector_.last_error();
+        if (!reason && machine_.openings() > 0) reason = connector_.no_answer_yet();
+        std::rethrow_exception(timeout_of(request, machine_, reason));
+    }
+    if (request.error) std::rethrow_exception(request.error);
+    co_return lease(pooled(machine_.taken(request)));
+}
+
+inline Lease Pool::lend_idle(Lock& lock, Holder* holder) {
+    while (ConnectionNode* node = machine_.lend_idle(holder)) {
+        PooledConnection& connection = pooled(*node);
+        if (connection.usable()) {
+            ++statistics_.acquired;
+            return lease(connection);
+        }
+        ++statistics_.discarded;
+        machine_.returned(connection, Condition::broken);
+        carry_out(lock);
+    }
+    return {};
+}
+
+inline void Pool::give_back(std::shared_ptr<PooledConnection> connection) noexcept {
+    try {
+        connection->connection->move_to(connector_.executor());
+    } catch (...) {  // no memory, or no descriptor, to go on with
+        connection->connection->close(std::current_exception());
+    }
+    Lock lock{mutex_};
+    PooledConnection& returned = *connection;
+    returned.kept = std::move(connection);
+    machine_.returned(returned, look_at(returned));
+    carry_out(lock);
+    if (!machine_.idle().empty()) watch_soon();
+}
+
+inline Pool::Condition Pool::look_at(PooledConnection& connection) noexcept {
+    if (connection.connection->dirty()) return Condition::dirty;
+    statistics_.round_trips += connection.new_round_trips();
+    const bool broken =
+        connection.connection->broken() || (machine_.anybody_waits() && !connection.usable());
+    if (!broken) return Condition::clean;
+    ++statistics_.discarded;
+    return Condition::broken;
+}
+
+inline void Pool::act(Lock& lock) noexcept {
+    using Kind = PoolMachine::Action::Kind;
+    IntrusiveList<ConnectionNode> dirty;
+    std::size_t openings = 0;
+    PoolMachine::Action opening;
+    for (auto next = machine_.next_action(); next.kind != Kind::none; next = machine_.next_action())
+        switch (next.kind) {
+            case Kind::answer:
+                answer(static_cast<AcquireRequest&>(*next.waiter));
+                break;
+            case Kind::clean:
+                dirty.push_back(*next.connection);
+                break;
+            case Kind::close:
+                pooled(*next.connection).kept.reset();
+                break;
+            case Kind::drained:
+                for (const auto& notify : std::exchange(closers_, {})) notify();
+                break;
+            case Kind::open:
+                ++openings;
+                opening = next;
+                break;
+            case Kind::none:
+                break;
+        }
+    if (dirty.empty() && openings == 0) return;
+
+    // Coroutines run at once where they may, and come back here.
+    lock.unlock();
+    IntrusiveList<ConnectionNode> not_cleaned;
+    while (!dirty.empty()) {
+        ConnectionNode& connection = dirty.pop_front();
+        if (!begin_cleaning(pooled(connection))) not_cleaned.push_back(connection);
+    }
+    while (openings > 0 && begin_opening(opening.number, opening.failed_attempts)) --openings;
+    lock.lock();
+    while (!not_cleaned.empty()) machine_.cleaned(not_cleaned.pop_front(), Condition::broken);
+    for (; openings > 0; --openings) machine_.not_opening();
+}
+
+inline void Pool::answer(AcquireRequest& request) noexcept {
+    if (request.state() == Waiter::State::granted)
+        ++statistics_.acquired;
+    else
+        request.error = failure_of(request, machine_, opening_error_);
+    request.wake();
+}
+
+inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
+    const auto self = shared_from_this();
+    const auto own = co_await asio::this_coro::executor;
+    const auto executor = connector_.executor_for(own);
+    for (;;) {
+        Lock lock{mutex_};
+        if (machine_.is_closed()) throw pool_closed();
+        if (!machine_.opening(count)) co_return;
+        lock.unlock();
+        WarmUp warm_up{*this};
+        const auto deadline = deadline_in(limits_.acquire_timeout);
+        auto opened = co_await connector_.open(executor, deadline);
+        opened->connection->move_to(connector_.executor());
+        warm_up.opened(std::move(opened));
+    }
+}
+
+inline asio::awaitable<void> Pool::close() {
+    const auto self = shared_from_this();
+    Notification drained{co_await asio::this_coro::executor};
+    Lock lock{mutex_};
+    machine_.closed();
+    carry_out(lock);
+    if (machine_.size() == 0) co_return;
+    closers_.push_back(drained.sender());
+    lock.unlock();
+    while (!drained.sent()) co_await drained.wait();
+}
+
+inline PoolStatistics Pool::statistics() const {
+    const Lock lock{mutex_};
+    PoolStatistics now = statistics_;
+    now.size = machine_.size();
+    now.idle = machine_.idle().size();
+    now.waiting = machine_.waiting();
+    return now;
+}
+
+}  // namespace txscope::detail
+
+#include <txscope/pool/detail/pool_upkeep.hpp>
