@@ -3,6 +3,7 @@
 #include "support/fault_proxy.hpp"
 #include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
+#include "support/silent_server.hpp"
 #include <txscope/session/async_session_factory.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -11,7 +12,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <chrono>
 #include <exception>
+#include <memory>
 
 namespace pool_openings {
 
@@ -127,6 +130,35 @@ TEST_CASE("what is opened for somebody who is cancelled serves the next one", "[
     CHECK(fixture.proxy.connections() == 2);
     fixture.gate.open();
     fixture.run_until([&] { return fixture.sessions.statistics().idle == 2; });
+}
+
+// Asks for a connection to a server that does not answer, and thinks better of it.
+void ask_in_vain(asio::io_context& io, const txscope::AsyncSessionFactory& sessions) {
+    asio::cancellation_signal signal;
+    bool ended = false;
+    asio::co_spawn(
+        io, sessions.execute("SELECT 1"),
+        asio::bind_cancellation_slot(signal.slot(), [&](const std::exception_ptr&,
+                                                        const txscope::Result&) { ended = true; }));
+    support::run_until(io, [&] { return sessions.statistics().size == 1; });
+    signal.emit(asio::cancellation_type::terminal);
+    support::run_until(io, [&] { return ended; });
+}
+
+TEST_CASE("neither close nor the end of a factory waits for a server that does not answer",
+          "[pool_openings]") {
+    const support::SilentServer silent;
+    asio::io_context io;
+    auto sessions = std::make_unique<txscope::AsyncSessionFactory>(
+        io, silent.dsn(), support::observed({.acquire_timeout = std::chrono::hours{24}}));
+    ask_in_vain(io, *sessions);
+    SECTION("close") {
+        support::run(io, sessions->close());
+        CHECK(sessions->statistics().size == 0);
+    }
+    SECTION("the end") { sessions.reset(); }
+    const support::Watchdog watchdog{"an io_context without anything left to do"};
+    io.run();
 }
 
 }  // namespace pool_openings

@@ -13,6 +13,8 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/error_code.hpp>
 
@@ -46,12 +48,14 @@ public:
     Pool(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
          const Limits& limits)
         : limits_{limits},
-          connector_{std::move(executor), std::move(conninfo), std::move(naming)},
+          connector_{std::make_shared<Connector>(std::move(executor), std::move(conninfo),
+                                                 std::move(naming))},
           machine_{{.connections = limits.max_size, .waiters = limits.max_waiters}} {}
     ~Pool() {
         Lock lock{mutex_};
         machine_.closed();
         carry_out(lock);  // those that are idle own themselves
+        stop_openings();
     }
 
     /// A clean connection if one is idle and nobody waits; none otherwise.
@@ -75,7 +79,7 @@ public:
     asio::awaitable<void> close();
 
     PoolStatistics statistics() const;
-    Connector& connector() noexcept { return connector_; }
+    Connector& connector() noexcept { return *connector_; }
     Clock::time_point cleanup_deadline() const { return deadline_in(limits_.cleanup_timeout); }
 
 private:
@@ -88,9 +92,11 @@ private:
     static PooledConnection& pooled(ConnectionNode& node) {
         return static_cast<PooledConnection&>(node);
     }
-    static asio::awaitable<void> open(Shared self, std::uint64_t number, unsigned failed_attempts);
+    static asio::awaitable<void> open(std::weak_ptr<Pool> pool,
+                                      std::shared_ptr<Connector> connector,
+                                      Clock::time_point deadline, PoolMachine::Action opening);
     static asio::awaitable<void> clean(Shared self, std::shared_ptr<PooledConnection> connection);
-    bool begin_opening(std::uint64_t number, unsigned failed_attempts) noexcept;
+    bool begin_opening(const PoolMachine::Action& opening) noexcept;
     bool begin_cleaning(PooledConnection& connection) noexcept;
     void put(std::shared_ptr<PooledConnection> opened) noexcept;
     void examine(const std::shared_ptr<PooledConnection>& connection,
@@ -111,13 +117,18 @@ private:
         while (machine_.has_actions()) act(lock);
     }
     void act(Lock& lock) noexcept;
+    void stop_openings() noexcept;
 
     const Limits limits_;
-    Connector connector_;
+    const std::shared_ptr<Connector> connector_;
+    // Where connections are opened. Made here, since one that is made while the context is destroyed
+    // leaks.
+    const asio::strand<asio::any_io_executor> opener_{connector_->executor()};
 
     mutable std::mutex mutex_;
     PoolMachine machine_;
     std::exception_ptr opening_error_;
+    std::vector<std::weak_ptr<asio::cancellation_signal>> openings_;  // to be emitted on `opener_`
     std::vector<Notification::Sender> closers_;
     PoolStatistics statistics_;  // but for what the machine knows
     bool watching_soon_ = false;
@@ -179,8 +190,8 @@ inline asio::awaitable<Lease> Pool::acquire(Requester requester, Clock::time_poi
     }
     if (machine_.is_closed()) throw pool_closed(request.requester());
     if (request.state() == Waiter::State::waiting) {
-        auto reason = connector_.last_error();
-        if (!reason && machine_.openings() > 0) reason = connector_.no_answer_yet();
+        auto reason = connector_->last_error();
+        if (!reason && machine_.openings() > 0) reason = connector_->no_answer_yet();
         std::rethrow_exception(timeout_of(request, machine_, reason));
     }
     if (request.error) std::rethrow_exception(request.error);
@@ -203,7 +214,7 @@ inline Lease Pool::lend_idle(Lock& lock, Holder* holder) {
 
 inline void Pool::give_back(std::shared_ptr<PooledConnection> connection) noexcept {
     try {
-        connection->connection->move_to(connector_.executor());
+        connection->connection->move_to(connector_->executor());
     } catch (...) {  // no memory, or no descriptor, to go on with
         connection->connection->close(std::current_exception());
     }
@@ -260,7 +271,7 @@ inline void Pool::act(Lock& lock) noexcept {
         ConnectionNode& connection = dirty.pop_front();
         if (!begin_cleaning(pooled(connection))) not_cleaned.push_back(connection);
     }
-    while (openings > 0 && begin_opening(opening.number, opening.failed_attempts)) --openings;
+    while (openings > 0 && begin_opening(opening)) --openings;
     lock.lock();
     while (!not_cleaned.empty()) machine_.cleaned(not_cleaned.pop_front(), Condition::broken);
     for (; openings > 0; --openings) machine_.not_opening();
@@ -277,7 +288,7 @@ inline void Pool::answer(AcquireRequest& request) noexcept {
 inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
     const auto self = shared_from_this();
     const auto own = co_await asio::this_coro::executor;
-    const auto executor = connector_.executor_for(own);
+    const auto executor = connector_->executor_for(own);
     for (;;) {
         Lock lock{mutex_};
         if (machine_.is_closed()) throw pool_closed();
@@ -285,8 +296,8 @@ inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
         lock.unlock();
         WarmUp warm_up{*this};
         const auto deadline = deadline_in(limits_.acquire_timeout);
-        auto opened = co_await connector_.open(executor, deadline);
-        opened->connection->move_to(connector_.executor());
+        auto opened = co_await connector_->open(executor, deadline);
+        opened->connection->move_to(connector_->executor());
         warm_up.opened(std::move(opened));
     }
 }
@@ -297,6 +308,7 @@ inline asio::awaitable<void> Pool::close() {
     Lock lock{mutex_};
     machine_.closed();
     carry_out(lock);
+    stop_openings();
     if (machine_.size() == 0) co_return;
     closers_.push_back(drained.sender());
     lock.unlock();

@@ -2,11 +2,14 @@
 
 #include <txscope/pool/pool.hpp>
 
-#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/defer.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <algorithm>
@@ -16,13 +19,22 @@
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 /// What a pool does by itself: it opens connections, cleans them, and watches those that are idle.
 namespace txscope::detail {
 
-inline bool Pool::begin_opening(std::uint64_t number, unsigned failed_attempts) noexcept try {
-    asio::co_spawn(connector_.executor(), open(shared_from_this(), number, failed_attempts),
-                   asio::detached);
+inline bool Pool::begin_opening(const PoolMachine::Action& opening) noexcept try {
+    const auto stop = std::make_shared<asio::cancellation_signal>();
+    {
+        const Lock lock{mutex_};
+        std::erase_if(openings_, [](const auto& each) { return each.expired(); });
+        openings_.push_back(stop);
+    }
+    const auto deadline = deadline_in(limits_.acquire_timeout);
+    asio::co_spawn(
+        opener_, open(weak_from_this(), connector_, deadline, opening),
+        asio::bind_cancellation_slot(stop->slot(), [stop](const std::exception_ptr&) {}));
     return true;
 } catch (...) {
     const Lock lock{mutex_};
@@ -30,27 +42,38 @@ inline bool Pool::begin_opening(std::uint64_t number, unsigned failed_attempts) 
     return false;
 }
 
-inline asio::awaitable<void> Pool::open(Shared self, std::uint64_t number,
-                                        unsigned failed_attempts) {
-    const auto& executor = self->connector_.executor();
-    const auto deadline = deadline_in(self->limits_.acquire_timeout);
+/// Keeps neither the pool, which may end meanwhile, nor the execution context longer than needed.
+inline asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
+                                        std::shared_ptr<Connector> connector,
+                                        Clock::time_point deadline, PoolMachine::Action opening) {
     std::exception_ptr error;
     std::shared_ptr<PooledConnection> opened;
     try {
-        if (failed_attempts > 0) {
+        if (opening.failed_attempts > 0) {
             constexpr std::chrono::milliseconds shortest{50};
-            asio::steady_timer pause{executor, shortest * (1 << std::min(failed_attempts - 1, 4u))};
-            co_await pause.async_wait(asio::as_tuple(asio::deferred));
+            const auto doublings = std::min(opening.failed_attempts - 1, 4u);
+            asio::steady_timer pause{connector->executor(), shortest * (1 << doublings)};
+            co_await pause.async_wait(asio::deferred);
         }
-        opened = co_await self->connector_.open(executor, deadline);
+        opened = co_await connector->open(connector->executor(), deadline);
     } catch (...) {
         error = std::current_exception();
     }
+    const Shared self = pool.lock();
+    if (!self) co_return;
     if (opened) co_return self->put(std::move(opened));
     Lock lock{self->mutex_};
     self->opening_error_ = error;
-    self->machine_.opening_failed(number);
+    self->machine_.opening_failed(opening.number);
     self->carry_out(lock);
+}
+
+/// Nobody will be lent what is being opened.
+inline void Pool::stop_openings() noexcept try {
+    for (const auto& opening : openings_)
+        if (auto stop = opening.lock())
+            asio::post(opener_, [stop] { stop->emit(asio::cancellation_type::terminal); });
+} catch (const std::bad_alloc&) {  // then they end by themselves, at their deadline
 }
 
 /// Puts one that was opened where it belongs.
@@ -68,7 +91,7 @@ inline bool Pool::begin_cleaning(PooledConnection& connection) noexcept {
     auto owner = std::move(connection.kept);
     try {
         // Not on a strand of its own: one that is made while the context is destroyed leaks.
-        asio::co_spawn(connector_.executor(), clean(shared_from_this(), owner), asio::detached);
+        asio::co_spawn(connector_->executor(), clean(shared_from_this(), owner), asio::detached);
         return true;
     } catch (...) {
         connection.connection->close(std::current_exception());
@@ -95,7 +118,7 @@ inline asio::awaitable<void> Pool::clean(Shared self,
 /// Watches what is idle when this turn is over: under load, most of it is lent again by then.
 inline void Pool::watch_soon() noexcept try {
     if (watching_soon_) return;
-    asio::defer(connector_.executor(), [pool = weak_from_this()] {
+    asio::defer(connector_->executor(), [pool = weak_from_this()] {
         if (const auto self = pool.lock()) self->watch_idle();
     });
     watching_soon_ = true;
