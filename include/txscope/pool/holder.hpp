@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <source_location>
+#include <utility>
 #include <vector>
 
 namespace txscope::detail {
@@ -36,7 +37,8 @@ private:
 /// Who asks a pool for a connection.
 struct Requester {
     Requester() = default;
-    explicit Requester(Holder& asking) : holder{&asking} {}
+    explicit Requester(Holder& asking, std::vector<Holder*> around = {})
+        : holder{&asking}, within{std::move(around)} {}
 
     Holder* holder = nullptr;       ///< Who is going to hold it; null: nobody accounts for that.
     std::vector<Holder*> within{};  ///< Whom the wait keeps from its end. They outlive the wait.

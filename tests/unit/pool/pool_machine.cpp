@@ -46,11 +46,12 @@ const char* name_of(Failure failure) {
 
 /// A machine with named waiters and connections, which tells its actions in words.
 struct Bench {
-    explicit Bench(std::size_t connections, std::size_t waiters = 100)
-        : machine{{.connections = connections, .waiters = waiters}} {}
+    explicit Bench(std::size_t max_size, std::size_t max_waiters = 100)
+        : machine{{.connections = max_size, .waiters = max_waiters}} {}
 
     struct Asker {
-        explicit Asker(std::vector<Holder*> within) : waiter{{&holder, std::move(within)}} {}
+        explicit Asker(std::vector<Holder*> within)
+            : waiter{Requester{holder, std::move(within)}} {}
         Holder holder{std::source_location::current()};
         Waiter waiter;
     };
@@ -607,8 +608,7 @@ void World::happens(const Event& event, bool checks) {
             std::vector<Holder*> within;
             for (const std::size_t outer : asker.within)
                 within.push_back(askers_[outer].holder.get());
-            asker.waiter =
-                std::make_unique<Waiter>(Requester{asker.holder.get(), std::move(within)});
+            asker.waiter = std::make_unique<Waiter>(Requester{*asker.holder, std::move(within)});
             if (ConnectionNode* node = machine_.lend_idle(asker.holder.get())) {
                 asker.is = Is::holding;
                 asker.connection = index_of(node);

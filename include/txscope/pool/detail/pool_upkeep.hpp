@@ -28,6 +28,7 @@ inline bool Pool::begin_opening(const PoolMachine::Action& opening) noexcept try
     const auto stop = std::make_shared<asio::cancellation_signal>();
     {
         const Lock lock{mutex_};
+        if (machine_.is_closed()) return false;  // since it was decided
         std::erase_if(openings_, [](const auto& each) { return each.expired(); });
         openings_.push_back(stop);
     }
