@@ -116,7 +116,7 @@ TEST_CASE("parallel statements may all be large", "[large_transfers]") {
 }
 
 TEST_CASE("connections with large transfers do not hold up one another", "[large_transfers]") {
-    ScopeFixture fixture{{.acquire_timeout = support::patience}};
+    ScopeFixture fixture;
     const std::string text = text_of_size(2 * megabyte);
     std::size_t done = 0;
     const auto echo = [&]() -> asio::awaitable<void> {

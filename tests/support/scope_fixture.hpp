@@ -36,7 +36,7 @@ public:
                    "id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
                    "name text NOT NULL CONSTRAINT names_are_unique UNIQUE);" +
                    schema},
-          sessions{io, database.dsn(), observed(options)} {}
+          sessions{io, database.dsn(), observed(patient(options))} {}
 
     template <typename Work>
     auto run(Work work, RunOptions options = {}) {
@@ -99,6 +99,13 @@ public:
     const txscope::TransactionScope nested{sessions, {.propagation = txscope::Propagation::nested}};
 
 private:
+    /// In a test a thousand may wait for four connections, on a machine that has other things to do.
+    static txscope::PoolOptions patient(txscope::PoolOptions options) {
+        if (options.acquire_timeout == txscope::PoolOptions{}.acquire_timeout)
+            options.acquire_timeout = patience;
+        return options;
+    }
+
     std::int64_t backends(const std::string& condition) const {
         return database
             .query(
