@@ -281,6 +281,18 @@ TEST_CASE("a fault sweep does not take what is fixed for something left behind",
     CHECK_NOTHROW(sweep.run(txscope::Fault::cancel, body));
 }
 
+TEST_CASE("a connection that is lost during the look is opened anew, once", "[settings]") {
+    const Database database{schema};
+    support::FaultProxy proxy{support::server()};
+    asio::io_context io;
+    const AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    proxy.cut(support::before_answer("current_setting"));
+    support::run(io, sessions.execute("SELECT 1"));
+    proxy.await_fault();
+    CHECK(proxy.connections() == 2);
+    CHECK(sessions.statistics().opened == 1);
+}
+
 TEST_CASE("opening a connection costs one look at its settings, whatever they are", "[settings]") {
     const Database database{schema};
     const support::FaultProxy proxy{support::server()};

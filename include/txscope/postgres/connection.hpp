@@ -201,14 +201,18 @@ inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_i
                                                                      detail::StatementNaming naming,
                                                                      Clock::time_point deadline) {
     try {
-        auto native = co_await detail::connect(executor, std::move(conninfo), deadline);
-        auto connection = std::make_unique<Connection>(executor, std::move(native), naming);
-        const Exchange fixed = connection->submit_own(connection->fix_settings());
-        const bool answered = co_await connection->settle_until(fixed, deadline);
-        if (!answered) throw ConnectionFailed{"the server did not answer within the time allowed"};
-        if (const auto failure = detail::settings_failure(*fixed)) std::rethrow_exception(failure);
-        connection->opening_trips_ = connection->round_trips();
-        co_return connection;
+        for (bool again = false;; again = true) {
+            auto native = co_await detail::connect(executor, conninfo, deadline);
+            auto connection = std::make_unique<Connection>(executor, std::move(native), naming);
+            const Exchange fixed = connection->submit_own(connection->fix_settings());
+            const bool answered = co_await connection->settle_until(fixed, deadline);
+            if (!answered) throw ConnectionFailed{"the server did not answer in the time allowed"};
+            if (connection->broken() && !again) continue;  // nobody has missed anything of it
+            if (const auto failure = detail::settings_failure(*fixed))
+                std::rethrow_exception(failure);
+            connection->opening_trips_ = connection->round_trips();
+            co_return connection;
+        }
     } catch (const boost::system::system_error& error) {
         if (error.code() == asio::error::operation_aborted) throw;
         throw ConnectionFailed{error.what()};  // no descriptor, or no thread to look a name up
