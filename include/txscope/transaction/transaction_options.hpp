@@ -70,12 +70,14 @@ struct TransactionOptions {
     /// connection whether the transaction was committed, instead of throwing `CommitInDoubt`.
     ///
     /// Only what the server that answers can prove is told: the one that the transaction ran on,
-    /// also after a crash or a restart, or a standby that has streamed from it and was promoted
-    /// since, whether the commit had reached it or not. The doubt stays with any other (a restored
-    /// backup, two promotions, another cluster), with one that keeps `pg_control_system()` or
-    /// `pg_control_checkpoint()` from the role unless it has neither crashed nor been restarted, and
-    /// if no primary answers in time. What is told is so on the server that answers; that it has
-    /// crashed twice, or crashed and then been replaced, before it could be asked, is not seen.
+    /// also after a restart, or a standby that has streamed from it and was promoted since, whether
+    /// the commit had reached it or not. Of a server that has crashed only what it has lost is told:
+    /// what it holds may be another transaction's, if it has crashed twice. The doubt stays with any
+    /// other (a restored backup, two promotions, another cluster), with one that keeps
+    /// `pg_control_system()` or `pg_control_checkpoint()` from the role unless it has neither crashed
+    /// nor been restarted, and if no primary answers in time. What is told is so on the server that
+    /// answers; that a primary has crashed, gone on, and only then been replaced by the standby, all
+    /// before that could be asked, is not seen.
     ///
     /// Makes every transaction of the scope that is not read-only take a transaction id, also one
     /// that only reads, and write an empty logical decoding message of the prefix `txscope`.

@@ -48,10 +48,12 @@ inline CommitOutcome outcome_in_its_run(std::string_view status) {
 /// more. Where the inherited log does not reach the transaction's record, its commit is not there,
 /// and the id may be somebody else's; where it does, and came of this server's log without a break,
 /// the id is the transaction's. A break is a recovery that lost the end of the log, or a promotion.
-/// Of these one is seen, the one with which the run began; no other may lie between, which shows in
-/// the number of the timeline and, after a shutdown, in the counters. It does not show of a server
-/// that has crashed, and lost the record, and comes to its end once more, or to its standby's
-/// promotion, before it is asked: this one assumption is left.
+/// Of these one is seen, the one with which the run began; another one may lie between. After a
+/// shutdown the counters would show it. After a crash nothing would: a server that has lost the
+/// record, given the id away and crashed again looks like one that has kept it, so of that one a
+/// commit is not believed. After a promotion the number of the timeline shows another promotion, but
+/// not that the old primary had crashed, lost the record and sent the standby somebody else's: that it
+/// did not, in the time until it is asked, is the one assumption here.
 inline CommitOutcome outcome_by_history(const TransactionIdentity& transaction,
                                         const ServerHistory& then, const ServerHistory& now,
                                         std::string_view status) {
@@ -65,10 +67,9 @@ inline CommitOutcome outcome_by_history(const TransactionIdentity& transaction,
     if (*inherited < transaction.logged) return CommitOutcome::aborted;
 
     const bool promoted = now.replayed && now.streamed;
-    const bool recovered = now.replayed && !now.streamed;
     const bool restarted = !now.replayed && now.run.counting_since == then.run.counting_since;
-    const bool unbroken = promoted ? now.timeline == then.timeline + 1
-                                   : (recovered || restarted) && now.timeline == then.timeline;
+    const bool unbroken =
+        promoted ? now.timeline == then.timeline + 1 : restarted && now.timeline == then.timeline;
     return unbroken ? CommitOutcome::committed : CommitOutcome::unknown;
 }
 
