@@ -236,10 +236,10 @@ std::vector<std::string> tokens_of(std::string_view sql) {
 /// The function, operator, type or relation in an SQL text that is found by the `search_path`; empty
 /// when there is none. An operator of a column of the caller's, which is quoted, belongs to its type.
 std::string unqualified_name_in(std::string_view sql) {
-    constexpr std::array syntax{"AND",      "ANY",    "AS",      "CASE",     "COALESCE",
-                                "ELSE",     "EXISTS", "EXTRACT", "FROM",     "IN",
-                                "INTERVAL", "NOT",    "NULLIF",  "OPERATOR", "OR",
-                                "SELECT",   "THEN",   "VALUES",  "WHEN",     "WHERE"};
+    constexpr std::array syntax{"ALL",    "AND",    "ANY",      "AS",   "CASE",   "COALESCE",
+                                "ELSE",   "EXISTS", "EXTRACT",  "FROM", "IN",     "INTERVAL",
+                                "NOT",    "NULLIF", "OPERATOR", "OR",   "SELECT", "THEN",
+                                "VALUES", "WHEN",   "WHERE"};
     const auto tokens = tokens_of(sql);
     const auto at = [&](std::size_t i) { return i < tokens.size() ? tokens[i] : std::string{}; };
     for (std::size_t i = 0; i < tokens.size(); ++i) {

@@ -145,8 +145,10 @@ TEST_CASE("a project with ten workflows takes two round trips: its own, and the 
     const support::Database database{schema};
     support::FaultProxy proxy{support::server()};
     asio::io_context io;
-    ProjectService service{
-        txscope::AsyncSessionFactory{io, proxy.dsn(database.name()), support::observed()}};
+    const txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()),
+                                                support::observed()};
+    support::run(io, sessions.warm_up(1));  // opening a connection takes round trips of its own
+    ProjectService service{sessions};
     for (const char* name : {"first", "again, when all is prepared"}) {
         CAPTURE(name);
         proxy.reset_counts();
@@ -312,13 +314,9 @@ TEST_CASE("a coordinator's repository also works outside its transactions",
 // What must not compile.
 
 template <typename Coordinator, typename Body>
-concept Transacts = requires(Coordinator coordinator, Body body) {
-    coordinator.transact(body);
-};
+concept Transacts = requires(Coordinator coordinator, Body body) { coordinator.transact(body); };
 template <typename Coordinator, typename Repository>
-concept Has = requires(Coordinator coordinator) {
-    coordinator.template repository<Repository>();
-};
+concept Has = requires(Coordinator coordinator) { coordinator.template repository<Repository>(); };
 
 using Void = asio::awaitable<void>;
 static_assert(Transacts<ProjectService, Void (*)(ProjectRepository&, WorkflowRepository&)>);
