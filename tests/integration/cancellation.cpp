@@ -270,6 +270,22 @@ TEST_CASE("a scope that is cancelled while it waits for a connection leaves the 
     fixture.check_that_the_pool_works_on();
 }
 
+TEST_CASE("a scope that is cancelled while its branches execute statements ends as cancelled",
+          "[cancellation]") {
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    const auto body = [&]() -> asio::awaitable<void> {
+        co_await (fixture.insert("held") && fixture.insert("held"));
+    };
+    Started work{fixture.io, fixture.scope(body)};
+    support::run_until(fixture.io, [&] { return fixture.waiting_for_locks() == 1; });
+    work.cancel();
+    support::run_until(fixture.io, [&] { return work.done(); });
+    CHECK(work.aborted());
+    holder->query("ROLLBACK");
+    fixture.check_that_the_pool_works_on();
+}
+
 TEST_CASE("a scope that is cancelled while a connection is being opened leaves it to the next one",
           "[cancellation]") {
     support::FaultProxy proxy{support::server()};

@@ -80,6 +80,23 @@ TEST_CASE("a label ends with its transaction, however that ends", "[label]") {
     CHECK(sessions.statistics().opened == 1);
 }
 
+TEST_CASE("a label takes no snapshot: what a body locks first, it sees as it is then", "[label]") {
+    Fixture fixture;
+    const TransactionScope scope{
+        fixture.sessions,
+        {.isolation = txscope::IsolationLevel::repeatable_read, .label = "lock, then look"}};
+    std::int64_t seen = 0;
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("LOCK TABLE entries IN ACCESS SHARE MODE");
+            fixture.database.query("INSERT INTO entries (name) VALUES ('committed since')");
+            const auto counted = co_await session.execute("SELECT count(*) FROM entries");
+            seen = counted.one().get<std::int64_t>(0);
+        });
+    });
+    CHECK(seen == 1);
+}
+
 TEST_CASE("a label stands in the server's log at the head of BEGIN", "[label]") {
     Fixture fixture;
     fixture.database.query("ALTER DATABASE " + fixture.database.name() +

@@ -166,6 +166,12 @@ public:
     std::uint64_t round_trips() const noexcept { return pipeline_.batches() - opening_trips_; }
     /// As 160004 for 16.4.
     int server_version() const noexcept { return PQserverVersion(native()); }
+    /// A setting that the server reports whenever it changes, such as `application_name`; empty where
+    /// it does not report it (PostgreSQL manual, "Asynchronous Operations" of the protocol).
+    std::string_view parameter(const char* name) const noexcept {
+        const char* const value = PQparameterStatus(native(), name);
+        return value != nullptr ? value : std::string_view{};
+    }
     PGconn* native() const noexcept { return pipeline_.native(); }
     asio::posix::stream_descriptor& descriptor() noexcept { return socket_.descriptor(); }
 

@@ -27,7 +27,7 @@ struct PoolOptions {
     std::size_t statement_cache_size = 256;
     /// How long a prepared statement is used until it is prepared anew. When somebody alters a
     /// column's type, a statement goes on with its parameters' old types that long: a value may be
-    /// rounded to the old one. See `AsyncSessionFactory::forget_statements`.
+    /// rounded to the old one, or read as a time of another zone. See `AsyncSessionFactory::forget_statements`.
     std::chrono::milliseconds statement_lifetime = std::chrono::minutes{1};
     /// Is told what happens in scopes; null for none. Must outlive them and the factory.
     Observer* observer = nullptr;

@@ -80,7 +80,9 @@ struct TransactionOptions {
     /// before that could be asked, is not seen.
     ///
     /// Makes every transaction of the scope that is not read-only take a transaction id, also one
-    /// that only reads, and write an empty logical decoding message of the prefix `txscope`.
+    /// that only reads, and write an empty logical decoding message of the prefix `txscope`. And it
+    /// takes the snapshot of a `repeatable_read` or `serializable` one when that begins: a LOCK TABLE
+    /// as the first statement comes too late to be ahead of it.
     bool verify_commit = false;
     /// Longest time to ask that, 0 for no limit; also where the time of the scope is over.
     std::chrono::milliseconds verify_timeout = std::chrono::seconds{10};

@@ -42,15 +42,6 @@ namespace txscope::detail {
     return false;
 }
 
-/// Whether a text of digits, dots and colons is an Internet address, of version 4 maybe with a port.
-[[nodiscard]] inline bool is_address(std::string_view text) noexcept {
-    const auto dots = std::ranges::count(text, '.');
-    const auto colons = std::ranges::count(text, ':');
-    if (dots == 0) return colons == 7 || (colons >= 2 && text.find("::") != text.npos);
-    const bool decimal = text.find_first_not_of("0123456789.:") == text.npos;
-    return dots == 3 && colons <= 1 && decimal && text.find("..") == text.npos;
-}
-
 /// What quoted names such as `"a"."b""c"` name: `a.b"c`.
 [[nodiscard]] inline std::string unquoted(std::string_view names) {
     std::string text;
@@ -70,22 +61,26 @@ public:
 
     /// Hides every occurrence of a value, in capitals or not. One of fewer than four bytes counts
     /// only as a word of its own, else a parameter "1" would riddle the message; one without a
-    /// letter or digit says nothing. A number that is part of an Internet address is none.
+    /// letter or digit says nothing.
     void hide_value(std::string_view value) {
         if (std::ranges::none_of(value, is_word)) return;
         for (std::size_t at = find(message_, value); at != std::string_view::npos;
              at = find(message_, value, at + 1)) {
-            const bool counts = value.size() >= 4 || is_whole_word(message_, at, value.size());
-            if (counts && !is_in_address(at, value.size())) hide(at, value.size());
+            if (value.size() >= 4 || is_whole_word(message_, at, value.size()))
+                hide(at, value.size());
         }
     }
 
     /// Hides quoted text that is part of one of the values: the server cuts and folds what it takes
-    /// for a name, so a value may be quoted otherwise than it was sent. `shown` are texts that stand
-    /// in the error anyway.
+    /// for a name, so a value may be quoted otherwise than it was sent. Where a value has quotation
+    /// marks itself, they do not say what is quoted: all goes from the first to the last. `shown` are
+    /// texts that stand in the error anyway.
     void hide_quoted_parts_of(std::span<const std::string_view> values,
                               std::span<const std::string_view> shown) {
-        for (std::size_t open = message_.find('"'); open != std::string_view::npos;) {
+        const bool marked = std::ranges::any_of(
+            values, [](std::string_view value) { return value.find('"') != value.npos; });
+        const std::size_t first = message_.find('"');
+        for (std::size_t open = first; open != std::string_view::npos;) {
             const std::size_t close = message_.find('"', open + 1);
             if (close == std::string_view::npos) return;
             const std::string_view quoted = message_.substr(open + 1, close - open - 1);
@@ -94,6 +89,7 @@ public:
             const auto is_part_of = [&](std::string_view value) {
                 return find(value, quoted) != std::string_view::npos;
             };
+            if (!is_shown && marked) return hide(first + 1, message_.rfind('"') - first - 1);
             if (!quoted.empty() && !is_shown && std::ranges::any_of(values, is_part_of)) {
                 hide(open + 1, quoted.size());
             }
@@ -147,27 +143,6 @@ public:
 private:
     void hide(std::size_t at, std::size_t length) {
         std::fill_n(hidden_.begin() + static_cast<std::ptrdiff_t>(at), length, true);
-    }
-
-    [[nodiscard]] bool is_in_address(std::size_t at, std::size_t length) const noexcept {
-        constexpr std::string_view digits = "0123456789abcdefABCDEF";
-        constexpr std::string_view signs = ".:";
-        constexpr std::size_t longest = 64;
-        const auto holds = [&](std::string_view set, std::size_t i) {
-            return set.find(message_[i]) != set.npos;
-        };
-        if (message_.substr(at, length).find_first_not_of(digits) != digits.npos) return false;
-        std::size_t first = at;
-        std::size_t last = at + length;
-        while (first > 0 && at - first < longest &&
-               (holds(digits, first - 1) || holds(signs, first - 1)))
-            --first;
-        while (last < message_.size() && last - at < longest &&
-               (holds(digits, last) || holds(signs, last)))
-            ++last;
-        while (holds(signs, last - 1)) --last;  // the sentence's
-        return is_whole_word(message_, first, last - first) &&
-               is_address(message_.substr(first, last - first));
     }
 
     /// Signs that belong to a number or a date when a digit follows: `12:30`, `1.5e-3`.

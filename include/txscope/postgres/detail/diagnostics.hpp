@@ -118,8 +118,9 @@ namespace txscope::detail {
         if (text != nullptr) parameters.emplace_back(text, length);
     });
     // A deferred trigger's own words may be anything that other statements have bound; what the
-    // server says of its own accord has no context.
-    if (runs_deferred_triggers(statement.sql()) && !error_field(result, PG_DIAG_CONTEXT).empty())
+    // server says of its own accord has no context, or ends the session.
+    if (runs_deferred_triggers(statement.sql()) && !ends_session(result) &&
+        !error_field(result, PG_DIAG_CONTEXT).empty())
         parameters.push_back(error_field(result, PG_DIAG_MESSAGE_PRIMARY));
     auto diagnostics = read_diagnostics(result, std::string{statement.sql()});
     diagnostics.message += advice;

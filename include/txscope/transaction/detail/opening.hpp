@@ -20,16 +20,26 @@ inline std::string blank_out(std::string_view characters, std::string_view text)
     return blanked;
 }
 
-/// Adds the statements that begin a transaction with these options, which the server, of that
-/// version (160004 for 16.4), ends after `life` if that is not 0.
+/// As a string constant in SQL, whatever `standard_conforming_strings` is.
+inline std::string string_constant(std::string_view text) {
+    std::string constant = "E'";
+    for (const char c : text) {
+        if (c == '\'' || c == '\\') constant += c;
+        constant += c;
+    }
+    return constant += '\'';
+}
+
+/// Adds the statements that begin a transaction on `connection` with these options, which the server
+/// ends after `life` if that is not 0.
 ///
-/// Times go by SET LOCAL: what distributes a transaction over several servers passes that on, and
-/// not `set_config()`.
+/// Settings go by SET LOCAL. What distributes a transaction over several servers passes that on, and
+/// not `set_config()`; and it takes no snapshot, which a body may want to take behind a lock.
 ///
 /// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes; all
 /// others are for `exchange`.
 inline void begin_transaction(Connection::Batch& batch, const TransactionOptions& options,
-                              std::chrono::milliseconds life, int server_version,
+                              std::chrono::milliseconds life, const Connection& connection,
                               const Connection::Exchange& transaction_id,
                               const Connection::Exchange& exchange) {
     using namespace std::string_view_literals;
@@ -62,15 +72,13 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     if (options.deferrable) begin += " DEFERRABLE";
 
     batch.emplace_back(Statement{begin}, exchange);
-    if (labelled)
-        batch.emplace_back(
-            Statement{
-                "SELECT pg_catalog.set_config('application_name', CASE WHEN own "
-                "OPERATOR(pg_catalog.=) '' THEN label ELSE pg_catalog.concat(own, ': ', label) "
-                "END, true) FROM (SELECT pg_catalog.current_setting('application_name'), "
-                "$1::pg_catalog.text) AS name (own, label)",
-                blank_out("\0"sv, options.label)},
-            exchange);
+    if (labelled) {
+        std::string name{connection.parameter("application_name")};
+        if (!name.empty()) name += ": ";
+        name += blank_out("\0"sv, options.label);
+        batch.emplace_back(Statement{"SET LOCAL application_name = " + string_constant(name)},
+                           exchange);
+    }
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
         if (time.count() > 0)
             batch.emplace_back(Statement{"SET LOCAL " + std::string{setting} + " = " +
@@ -80,7 +88,8 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);
     // Before 17 it is ended where it is idle: a client that is gone sends no further statement.
-    limit(server_version < 170000 ? "idle_in_transaction_session_timeout" : "transaction_timeout",
+    limit(connection.server_version() < 170000 ? "idle_in_transaction_session_timeout"
+                                               : "transaction_timeout",
           life);
     if (transaction_id) batch.emplace_back(TransactionIdentity::question(), transaction_id);
 }

@@ -113,8 +113,7 @@ inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<SessionPoo
                                                  Connection::Batch& batch,
                                                  const Connection::Exchange& exchange) {
         if (raw->id) ask_history(*raw);
-        begin_transaction(batch, raw->options, life_on_server(*raw), connection.server_version(),
-                          raw->id, exchange);
+        begin_transaction(batch, raw->options, life_on_server(*raw), connection, raw->id, exchange);
     };
     return std::make_shared<SessionState>(std::move(transaction), begin, where);
 }
