@@ -68,7 +68,7 @@ public:
     /// Moving a `T` must not throw: once the transaction is committed, nothing may go wrong. What may
     /// (a `std::deque`, for one) is returned in a `std::unique_ptr`, or kept outside of the body.
     template <detail::ScopeBody Body>
-    requires detail::NothrowResult<detail::BodyResult<Body>>
+        requires detail::NothrowResult<detail::BodyResult<Body>>
     [[nodiscard]] asio::awaitable<detail::BodyResult<Body>> operator()(Body body) const {
         return run(sessions_, options_, where_, std::move(body));
     }
@@ -167,8 +167,11 @@ auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
         else
             result.emplace(co_await detail::invoke_body(body, session));
     } catch (...) {
-        error = detail::body_error(outer->conversation().failure);
+        error = std::current_exception();
     }
+    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+    const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
+    if (error) error = detail::body_error(error, cancelled, outer->conversation().failure);
     if (error && outer->conversation().transaction) outer->doom(error);
     if (error) std::rethrow_exception(error);
     outer->check_not_ended();  // it did not wait: what the body did was undone

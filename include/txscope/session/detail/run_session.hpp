@@ -57,23 +57,20 @@ concept NothrowResult = std::is_void_v<T> || std::is_nothrow_move_constructible_
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
-/// What a body has just thrown; to be called where that is caught.
+/// Why a body failed that has thrown `thrown`.
 ///
 /// Branches that fail together (`a() && b()`) throw Asio's `multiple_exceptions`, which says nothing
-/// of why. In its place comes why the transaction failed, `failure`, or else what the first of these
-/// branches threw.
-inline std::exception_ptr body_error(const std::exception_ptr& failure) {
+/// of why. In its place comes the cancellation, if the body was cancelled; or why the transaction
+/// failed, `failure`; or else what the first of these branches threw.
+inline std::exception_ptr body_error(std::exception_ptr thrown, bool cancelled,
+                                     const std::exception_ptr& failure) {
     try {
-        throw;
+        std::rethrow_exception(thrown);
     } catch (const asio::multiple_exceptions& several) {
-        if (failure) return failure;
-        try {
-            std::rethrow_exception(several.first_exception());
-        } catch (...) {
-            return body_error(failure);
-        }
+        if (cancelled) return std::make_exception_ptr(cancellation_error());
+        return failure ? failure : body_error(several.first_exception(), cancelled, failure);
     } catch (...) {
-        return std::current_exception();
+        return thrown;
     }
 }
 
@@ -102,13 +99,16 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
         if (!state->parent() && !state->hooks().before_commit.empty())
             co_await run_before_commit(*state);
     } catch (...) {
-        error = body_error(state->conversation().failure);
+        error = std::current_exception();
     }
     // From here on nothing interrupts.
     co_await asio::this_coro::throw_if_cancelled(false);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     if (caller.cancelled() != asio::cancellation_type::none) state->interrupt();
-    if (!error && state->interrupted()) error = std::make_exception_ptr(cancellation_error());
+    if (error)
+        error = body_error(error, state->interrupted(), state->conversation().failure);
+    else if (state->interrupted())
+        error = std::make_exception_ptr(cancellation_error());
     state->end();
     if (!error && state->busy()) {
         const bool transaction = state->conversation().transaction;

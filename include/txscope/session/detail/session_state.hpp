@@ -279,10 +279,8 @@ inline void SessionState::move_unsent(Connection::Batch& batch,
 inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled) {
     const auto& first = conversation_->failure;
     const bool follows = exchange.skipped || (first && first != exchange.error);
-    // What the server says of a statement that was cancelled is no error of the transaction's.
-    const auto error = cancelled ? std::make_exception_ptr(cancellation_error()) : exchange.error;
-    if (conversation_->transaction && !ended()) conversation_->lose_to(error);
-    if (cancelled) std::rethrow_exception(error);
+    if (conversation_->transaction && !ended()) conversation_->lose_to(exchange.error);
+    if (cancelled) throw cancellation_error();
     if (!conversation_->transaction || ended() || !follows) std::rethrow_exception(exchange.error);
     std::rethrow_exception(nest(
         first,
