@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/standby.hpp"
@@ -78,7 +79,8 @@ struct Fixture {
 
     /// Which servers the service may use: the primary first.
     void use(const TemporaryPostgres& second) {
-        sessions = txscope::AsyncSessionFactory{io, dsn_of(proxy.port(), second.port())};
+        sessions = txscope::AsyncSessionFactory{io, dsn_of(proxy.port(), second.port()),
+                                                support::observed()};
     }
 
     /// A scope whose COMMIT gets to the server, and no answer back.
@@ -122,7 +124,7 @@ struct Fixture {
     TemporaryPostgres& primary;
     FaultProxy proxy{primary};
     asio::io_context io;
-    txscope::AsyncSessionFactory sessions{io, proxy.dsn()};
+    txscope::AsyncSessionFactory sessions{io, proxy.dsn(), support::observed()};
     std::map<std::string, std::unique_ptr<support::Started>> scopes{};
     std::int64_t last_id = 0;
 
@@ -344,8 +346,8 @@ TEST_CASE("a server that keeps its history from the role runs its transactions a
                    "pg_control_system(), pg_control_checkpoint(), "
                    "pg_last_wal_replay_lsn() FROM PUBLIC; DROP ROLE IF EXISTS service; "
                    "CREATE ROLE service LOGIN; GRANT ALL ON entries TO service");
-    fixture.sessions =
-        txscope::AsyncSessionFactory{fixture.io, fixture.proxy.dsn() + " user=service"};
+    fixture.sessions = txscope::AsyncSessionFactory{
+        fixture.io, fixture.proxy.dsn() + " user=service", support::observed()};
     fixture.lose_answer("kept");
     fixture.lose_commit("lost");
     fixture.part();

@@ -1,6 +1,7 @@
 #include "support/pgbouncer.hpp"
 
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/eventually.hpp"
 #include "support/failure.hpp"
@@ -214,7 +215,7 @@ TEST_CASE("whatever happens to the pooler under load, nothing is lost or done tw
     const support::Database database{schema};
     PgBouncer bouncer{database, {.pool_mode = "transaction", .pool_size = 4}};
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, bouncer.dsn(), {.max_size = 8}};
+    const AsyncSessionFactory sessions{io, bouncer.dsn(), support::observed({.max_size = 8})};
     const TransactionScope scope{
         sessions, {.retry = {.max_attempts = 5, .initial_backoff = 1ms}, .verify_commit = true}};
     std::set<std::string> committed;

@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
@@ -173,7 +174,7 @@ asio::awaitable<void> check_values(AsyncSessionFactory sessions, std::int64_t id
 
 void check_values(const std::string& dsn) {
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, dsn};
+    const AsyncSessionFactory sessions{io, dsn, support::observed()};
     support::run(io, check_values(sessions));
 }
 
@@ -254,7 +255,7 @@ TEST_CASE("what a session sets is in force there, and gone for the next, in no r
     const Database database{schema};
     for (const Setting& setting : one_of_each()) set(database, setting);
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const AsyncSessionFactory sessions{io, database.dsn(), support::observed({.max_size = 1})};
     const auto change = [](Session& session) -> asio::awaitable<void> {
         co_await session.execute("SET DateStyle = German");
         const auto today = co_await session.execute("SELECT '2024-03-04'::date");
@@ -285,7 +286,7 @@ TEST_CASE("a connection that is lost during the look is opened anew, once", "[se
     const Database database{schema};
     support::FaultProxy proxy{support::server()};
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+    const AsyncSessionFactory sessions{io, proxy.dsn(database.name()), support::observed()};
     proxy.cut(support::before_answer("current_setting"));
     support::run(io, sessions.execute("SELECT 1"));
     proxy.await_fault();
@@ -298,7 +299,7 @@ TEST_CASE("opening a connection costs one look at its settings, whatever they ar
     const support::FaultProxy proxy{support::server()};
     asio::io_context io;
     const auto open = [&] {
-        const AsyncSessionFactory sessions{io, proxy.dsn(database.name())};
+        const AsyncSessionFactory sessions{io, proxy.dsn(database.name()), support::observed()};
         support::run(io, sessions.execute("SELECT 1"));
         CHECK(sessions.statistics().round_trips == 1);
     };
@@ -341,7 +342,7 @@ TEST_CASE("what a pooler does not keep is refused by name, and left alone", "[se
         set(database, setting);
         bouncer.console()->query("RECONNECT");
         asio::io_context io;
-        const AsyncSessionFactory sessions{io, bouncer.dsn()};
+        const AsyncSessionFactory sessions{io, bouncer.dsn(), support::observed()};
         const auto failure = support::run(io, support::failure_of(sessions.execute("SELECT 1")));
         CHECK(support::is<txscope::ConnectionFailed>(failure));
         CHECK_THAT(support::text_of(failure),

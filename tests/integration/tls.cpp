@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/failure.hpp"
 #include "support/run.hpp"
@@ -34,7 +35,7 @@ using txscope::Session;
 TEST_CASE("an answer arrives whole, however it is cut into TLS records", "[tls]") {
     const support::TlsProxy proxy{support::server()};
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, proxy.dsn()};
+    const AsyncSessionFactory sessions{io, proxy.dsn(), support::observed()};
     constexpr std::size_t row = 3000;
     for (std::size_t records = 1; records <= 5; ++records) {
         const std::size_t rows = records * 16384 / row - 1;
@@ -56,7 +57,7 @@ TEST_CASE("an answer arrives whole, however it is cut into TLS records", "[tls]"
 
 struct Fixture {
     std::exception_ptr failure(const std::string& dsn) {
-        const AsyncSessionFactory sessions{io, dsn};
+        const AsyncSessionFactory sessions{io, dsn, support::observed()};
         return support::run(io, failure_of(sessions.execute("SELECT 1")));
     }
 
@@ -68,7 +69,7 @@ struct Fixture {
 TEST_CASE("a transaction is committed over TLS, with certificates on both sides and SCRAM",
           "[tls]") {
     Fixture fixture;
-    const AsyncSessionFactory sessions{fixture.io, fixture.access.dsn()};
+    const AsyncSessionFactory sessions{fixture.io, fixture.access.dsn(), support::observed()};
     const txscope::TransactionScope scope{sessions};
     const auto body = [](Session& session) -> asio::awaitable<std::string> {
         co_await session.execute(
@@ -155,7 +156,7 @@ TEST_CASE("a password may be of any signs, however the connection string is writ
                                 "@127.0.0.1:" + std::to_string(server.port()) + "/postgres";
         const std::string quoted = txscope::detail::quote_conninfo(password);
         for (const std::string& dsn : {server.tcp_dsn() + " password=" + quoted, uri}) {
-            const AsyncSessionFactory sessions{io, dsn};
+            const AsyncSessionFactory sessions{io, dsn, support::observed()};
             CHECK(support::run(io, sessions.execute("SELECT 1")).size() == 1);
         }
     }
