@@ -462,7 +462,7 @@ TEST_CASE("destroyed at any moment of its life, a scope is told of in order", "[
             for (int i = 0; i < turns; ++i) co_await asio::post(asio::use_awaitable);
         });
     }
-    CHECK(recorder.of(ScopeEvent::leaked).size() > 3);
+    CHECK_FALSE(recorder.of(ScopeEvent::leaked).empty());
     CHECK(recorder.of(ScopeEvent::commit).size() >= 3);
 }
 
