@@ -78,7 +78,7 @@ public:
 private:
     // pg_basebackup may have been run by root, the server never is.
     void give_to_server(const std::filesystem::path& data) const {
-        struct stat owner {};
+        struct stat owner{};
         ::stat(server_.socket_directory().c_str(), &owner);
         const auto give = [&](const std::filesystem::path& path) {
             if (::lchown(path.c_str(), owner.st_uid, owner.st_gid) != 0)

@@ -68,7 +68,7 @@ public:
     /// Writes a file into the server's folder, readable for nobody but the server and us.
     void write(const std::string& name, const std::string& text) const {
         const std::string at = path(name);
-        struct stat folder {};
+        struct stat folder{};
         if (!(std::ofstream{at} << text).flush() ||
             ::stat(server_.data_directory().c_str(), &folder) != 0 ||
             ::chmod(at.c_str(), S_IRUSR | S_IWUSR) != 0)

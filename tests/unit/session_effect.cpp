@@ -199,18 +199,11 @@ TEST_CASE("what may make a name mean another table is recognised", "[session_eff
         CHECK(session_effect(sql).moves_names);
     }
     for (const std::string_view sql :
-         {"",
-          "SELECT 1",
-          "SET work_mem = '1MB'",
-          "SET LOCAL statement_timeout = 1000",
-          "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-          "SET TRANSACTION READ ONLY",
+         {"", "SELECT 1", "SET work_mem = '1MB'", "SET LOCAL statement_timeout = 1000",
+          "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET TRANSACTION READ ONLY",
           "SELECT set_config('application_name', concat_ws(': ', $1::text), true)",
-          "SELECT set_config('app.tenant', $1, false)",
-          "SELECT pg_advisory_lock(1)",
-          "UPDATE t SET role = $1, search_path = $2",
-          "LISTEN news",
-          "BEGIN"}) {
+          "SELECT set_config('app.tenant', $1, false)", "SELECT pg_advisory_lock(1)",
+          "UPDATE t SET role = $1, search_path = $2", "LISTEN news", "BEGIN"}) {
         CAPTURE(sql);
         CHECK_FALSE(session_effect(sql).moves_names);
     }
@@ -224,7 +217,8 @@ TEST_CASE("transaction control and settings are not worth preparing", "[session_
         CAPTURE(sql);
         CHECK_FALSE(is_worth_preparing(sql));
     }
-    for (const std::string_view sql : {"SELECT 1", "INSERT INTO t VALUES ($1)", "UPDATE t SET x = $1", "/* SET */ SELECT 1"}) {
+    for (const std::string_view sql :
+         {"SELECT 1", "INSERT INTO t VALUES ($1)", "UPDATE t SET x = $1", "/* SET */ SELECT 1"}) {
         CAPTURE(sql);
         CHECK(is_worth_preparing(sql));
     }

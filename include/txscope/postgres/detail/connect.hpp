@@ -17,7 +17,7 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     auto parameters = info.parameters;
     parameters.try_emplace("fallback_application_name", "txscope");
     if (!info.servers.empty()) {
-        const auto joined = [&](std::string ServerAddress::*member) {
+        const auto joined = [&](std::string ServerAddress::* member) {
             std::string list;
             for (const ServerAddress& server : info.servers) list += server.*member + ',';
             list.pop_back();
@@ -38,8 +38,7 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     Native<PGconn> connection{PQconnectStartParams(keys.data(), values.data(), 0)};
     if (!connection) throw std::bad_alloc{};
     // Notices would go to the standard error stream.
-    PQsetNoticeReceiver(
-        connection.get(), [](void*, const PGresult*) {}, nullptr);
+    PQsetNoticeReceiver(connection.get(), [](void*, const PGresult*) {}, nullptr);
     return connection;
 }
 
