@@ -136,7 +136,8 @@ private:
         support::run_until(io, [&] { return proxy.counts().struck == all; });
     }
     asio::awaitable<void> insert(std::string name) {
-        const TransactionScope scope{sessions, {.verify_commit = true}};
+        const TransactionScope scope{sessions,
+                                     {.verify_commit = true, .verify_timeout = support::patience}};
         co_await scope([&](Session& session) -> asio::awaitable<void> {
             co_await session.execute("INSERT INTO entries VALUES ($1)", name);
             const auto said = co_await session.execute("SELECT pg_current_xact_id()");

@@ -45,7 +45,8 @@ constexpr txscope::TransactionOptions serializable{
     .retry = {.max_attempts = 10,
               .initial_backoff = std::chrono::milliseconds{2},
               .max_backoff = std::chrono::milliseconds{50}},
-    .verify_commit = true};
+    .verify_commit = true,
+    .verify_timeout = support::patience};
 
 /// What the client of a scope that ended by `failure` may believe.
 Fate fate_after(const std::exception_ptr& failure) {
@@ -206,7 +207,8 @@ TEST_CASE("money is neither made nor lost, and every client is told the truth, w
     CHECK(undead == std::vector<int>{});
     CHECK(twice == std::vector<int>{});
     CHECK(booked.size() == bank.fates().size());
-    CHECK(in_doubt == 0);
+    // Of those whose COMMIT was under way when the server crashed, it cannot prove that it holds them.
+    CHECK(in_doubt <= Turbulence::clients);
 
     CHECK(database.query("SELECT sum(balance) FROM accounts").number() ==
           Bank::accounts * Bank::initial_balance);

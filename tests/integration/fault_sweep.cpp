@@ -308,7 +308,8 @@ TEST_CASE("a scope that waits for the only connection stands every fault", "[fau
 
 TEST_CASE("verified commits stand every fault", "[fault_sweep]") {
     Fixture{}.sweep([](AsyncSessionFactory sessions) -> asio::awaitable<void> {
-        const TransactionScope scope{sessions, {.verify_commit = true}};
+        const TransactionScope scope{sessions,
+                                     {.verify_commit = true, .verify_timeout = support::patience}};
         co_await scope([](Session& session) -> asio::awaitable<void> {
             co_await session.execute(insert, "one");
             session.enqueue(insert, "two");

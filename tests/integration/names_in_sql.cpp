@@ -164,6 +164,7 @@ asio::awaitable<void> open_every_scope(txscope::AsyncSessionFactory sessions) {
                                   .lock_timeout = 1min,
                                   .timeout = 5min,
                                   .verify_commit = true,
+                                  .verify_timeout = support::patience,
                                   .label = "names"}};
     co_await outer([&](Session& session) -> asio::awaitable<void> {
         co_await nested(insert);
@@ -197,7 +198,8 @@ TEST_CASE("nothing of the caller's is called by the SQL of scopes", "[names_in_s
 
 TEST_CASE("nothing of the caller's is called to verify a commit", "[names_in_sql]") {
     Fixture fixture;
-    const TransactionScope scope{fixture.sessions, {.verify_commit = true}};
+    const TransactionScope scope{fixture.sessions,
+                                 {.verify_commit = true, .verify_timeout = support::patience}};
     fixture.proxy.cut(support::before_answer("COMMIT"));
     fixture.run(scope([](Session& session) -> asio::awaitable<void> {
         co_await session.execute("INSERT INTO \"things\" (name) VALUES ('x')");
@@ -276,7 +278,8 @@ TEST_CASE("every name in every SQL text of the library's is qualified", "[names_
     Fixture fixture;
     fixture.run(call_everything(fixture.things));
     fixture.run(open_every_scope(fixture.sessions));
-    const TransactionScope scope{fixture.sessions, {.verify_commit = true}};
+    const TransactionScope scope{fixture.sessions,
+                                 {.verify_commit = true, .verify_timeout = support::patience}};
     fixture.proxy.cut(support::before_answer("COMMIT"));
     fixture.run(scope([](Session& session) -> asio::awaitable<void> {
         co_await session.execute("INSERT INTO \"things\" (name) VALUES ('x')");

@@ -216,8 +216,10 @@ TEST_CASE("whatever happens to the pooler under load, nothing is lost or done tw
     PgBouncer bouncer{database, {.pool_mode = "transaction", .pool_size = 4}};
     asio::io_context io;
     const AsyncSessionFactory sessions{io, bouncer.dsn(), support::observed({.max_size = 8})};
-    const TransactionScope scope{
-        sessions, {.retry = {.max_attempts = 5, .initial_backoff = 1ms}, .verify_commit = true}};
+    const TransactionScope scope{sessions,
+                                 {.retry = {.max_attempts = 5, .initial_backoff = 1ms},
+                                  .verify_commit = true,
+                                  .verify_timeout = support::patience}};
     std::set<std::string> committed;
     std::set<std::string> failed;
     std::set<std::string> in_doubt;

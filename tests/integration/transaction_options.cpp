@@ -166,6 +166,7 @@ TEST_CASE("what begins a transaction calls nothing of the caller's", "[transacti
                                  {.lock_timeout = std::chrono::seconds{7},
                                   .timeout = std::chrono::minutes{1},
                                   .verify_commit = true,
+                                  .verify_timeout = support::patience,
                                   .label = "labelled"}};
     fixture.run([&]() -> asio::awaitable<void> {
         co_await scope([](Session& session) -> asio::awaitable<void> {

@@ -103,8 +103,7 @@ private:
         txscope::TemporaryPostgresOptions options;
         options.durable = true;
         // Rows by their index, so that transactions conflict about rows and not whole tables.
-        options.settings = {"enable_seqscan = off", "deadlock_timeout = '20ms'",
-                            "track_commit_timestamp = on"};
+        options.settings = {"enable_seqscan = off", "deadlock_timeout = '20ms'"};
         return options;
     }
 
