@@ -189,6 +189,7 @@ TEST_CASE("there are never more connections than max_size", "[async_session_fact
     support::run_until(fixture.io, [&] { return done == 100; });
     CHECK(most <= 3);
     support::run_until(fixture.io, [&] { return fixture.sessions.statistics().opened == 3; });
+    CHECK(fixture.connected() == 3);
     CHECK(fixture.sessions.statistics().idle == 3);
 }
 

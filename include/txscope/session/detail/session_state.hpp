@@ -4,15 +4,14 @@
 #include <txscope/net/cancellation.hpp>
 #include <txscope/postgres/detail/transaction_control.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
-#include <txscope/session/detail/client_copy.hpp>
 #include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
 #include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/hooks.hpp>
+#include <txscope/session/detail/refused_statements.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_life.hpp>
 #include <txscope/session/detail/statement_report.hpp>
-#include <txscope/session/detail/subscription.hpp>
 #include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
 
