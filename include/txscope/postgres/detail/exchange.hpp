@@ -41,7 +41,7 @@ struct Command {
     } kind;
     Outgoing outgoing{Statement{""}, nullptr};  ///< Of `prepare`: the statement that needs it.
     std::string name{};                         ///< Of `prepare` and `close`.
-    bool lasts = false;                         ///< See `SessionEffect`.
+    bool changes_session = false;               ///< See `StatementKind`.
     bool named = false;  ///< Sent by the name of a statement that was prepared before its batch.
     bool alone = false;  ///< All of its exchange.
     bool last = true;    ///< Of its exchange: its result is the one that is wanted.

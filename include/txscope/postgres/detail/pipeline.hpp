@@ -5,11 +5,10 @@
 #include <txscope/postgres/detail/failed_statement.hpp>
 #include <txscope/postgres/detail/libpq_version.hpp>
 #include <txscope/postgres/detail/native.hpp>
-#include <txscope/postgres/detail/session_effect.hpp>
 #include <txscope/postgres/detail/statement_cache.hpp>
+#include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_naming.hpp>
 #include <txscope/postgres/detail/tls.hpp>
-#include <txscope/postgres/detail/transaction_control.hpp>
 
 #include <pqxx/except>
 
@@ -109,7 +108,7 @@ private:
     Native<PGconn> connection_;
     StatementNaming naming_;
     StatementCache cache_;
-    bool names_moved_ = false;  // in a transaction that may not have ended: see `SessionEffect`
+    bool names_moved_ = false;  // in a transaction that may not have ended: see `StatementKind`
     std::optional<FailedStatement> failed_;
     std::vector<Command> commands_;  // sent; those before `oldest_` are answered,
     std::size_t oldest_ = 0;         // and from `batch_` on they wait for their Sync's answer
@@ -172,12 +171,11 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
     const Statement& statement = outgoing.statement;
     const std::string_view sql = statement.sql();
     const StatementCache::Entry* prepared = cache_.find(sql);
-    const SessionEffect effect = outgoing.own ? SessionEffect{}
-                                 : prepared   ? prepared->effect
-                                              : session_effect(sql);
-    if (!prepared && !outgoing.own && cache_.enabled() && !names_moved_ &&
-        is_worth_preparing(sql)) {
-        prepared = &cache_.insert(std::string{sql}, effect, next_batch_);
+    const StatementKind kind = outgoing.own ? StatementKind{.worth_preparing = false}
+                               : prepared   ? prepared->kind
+                                            : statement_kind(sql);
+    if (!prepared && kind.worth_preparing && cache_.enabled() && !names_moved_) {
+        prepared = &cache_.insert(std::string{sql}, kind, next_batch_);
         if (!send_prepare(prepared->name, prepared->sql, outgoing.exchange)) return false;
     }
     // What an earlier batch prepares may still fail to be.
@@ -193,13 +191,13 @@ inline bool Pipeline::send(Outgoing&& outgoing, bool last) {
     const bool alone = last && (commands_.size() == batch_ ||
                                 commands_.back().outgoing.exchange != outgoing.exchange);
     Command& command = commands_.emplace_back(Command::statement, std::move(outgoing));
-    command.lasts = effect.lasts;
+    command.changes_session = kind.changes_session;
     command.named = named;
     command.alone = alone;
     command.last = last;
     // Should it be undone, names are back to what they were: nothing is prepared until that is over.
-    names_moved_ |= effect.moves_names;
-    if (effect.moves_names && effect.lasts) cache_.retire_all();
+    names_moved_ |= kind.moves_names;
+    if (kind.moves_names && kind.changes_session) cache_.retire_all();
     return sent != 0;
 }
 
@@ -311,7 +309,7 @@ inline bool Pipeline::take(Native<PGresult> answer) {
             if (command.kind == Command::describe)
                 command.outgoing.exchange->result = Result{answer.release()};
             if (command.kind == Command::statement) {
-                session_changed_ |= command.lasts;
+                session_changed_ |= command.changes_session;
                 const std::string_view tag = PQcmdStatus(answer.get());
                 if (tag == "DISCARD ALL") session_changed_ = false;
                 if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") cache_.clear();
@@ -358,7 +356,7 @@ inline void Pipeline::take_error(const PGresult* error) {
 
     if (!batch_error_) batch_error_ = failure;
     cache_.take_failure(command, own_sqlstate(error));
-    session_changed_ |= command.lasts;  // a session's locks outlive a failure
+    session_changed_ |= command.changes_session;  // a session's locks outlive a failure
     for (std::size_t i = first; i <= oldest_; ++i)
         if (const auto& exchange = commands_[i].outgoing.exchange; exchange && !exchange->error)
             exchange->error = failure;
@@ -385,7 +383,7 @@ inline void Pipeline::remember_failed(Staleness why, Command& command,
     if (why == Staleness::possible) name = cache_.retire_later(sql);
     if (why == Staleness::certain) naming_.begin_generation();
     if (why == Staleness::unknown) cache_.clear();
-    auto alone = command.alone && !command.lasts ? command.outgoing.exchange : nullptr;
+    auto alone = command.alone && !command.changes_session ? command.outgoing.exchange : nullptr;
     failed_ = FailedStatement{.staleness = why,
                               .statement = std::move(command.outgoing.statement),
                               .name = std::move(name),

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <initializer_list>
 #include <string_view>
 
 namespace txscope::detail {
@@ -32,31 +34,50 @@ public:
         const auto end =
             std::ranges::find_if_not(rest_, [](char c) { return is_part_of_word(c) || c == '$'; });
         const auto word = take(static_cast<std::size_t>(end - rest_.begin()));
-        if (is(word, "E") && rest_.starts_with('\'')) skip_escape_string();
+        if (rest_.starts_with('\'') && is(word, "E")) skip_escape_string();
         return word;
     }
 
     /// The plain literal ('…') that comes next, with its quotes, a doubled one ending it; empty where
     /// something else does.
     constexpr std::string_view next_literal() {
-        take(std::min(rest_.find_first_not_of(blanks), rest_.size()));
+        skip_blanks();
         return rest_.starts_with('\'') ? take_past("'", 1) : std::string_view{};
     }
 
-    /// Whether `word` is `keyword`, which is in capitals.
+    /// Whether `word` is `keyword`, which is of capitals and `_`.
     static constexpr bool is(std::string_view word, std::string_view keyword) {
+        constexpr int capital = ~0x20;  // of the letters, and of no other part of a word
         return std::equal(word.begin(), word.end(), keyword.begin(), keyword.end(),
-                          [](char a, char b) { return (is_lower(a) ? a - 'a' + 'A' : a) == b; });
+                          [](char a, char b) { return (a & capital) == b; });
+    }
+    static constexpr bool is_one_of(std::string_view word,
+                                    std::initializer_list<std::string_view> keywords) {
+        return std::ranges::any_of(keywords,
+                                   [&](std::string_view keyword) { return is(word, keyword); });
     }
 
 private:
-    static constexpr std::string_view blanks = " \t\n\r\f\v";
-    static constexpr bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
     static constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
-    static constexpr bool is_part_of_word(char c) {
-        return is_lower(c) || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' ||
-               static_cast<unsigned char>(c) >= 0x80;
-    }
+    static constexpr bool is_part_of_word(char c) { return class_of(c) == part_of_word; }
+
+    // In a table, since it is asked of every character.
+    enum Class : unsigned char {
+        sign,
+        blank,
+        part_of_word
+    };
+    static constexpr auto classes = [] {
+        std::array<Class, 256> found{};
+        const auto put = [&](std::string_view characters, Class kind) {
+            for (const char c : characters) found[static_cast<unsigned char>(c)] = kind;
+        };
+        put(" \t\n\r\f\v", blank);
+        put("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_", part_of_word);
+        for (std::size_t c = 0x80; c < found.size(); ++c) found[c] = part_of_word;
+        return found;
+    }();
+    static constexpr Class class_of(char c) { return classes[static_cast<unsigned char>(c)]; }
 
     constexpr std::string_view take(std::size_t size) {
         const auto taken = rest_.substr(0, size);
@@ -70,7 +91,8 @@ private:
 
     // A blank, a comment or a literal; false when none is next.
     constexpr bool skip_one() {
-        if (rest_.empty()) return false;
+        if (rest_.empty() || is_part_of_word(rest_.front())) return false;
+        if (class_of(rest_.front()) == blank) return skip_blanks(), true;
         if (rest_.starts_with("--")) {
             take(std::min(rest_.find_first_of("\n\r"), rest_.size()));  // either ends a comment
         } else if (rest_.starts_with("/*")) {
@@ -79,12 +101,13 @@ private:
             take_past("'", 1);
         } else if (const auto quote = dollar_quote(); !quote.empty()) {
             take_past(quote, quote.size());
-        } else if (blanks.find(rest_.front()) != blanks.npos) {
-            take(1);
         } else {
             return false;
         }
         return true;
+    }
+    constexpr void skip_blanks() {
+        while (!rest_.empty() && class_of(rest_.front()) == blank) rest_.remove_prefix(1);
     }
     constexpr void skip_comment() {
         int depth = 0;  // comments nest in PostgreSQL

@@ -2,7 +2,7 @@
 
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
-#include <txscope/postgres/detail/session_effect.hpp>
+#include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_naming.hpp>
 
 #include <fmt/format.h>
@@ -42,8 +42,8 @@ public:
     struct Entry {
         std::string sql;
         std::string name;
-        std::uint64_t batch;   ///< The batch that prepares it; 0 once the server confirmed it.
-        SessionEffect effect;  ///< Of `sql`.
+        std::uint64_t batch;  ///< The batch that prepares it; 0 once the server confirmed it.
+        StatementKind kind;
         Clock::time_point prepared;
     };
 
@@ -73,10 +73,10 @@ public:
     }
 
     /// A new name for `sql`, to be prepared in `batch`.
-    Entry& insert(std::string sql, SessionEffect effect, std::uint64_t batch) {
+    Entry& insert(std::string sql, StatementKind kind, std::uint64_t batch) {
         if (entries_.size() >= naming_.most()) retire(std::prev(entries_.end()));
         entries_.push_front(
-            {std::move(sql), prefix_ + std::to_string(++last_number_), batch, effect, now_});
+            {std::move(sql), prefix_ + std::to_string(++last_number_), batch, kind, now_});
         by_sql_.emplace(entries_.front().sql, entries_.begin());
         return entries_.front();
     }

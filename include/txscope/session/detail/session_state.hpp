@@ -2,13 +2,12 @@
 
 #include <txscope/core/error.hpp>
 #include <txscope/net/cancellation.hpp>
-#include <txscope/postgres/detail/transaction_control.hpp>
+#include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
 #include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/hooks.hpp>
-#include <txscope/session/detail/refused_statements.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_life.hpp>
 #include <txscope/session/detail/statement_report.hpp>
@@ -218,13 +217,15 @@ inline void SessionState::enqueue(const Shared& self, Statement&& statement) {
 
 inline void SessionState::check_allowed(const Statement& statement) const {
     const auto sql = statement.sql();
+    if (is_query(sql)) return;
+    const StatementKind kind = statement_kind(sql);
     const auto refuse = [&](const char* why) { throw pqxx::usage_error{why + std::string{sql}}; };
-    if (!conversation_->own_transactions && is_transaction_control(sql))
+    if (!conversation_->own_transactions && kind.transaction_control)
         refuse("the scope says what is a transaction, not a statement: ");
-    if (conversation_->read_only && makes_read_write(sql))
+    if (conversation_->read_only && kind.makes_read_write)
         refuse("the scope says that its transaction is read-only: ");
-    if (is_client_copy(sql)) refuse("COPY from and to the client cannot be executed: ");
-    if (is_subscription(sql)) refuse("LISTEN cannot be executed, nobody would hear anything: ");
+    if (kind.client_copy) refuse("COPY from and to the client cannot be executed: ");
+    if (kind.listen) refuse("LISTEN cannot be executed, nobody would hear anything: ");
 }
 
 inline void SessionState::check_open() const {
