@@ -516,7 +516,27 @@ TEST_CASE("an EXECUTE of the program's own that has no such statement is its own
         CHECK(is<pqxx::invalid_sql_statement_name>(failure));
         CHECK_THAT(text_of(failure), !Catch::Matchers::ContainsSubstring("statement_cache_size"));
     }
-    CHECK(fixture.prepared() == 1);
+    CHECK(fixture.prepared() == 0);
+}
+
+TEST_CASE("a FETCH and an EXECUTE may have other columns each time", "[stale_statements]") {
+    Fixture fixture{"int"};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
+            std::size_t columns = 0;
+            for (const std::string query : {"SELECT 1", "SELECT 1, 2", "SELECT 1, 2, 3"}) {
+                ++columns;
+                co_await session.execute("DECLARE my_cursor CURSOR FOR " + query);
+                const auto fetched = co_await session.execute("FETCH my_cursor");
+                CHECK(fetched.columns() == columns);
+                co_await session.execute("CLOSE my_cursor");
+                co_await session.execute("PREPARE my_statement AS " + query);
+                const auto executed = co_await session.execute("EXECUTE my_statement");
+                CHECK(executed.columns() == columns);
+                co_await session.execute("DEALLOCATE my_statement");
+            }
+        });
+    });
 }
 
 TEST_CASE("labels and transaction control take no place among the prepared statements",
