@@ -1,7 +1,6 @@
 #pragma once
 
 #include <txscope/testing/detail/guardian_process.hpp>
-#include <txscope/testing/detail/throw_errno.hpp>
 #include <txscope/testing/temporary_postgres_error.hpp>
 
 #include <poll.h>

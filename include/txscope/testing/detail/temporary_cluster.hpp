@@ -1,7 +1,6 @@
 #pragma once
 
 #include <txscope/testing/detail/temporary_folder.hpp>
-#include <txscope/testing/detail/throw_errno.hpp>
 #include <txscope/testing/temporary_postgres_error.hpp>
 
 #include <arpa/inet.h>

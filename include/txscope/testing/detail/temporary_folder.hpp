@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/testing/detail/server_user.hpp>
-#include <txscope/testing/detail/throw_errno.hpp>
+#include <txscope/testing/temporary_postgres_error.hpp>
 
 #include <sys/types.h>
 #include <sys/un.h>
