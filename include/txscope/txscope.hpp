@@ -10,7 +10,6 @@
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/entity.hpp>
-#include <txscope/repository/not_found.hpp>
 #include <txscope/repository/service_coordinator.hpp>
 
 // What begins, ends, nests and retries.

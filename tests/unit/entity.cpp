@@ -2,7 +2,7 @@
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/compose.hpp>
-#include <txscope/repository/detail/sentences.hpp>
+#include <txscope/repository/detail/sql_builders.hpp>
 #include <txscope/repository/entity.hpp>
 
 #include <boost/describe/class.hpp>
@@ -36,8 +36,8 @@ struct Projects {
 };
 using ProjectEntity = Entity<Projects, Project>;
 
-template <typename E, typename Sentence, typename... Parts>
-constexpr std::string_view text = fixed_sql<E, Sentence, Parts...>;
+template <typename E, typename Builder, typename... Parts>
+constexpr std::string_view text = fixed_sql<E, Builder, Parts...>;
 
 // Every text here is a constant: the assertions are the compiler's.
 

@@ -3,7 +3,6 @@
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/diagnostics.hpp>
-#include <txscope/repository/not_found.hpp>
 
 #include <libpq-fe.h>
 

@@ -352,6 +352,12 @@ private:
     std::size_t index_;
 };
 
+/// The row that was asked for is not there.
+class NotFound : public detail::ErrorOf<pqxx::unexpected_rows> {
+public:
+    explicit NotFound(const std::string& table) : ErrorOf("there is no such row in " + table) {}
+};
+
 /// `error` with `cause` nested inside, for `std::rethrow_if_nested`. Without a cause, just `error`.
 template <class E>
 [[nodiscard]] std::exception_ptr nest(std::exception_ptr cause, E error);

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <txscope/core/detail/name_length.hpp>
 #include <txscope/postgres/detail/field.hpp>
+#include <txscope/postgres/detail/sql_words.hpp>
 
 #include <boost/describe/members.hpp>
 #include <boost/describe/modifiers.hpp>

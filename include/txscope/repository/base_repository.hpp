@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/error.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/criteria.hpp>
@@ -7,7 +8,6 @@
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/entity.hpp>
-#include <txscope/repository/not_found.hpp>
 #include <txscope/session/async_session_factory.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -139,7 +139,7 @@ public:
     asio::awaitable<bool> exists(const Selector&... selector) const
         requires detail::SelectorOf<Model, Selector...>
     {
-        return answer(about<detail::Exists<Mapping>>(selector...), &read_value<bool>);
+        return answer(compose_for<detail::Exists<Mapping>>(selector...), &read_value<bool>);
     }
 
     /// Changes columns of the row with this key: `update(id, field<&Project::name> = "txscope")`.
@@ -171,7 +171,7 @@ public:
     asio::awaitable<bool> remove(const Key&... key) const
         requires detail::KeyOf<Model, Key...>
     {
-        return answer(about<detail::Delete<Mapping>>(key...), &read_whether_affected);
+        return answer(compose_for<detail::Delete<Mapping>>(key...), &read_whether_affected);
     }
 
     /// Deletes all rows for which the conditions hold; how many they were.
@@ -204,13 +204,13 @@ private:
     // T is incomplete while this class is; so whatever looks into T stands in a function body.
     using Mapping = Entity<T, Model>;
 
-    template <typename Sentence, typename... Parts>
+    template <typename Builder, typename... Parts>
     static Statement compose(const Parts&... parts) {
-        return detail::compose<Mapping, Sentence>(parts...);
+        return detail::compose<Mapping, Builder>(parts...);
     }
-    template <typename Sentence, typename... Selector>
-    static Statement about(const Selector&... selector) {
-        return detail::compose_about<Mapping, Sentence>(selector...);
+    template <typename Builder, typename... Selector>
+    static Statement compose_for(const Selector&... selector) {
+        return detail::compose_for<Mapping, Builder>(selector...);
     }
 
     template <typename Answer>

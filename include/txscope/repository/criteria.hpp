@@ -162,7 +162,7 @@ public:
         return *this;
     }
 
-    static constexpr auto binding = detail::Binding::both;
+    static constexpr auto precedence = detail::Precedence::conjunction;
     static constexpr bool fixed = false;
     template <typename M>
     static constexpr bool applies_to = std::same_as<M, Model>;
@@ -191,7 +191,7 @@ private:
     struct Holding final : Held {
         explicit Holding(C held) : condition{std::move(held)} {}
         void write(detail::SqlWriter& out) const override {
-            detail::write_within<detail::Binding::both, Model>(out, &condition);
+            detail::write_within<detail::Precedence::conjunction, Model>(out, &condition);
         }
         void bind(Statement& statement) const override { condition.bind(statement); }
         C condition;

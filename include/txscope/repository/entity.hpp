@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/core/detail/name_length.hpp>
+#include <txscope/postgres/detail/sql_words.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <txscope/repository/detail/transacted_body.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/session.hpp>
 #include <txscope/transaction/transaction_options.hpp>
@@ -17,6 +16,30 @@
 namespace txscope {
 
 namespace asio = boost::asio;
+
+namespace detail {
+
+template <typename T, typename... Ts>
+concept OneOf = (std::same_as<T, Ts> || ...);
+
+template <typename Body, typename... Repositories>
+struct TransactedResult : std::invoke_result<Body&, Repositories&...> {};
+template <typename Body, typename... Repositories>
+    requires std::invocable<Body&, Session&, Repositories&...>
+struct TransactedResult<Body, Repositories...>
+    : std::invoke_result<Body&, Session&, Repositories&...> {};
+
+/// The awaitable that a body for `ServiceCoordinator::transact` gives.
+template <typename Body, typename... Repositories>
+using TransactedAwaitable = typename TransactedResult<Body, Repositories...>::type;
+
+/// What `ServiceCoordinator::transact` takes: a coroutine of the repositories, or of the session
+/// and the repositories.
+template <typename Body, typename... Repositories>
+concept TransactedBody =
+    requires { typename TransactedAwaitable<Body, Repositories...>::value_type; };
+
+}  // namespace detail
 
 /// Repositories that work together in one transaction: the base of a service.
 ///

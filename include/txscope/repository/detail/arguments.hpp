@@ -26,13 +26,19 @@ template <typename T, typename Model>
 concept KeyValueFor = !AnyCondition<T> && !is_assignment<T> && !is_ordering<T> &&
                       !std::same_as<T, Page> && !std::same_as<T, Model>;
 
+/// A member as a type.
+template <auto Member>
+struct MemberConstant {};
+
+/// The list of the members that the assignments among the arguments set.
 template <typename... Ts>
 struct Assigned {
     using type = boost::mp11::mp_list<>;
 };
 template <auto Member, typename Value, typename... Rest>
 struct Assigned<Assignment<Member, Value>, Rest...> {
-    using type = boost::mp11::mp_push_front<typename Assigned<Rest...>::type, Column<Member>>;
+    using type =
+        boost::mp11::mp_push_front<typename Assigned<Rest...>::type, MemberConstant<Member>>;
 };
 template <typename Other, typename... Rest>
 struct Assigned<Other, Rest...> : Assigned<Rest...> {};

@@ -12,10 +12,6 @@
 
 namespace txscope::detail {
 
-/// A member as a type.
-template <auto Member>
-struct Column {};
-
 /// A column and the value it gets.
 template <auto Member, typename Value>
 class Assignment {

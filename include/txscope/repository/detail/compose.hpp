@@ -5,7 +5,7 @@
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/operand.hpp>
-#include <txscope/repository/detail/sentences.hpp>
+#include <txscope/repository/detail/sql_builders.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 #include <txscope/repository/entity.hpp>
 
@@ -25,22 +25,22 @@ inline constexpr bool is_fixed = true;
 template <AnyCondition Part>
 inline constexpr bool is_fixed<Part> = Part::fixed;
 
-/// A sentence's text: a `std::string_view` of one fixed at compile time, but a `std::string` where a
+/// What a builder writes: a `std::string_view` of one fixed at compile time, but a `std::string` where a
 /// part's shape depends on its value.
-template <typename E, typename Sentence, typename... Parts>
-auto sentence_text(const Parts&... parts) {
+template <typename E, typename Builder, typename... Parts>
+auto sql_text(const Parts&... parts) {
     static_assert(E::names_fit(),
                   "PostgreSQL cuts names at 63 bytes: a member's name is longer, or the one that "
                   "`column(member)` gives its column");
     if constexpr ((is_fixed<Parts> && ...))
-        return fixed_sql<E, Sentence, Parts...>;
+        return fixed_sql<E, Builder, Parts...>;
     else
-        return composed_sql<E, Sentence>(parts...);
+        return composed_sql<E, Builder>(parts...);
 }
 
 template <typename E>
 std::string table_text() {
-    return std::string{sentence_text<E, TableOnly<E>>()};
+    return std::string{sql_text<E, TableOnly<E>>()};
 }
 
 inline void bind_page(Statement& statement, const Page& page) {
@@ -49,7 +49,7 @@ inline void bind_page(Statement& statement, const Page& page) {
     statement.bind(page.limit).bind(page.offset);
 }
 
-/// Binds the parts' values in the order in which every sentence writes them: assignments,
+/// Binds the parts' values in the order in which every builder writes them: assignments,
 /// conditions, page.
 template <typename... Parts>
 void bind_parts(Statement& statement, const Parts&... parts) {
@@ -65,10 +65,10 @@ void bind_parts(Statement& statement, const Parts&... parts) {
     (bind_if(std::bool_constant<std::same_as<Parts, Page>>{}, parts), ...);
 }
 
-/// A sentence with its values.
-template <typename E, typename Sentence, typename... Parts>
+/// A statement: what a builder writes, with the values of its parts.
+template <typename E, typename Builder, typename... Parts>
 Statement compose(const Parts&... parts) {
-    Statement statement{sentence_text<E, Sentence>(parts...)};
+    Statement statement{sql_text<E, Builder>(parts...)};
     bind_parts(statement, parts...);
     return statement;
 }
@@ -76,7 +76,7 @@ Statement compose(const Parts&... parts) {
 /// INSERT of a whole model.
 template <typename E, bool Returning>
 Statement compose_insert(const typename E::Model& model) {
-    Statement statement{sentence_text<E, Insert<E, Returning>>()};
+    Statement statement{sql_text<E, Insert<E, Returning>>()};
     for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
     return statement;
 }
@@ -107,21 +107,21 @@ template <typename E>
 Statement compose_update(const typename E::Model& model) {
     static_assert(has_updated_columns<E>, "this model is all key or generated: nothing to update");
     return with_key_of(E::key(), model, [&](const auto&... equal) {
-        Statement statement{sentence_text<E, Update<E, true>>(equal...)};
+        Statement statement{sql_text<E, Update<E, true>>(equal...)};
         for_each_updated<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
         bind_parts(statement, equal...);
         return statement;
     });
 }
 
-/// A sentence about the rows that a selector means: the values of a key, or conditions.
-template <typename E, typename Sentence, typename... Selector>
-Statement compose_about(const Selector&... selector) {
+/// A statement for the rows that a selector means: the values of a key, or conditions.
+template <typename E, typename Builder, typename... Selector>
+Statement compose_for(const Selector&... selector) {
     if constexpr ((AnyCondition<Selector> && ...))
-        return compose<E, Sentence>(selector...);
+        return compose<E, Builder>(selector...);
     else
         return with_key(
-            E::key(), [](const auto&... equal) { return compose<E, Sentence>(equal...); },
+            E::key(), [](const auto&... equal) { return compose<E, Builder>(equal...); },
             selector...);
 }
 
@@ -131,7 +131,7 @@ Statement compose_select_one(const Selector&... selector) {
     if constexpr ((AnyCondition<Selector> && ...))
         return compose<E, Select<E>>(selector..., Page{.limit = 2});
     else
-        return compose_about<E, Select<E>>(selector...);
+        return compose_for<E, Select<E>>(selector...);
 }
 
 /// UPDATE by assignments of the row whose key comes first among the arguments.

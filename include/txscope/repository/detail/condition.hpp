@@ -15,25 +15,25 @@
 
 namespace txscope::detail {
 
-/// How tightly a condition's text holds together: a looser one inside a tighter one is put in
-/// parentheses.
-enum class Binding {
-    either,
-    both,
-    single
+/// Of the operator that holds a condition's text together: one of a lower precedence inside of one
+/// of a higher is put in parentheses.
+enum class Precedence {
+    disjunction,
+    conjunction,
+    primary
 };
 
 /// Base of everything that can stand after WHERE. A condition has
 ///
-/// - `binding`;
+/// - `precedence`;
 /// - `fixed`: its text is known by its type alone, so `write` accepts a null pointer;
 /// - `applies_to<Model>`: it speaks of columns of that model;
 /// - `write<Model>(out, self)` and `bind(statement)`, which agree on the order of parameters.
 struct Condition {};
 
-template <Binding Outer, typename Model, typename C>
+template <Precedence Outer, typename Model, typename C>
 constexpr void write_within(SqlWriter& out, const C* condition) {
-    constexpr bool parentheses = C::binding < Outer;
+    constexpr bool parentheses = C::precedence < Outer;
     if constexpr (parentheses) out << "(";
     C::template write<Model>(out, condition);
     if constexpr (parentheses) out << ")";
@@ -58,7 +58,7 @@ constexpr void write_operator(SqlWriter& out, std::string_view name) {
 template <auto Member, typename Operator, typename Operand>
 class Comparison : public Condition {
 public:
-    static constexpr Binding binding = Binding::single;
+    static constexpr Precedence precedence = Precedence::primary;
     static constexpr bool fixed = !IsOptional<Operand>::value;
     template <typename Model>
     static constexpr bool applies_to = ColumnOf<Model, Member>;
@@ -121,7 +121,7 @@ struct AnyOf {
 /// `"column" IS NULL`, `"column" IS NOT NULL`.
 template <auto Member, bool Null>
 struct NullTest : Condition {
-    static constexpr Binding binding = Binding::single;
+    static constexpr Precedence precedence = Precedence::primary;
     static constexpr bool fixed = true;
     template <typename Model>
     static constexpr bool applies_to = ColumnOf<Model, Member>;
@@ -135,10 +135,10 @@ struct NullTest : Condition {
 };
 
 /// Two conditions joined by AND or OR.
-template <Binding Join, typename Left, typename Right>
+template <Precedence Join, typename Left, typename Right>
 class Joined : public Condition {
 public:
-    static constexpr Binding binding = Join;
+    static constexpr Precedence precedence = Join;
     static constexpr bool fixed = Left::fixed && Right::fixed;
     template <typename Model>
     static constexpr bool applies_to =
@@ -149,7 +149,7 @@ public:
     template <typename Model>
     static constexpr void write(SqlWriter& out, const Joined* self) {
         write_within<Join, Model>(out, self != nullptr ? &self->left_ : nullptr);
-        out << (Join == Binding::both ? " AND " : " OR ");
+        out << (Join == Precedence::conjunction ? " AND " : " OR ");
         write_within<Join, Model>(out, self != nullptr ? &self->right_ : nullptr);
     }
 
@@ -167,7 +167,7 @@ private:
 template <typename Inner>
 class Negation : public Condition {
 public:
-    static constexpr Binding binding = Binding::single;
+    static constexpr Precedence precedence = Precedence::primary;
     static constexpr bool fixed = Inner::fixed;
     template <typename Model>
     static constexpr bool applies_to = Inner::template applies_to<Model>;
@@ -195,12 +195,12 @@ concept ConditionOn = AnyCondition<T> && T::template applies_to<Model>;
 
 template <AnyCondition Left, AnyCondition Right>
 constexpr auto operator&&(Left left, Right right) {
-    return Joined<Binding::both, Left, Right>{std::move(left), std::move(right)};
+    return Joined<Precedence::conjunction, Left, Right>{std::move(left), std::move(right)};
 }
 
 template <AnyCondition Left, AnyCondition Right>
 constexpr auto operator||(Left left, Right right) {
-    return Joined<Binding::either, Left, Right>{std::move(left), std::move(right)};
+    return Joined<Precedence::disjunction, Left, Right>{std::move(left), std::move(right)};
 }
 
 template <AnyCondition Inner>

@@ -10,8 +10,9 @@
 #include <type_traits>
 #include <utility>
 
-/// The statements a repository speaks. Each has `write(out, parts...)`, where the parts are the
-/// assignments, conditions, orderings and the page it was given, in any order; `E` is an `Entity`.
+/// The SQL builders of a repository, one a kind of statement. Each has `write(out, parts...)`, where
+/// the parts are the assignments, conditions, orderings and the page it was given, in any order; `E`
+/// is an `Entity`.
 namespace txscope::detail {
 
 /// Writes a text before every item but the first.
@@ -74,7 +75,7 @@ constexpr void write_returning(SqlWriter& out) {
 template <typename E, typename... Parts>
 constexpr void write_where(SqlWriter& out, const Parts*... parts) {
     constexpr auto conditions = (0 + ... + int{AnyCondition<Parts>});
-    constexpr Binding outer = conditions > 1 ? Binding::both : Binding::either;
+    constexpr Precedence outer = conditions > 1 ? Precedence::conjunction : Precedence::disjunction;
     if constexpr (conditions > 0) out << " WHERE ";
     Separator conjunction{out, " AND "};
     [[maybe_unused]] const auto write = [&]<typename Part>(const Part* part) {

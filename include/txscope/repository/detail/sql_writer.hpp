@@ -68,33 +68,33 @@ private:
 
 /// The text of a statement whose parts are known by their types alone, fixed at compile time.
 ///
-/// `Sentence::write(SqlWriter&, const Parts*...)` writes it; such parts never look at their values,
+/// `Builder::write(SqlWriter&, const Parts*...)` writes it; such parts never look at their values,
 /// so null pointers stand in for them.
-template <typename Table, typename Sentence, typename... Parts>
+template <typename Table, typename Builder, typename... Parts>
 inline constexpr auto fixed_sql_storage = [] {
     constexpr std::size_t size = [] {
         SqlWriter measure{&Table::column_name};
-        Sentence::write(measure, static_cast<const Parts*>(nullptr)...);
+        Builder::write(measure, static_cast<const Parts*>(nullptr)...);
         return measure.size();
     }();
     std::array<char, size> text{};
     SqlWriter writer{&Table::column_name, text.data()};
-    Sentence::write(writer, static_cast<const Parts*>(nullptr)...);
+    Builder::write(writer, static_cast<const Parts*>(nullptr)...);
     return text;
 }();
 
-template <typename Table, typename Sentence, typename... Parts>
-inline constexpr std::string_view fixed_sql{fixed_sql_storage<Table, Sentence, Parts...>.data(),
-                                            fixed_sql_storage<Table, Sentence, Parts...>.size()};
+template <typename Table, typename Builder, typename... Parts>
+inline constexpr std::string_view fixed_sql{fixed_sql_storage<Table, Builder, Parts...>.data(),
+                                            fixed_sql_storage<Table, Builder, Parts...>.size()};
 
 /// The text of a statement whose shape depends on values (an optional, a `Criteria`).
-template <typename Table, typename Sentence, typename... Parts>
+template <typename Table, typename Builder, typename... Parts>
 std::string composed_sql(const Parts&... parts) {
     SqlWriter measure{&Table::column_name};
-    Sentence::write(measure, &parts...);
+    Builder::write(measure, &parts...);
     std::string text(measure.size(), '\0');
     SqlWriter writer{&Table::column_name, text.data()};
-    Sentence::write(writer, &parts...);
+    Builder::write(writer, &parts...);
     return text;
 }
 
