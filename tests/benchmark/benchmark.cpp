@@ -31,8 +31,6 @@
 namespace benchmark {
 namespace {
 
-using Maker = std::unique_ptr<Contender> (*)(const std::string& dsn, int connections);
-
 enum : std::size_t {
     raw,
     libpqxx,
@@ -97,17 +95,15 @@ Clock::duration seconds(double count) {
 /// Every round starts from the same tables, so that none grows under whoever comes later.
 void reset_tables(pqxx::connection& admin) {
     pqxx::work transaction{admin};
-    transaction.exec(R"(TRUNCATE "projects", "workflows" RESTART IDENTITY)");
-    transaction.exec(R"(INSERT INTO "projects" ("name", "status")
-                        SELECT 'project ' || n, 'draft' FROM generate_series(1, )" +
-                     std::to_string(prepared_rows) + ") AS n");
+    transaction.exec(sql::reset);
     transaction.commit();
 }
 
 Round measure(Contender& contender, Workload workload, double duration) {
     const double cpu_before = cpu_seconds();
     const Clock::time_point start = Clock::now();
-    const auto committed = static_cast<double>(contender.run(workload, start + seconds(duration)));
+    const auto committed =
+        static_cast<double>(contender.run(workload, Limit::until(start + seconds(duration))));
     const std::chrono::duration<double> took = Clock::now() - start;
     return {committed / took.count(), (cpu_seconds() - cpu_before) / committed * 1e6};
 }
@@ -115,7 +111,8 @@ Round measure(Contender& contender, Workload workload, double duration) {
 /// Looks into the tables whether the contender has really done the work that it claims.
 void verify(pqxx::connection& admin, Contender& contender, Workload workload) {
     reset_tables(admin);
-    const std::int64_t committed = contender.run(workload, Clock::now() + seconds(0.05));
+    const std::int64_t committed =
+        contender.run(workload, Limit::until(Clock::now() + seconds(0.05)));
     pqxx::work transaction{admin};
     const auto count = [&](const char* query) {
         return transaction.exec(query).front().front().as<std::int64_t>();
@@ -143,7 +140,8 @@ std::map<Workload, std::array<double, makers.size()>> count_round_trips(const st
         for (const Workload workload : workloads) {
             verify(admin, *contender, workload);
             const std::int64_t before = proxy.round_trips();
-            const std::int64_t committed = contender->run(workload, Clock::now() + seconds(0.1));
+            const std::int64_t committed =
+                contender->run(workload, Limit::until(Clock::now() + seconds(0.1)));
             trips[workload][i] =
                 static_cast<double>(proxy.round_trips() - before) / static_cast<double>(committed);
         }

@@ -166,7 +166,7 @@ public:
 
     std::string_view name() const override { return "raw libpq"; }
 
-    std::int64_t run(Workload workload, Clock::time_point deadline) override {
+    std::int64_t run(Workload workload, Limit limit) override {
         std::int64_t committed = 0;
         std::size_t busy = links_.size();
         for (Link& link : links_) link.begin(workload);
@@ -177,7 +177,7 @@ public:
                 Link& link = links_[events[i].data.u32];
                 if (!link.receive()) continue;
                 ++committed;
-                if (Clock::now() < deadline)
+                if (limit.another())
                     link.begin(workload);
                 else
                     --busy;

@@ -35,14 +35,14 @@ public:
 
     std::string_view name() const override { return "libpqxx"; }
 
-    std::int64_t run(Workload workload, Clock::time_point deadline) override {
+    std::int64_t run(Workload workload, Limit limit) override {
         std::vector<std::int64_t> committed(connections_.size());
         std::vector<std::exception_ptr> errors(connections_.size());
         std::vector<std::thread> threads;
         for (std::size_t worker = 0; worker < connections_.size(); ++worker)
             threads.emplace_back([&, worker] {
                 try {
-                    committed[worker] = work(worker, workload, deadline);
+                    committed[worker] = work(worker, workload, limit);
                 } catch (...) {
                     errors[worker] = std::current_exception();
                 }
@@ -57,7 +57,7 @@ public:
     }
 
 private:
-    std::int64_t work(std::size_t worker, Workload workload, Clock::time_point deadline) {
+    std::int64_t work(std::size_t worker, Workload workload, Limit& limit) {
         std::int64_t committed = 0;
         do {
             const Values given = values(static_cast<int>(worker), steps_[worker]++);
@@ -85,7 +85,7 @@ private:
             }
             transaction.commit();
             ++committed;
-        } while (Clock::now() < deadline);
+        } while (limit.another());
         return committed;
     }
 

@@ -49,11 +49,11 @@ public:
         : sessions_{io_, dsn, {.max_size = static_cast<std::size_t>(connections)}},
           steps_(static_cast<std::size_t>(connections)) {}
 
-    std::int64_t run(Workload workload, Clock::time_point deadline) override {
+    std::int64_t run(Workload workload, Limit limit) override {
         std::int64_t committed = 0;
         std::size_t busy = steps_.size();
         for (std::size_t worker = 0; worker < steps_.size(); ++worker)
-            asio::co_spawn(io_, work(worker, workload, deadline, committed),
+            asio::co_spawn(io_, work(worker, workload, limit, committed),
                            [&](std::exception_ptr error) {
                                if (error) std::rethrow_exception(error);
                                if (--busy == 0) io_.stop();  // idle connections go on listening
@@ -69,13 +69,13 @@ protected:
     txscope::AsyncSessionFactory& sessions() { return sessions_; }
 
 private:
-    asio::awaitable<void> work(std::size_t worker, Workload workload, Clock::time_point deadline,
+    asio::awaitable<void> work(std::size_t worker, Workload workload, Limit& limit,
                                std::int64_t& committed) {
         do {
             const Values given = values(static_cast<int>(worker), steps_[worker]++);
             co_await transact(workload, given);
             ++committed;
-        } while (Clock::now() < deadline);
+        } while (limit.another());
     }
 
     asio::io_context io_{1};

@@ -41,6 +41,11 @@ constexpr std::string_view description(Workload workload) {
     return "";
 }
 
+/// Rows that W3 finds in `projects`; each of up to 16 workers keeps to 64 of its own, so that what
+/// is measured is the client, and not the waiting for row locks.
+inline constexpr int rows_per_worker = 64;
+inline constexpr int prepared_rows = 16 * rows_per_worker;
+
 namespace sql {
 
 // Autovacuum stays away: it would fall into some contender's round, and not into another's.
@@ -52,6 +57,12 @@ inline constexpr const char* schema = R"(
         "id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         "project_id" bigint NOT NULL REFERENCES "projects", "name" text NOT NULL
     ) WITH (autovacuum_enabled = off))";
+
+/// Makes the tables what they are before a measurement.
+inline const std::string reset = R"(TRUNCATE "projects", "workflows" RESTART IDENTITY;
+    INSERT INTO "projects" ("name", "status")
+        SELECT 'project ' || n, 'draft' FROM generate_series(1, )" +
+                                 std::to_string(prepared_rows) + ") AS n";
 
 inline constexpr const char* create_project =
     R"(INSERT INTO "projects" ("name", "status") VALUES ($1, $2) RETURNING "id", "name", "status")";
@@ -71,11 +82,6 @@ inline const std::array<std::string, workflows_per_project> workflow_names{
     "order material",       "plan shifts",    "build prototype",
     "test on customers",    "train staff",    "roll out",
     "collect feedback"};
-
-/// Rows that W3 finds in `projects`; each of up to 16 workers keeps to 64 of its own, so that what
-/// is measured is the client, and not the waiting for row locks.
-inline constexpr int rows_per_worker = 64;
-inline constexpr int prepared_rows = 16 * rows_per_worker;
 
 /// The values of one transaction: the `step`th of a worker.
 struct Values {
