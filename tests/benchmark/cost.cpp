@@ -25,7 +25,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -69,6 +68,7 @@ struct Target {
     double allocations;   ///< 0 for no target
 };
 constexpr std::array<Target, workloads.size()> targets{{{1.1, 9}, {0.5, 16}, {1.0, 0}}};
+constexpr double epoll_ctl_target = 0.01;  // a transaction; none a round trip
 constexpr double waiting_scope_target = 3072;
 constexpr double growth_target = 2.3;
 
@@ -88,7 +88,7 @@ public:
         return cost;
     }
 
-    /// What a scope takes that waits in the middle of its body, and holds a connection.
+    /// What a spawned scope takes that waits in the middle of its body, and holds a connection.
     double waiting_scope_bytes();
 
     /// The processor's seconds, and those of the clock, for one transaction of so many enqueued statements of 20 KB.
@@ -180,15 +180,12 @@ double Measurement::waiting_scope_bytes() {
     const txscope::TransactionScope scope{factory};
     asio::steady_timer released{io, asio::steady_timer::time_point::max()};
     int waiting = 0;
-    const auto wait = [&]() -> asio::awaitable<void> {
-        if (++waiting == count) io.stop();
-        boost::system::error_code cancelled;
-        co_await released.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
-    };
     const auto wait_in_scope = [&]() -> asio::awaitable<void> {
         co_await scope([&](txscope::Session& session) -> asio::awaitable<void> {
             co_await session.execute(sql::create_project, "waits", "draft");
-            co_await wait();
+            if (++waiting == count) io.stop();
+            boost::system::error_code cancelled;
+            co_await released.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
         });
     };
     const auto ended = [&](std::exception_ptr error) {
@@ -196,9 +193,9 @@ double Measurement::waiting_scope_bytes() {
         if (--waiting == 0) io.stop();
     };
     // What one of them takes while all of them wait.
-    const auto measure = [&](const std::function<asio::awaitable<void>()>& work) {
+    const auto measure = [&] {
         const support::Counts before = support::counts();
-        for (int i = 0; i < count; ++i) asio::co_spawn(io, work(), ended);
+        for (int i = 0; i < count; ++i) asio::co_spawn(io, wait_in_scope(), ended);
         io.restart();
         io.run();
         const support::Counts taken = support::counts() - before;
@@ -207,8 +204,8 @@ double Measurement::waiting_scope_bytes() {
         io.run();
         return static_cast<double>(taken.live_bytes) / count;
     };
-    measure(wait_in_scope);  // opens the connections
-    return measure(wait_in_scope) - measure(wait);
+    measure();  // opens the connections
+    return measure();
 }
 
 double cpu_seconds() {
@@ -310,7 +307,7 @@ bool run(const Options& options, const fs::path& programs) {
             costs[workload][contender] = measurement.cost(contender, workload);
         }
     fmt::print(stderr, "\r{:40}\r", "");
-    fmt::print("A transaction of {} at {} connections, averages of {}\n\n", "the program",
+    fmt::print("What a transaction costs the program at {} connections, averages of {}\n\n",
                options.connections, options.transactions);
     print_table(costs);
 
@@ -335,7 +332,7 @@ bool run(const Options& options, const fs::path& programs) {
         if (targets[workload].allocations > 0)
             check("allocations", cost.allocations, targets[workload].allocations);
         const auto epoll_ctl = cost.calls.find("epoll_ctl");
-        check("epoll_ctl", epoll_ctl == cost.calls.end() ? 0 : epoll_ctl->second, 0);
+        check("epoll_ctl", epoll_ctl == cost.calls.end() ? 0 : epoll_ctl->second, epoll_ctl_target);
     }
     all &= verdict("bytes of a waiting scope", waiting, waiting_scope_target);
     all &= verdict("4,000 enqueued statements, × 2,000", twice_cpu / some_cpu, growth_target);

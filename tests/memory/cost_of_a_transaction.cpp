@@ -1,0 +1,74 @@
+#include "support/catch.hpp"
+#include "support/counted_calls.hpp"
+#include "support/database.hpp"
+#include "support/run.hpp"
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <cstdint>
+#include <string>
+
+namespace asio = boost::asio;
+using support::Counts;
+using txscope::Session;
+
+namespace {
+
+// A transaction's, on the average.
+constexpr std::int64_t allocations_of_one_insert = 36;
+constexpr std::int64_t allocations_of_a_project = 60;
+constexpr std::int64_t epoll_ctls_of_two_round_trips = 2;
+constexpr std::int64_t receives_in_vain_of_two_round_trips = 2;
+
+/// What a hundred transactions take, one after another on a connection that has seen such ones.
+template <typename Body>
+Counts cost_of_a_hundred(Body body) {
+    const support::Database database{
+        "CREATE TABLE projects (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);"
+        "CREATE TABLE workflows (project_id bigint, name text)"};
+    asio::io_context io{1};
+    const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const txscope::TransactionScope scope{sessions};
+    Counts spent;
+    support::run(io, [&]() -> asio::awaitable<void> {
+        for (int i = 0; i < 20; ++i) co_await scope(body);
+        const Counts before = support::counts();
+        for (int i = 0; i < 100; ++i) co_await scope(body);
+        spent = support::counts() - before;
+    });
+    return spent;
+}
+
+asio::awaitable<void> insert(Session& session) {
+    const txscope::Result created = co_await session.execute(
+        "INSERT INTO projects (name) VALUES ($1) RETURNING id, name", "a project");
+    static_cast<void>(created.one().get<std::int64_t>("id"));
+}
+
+asio::awaitable<void> insert_project(Session& session) {
+    const txscope::Result created = co_await session.execute(
+        "INSERT INTO projects (name) VALUES ($1) RETURNING id, name", "a project");
+    const auto id = created.one().get<std::int64_t>("id");
+    for (int i = 0; i < 10; ++i)
+        session.enqueue("INSERT INTO workflows VALUES ($1, $2)", id, "collect requirements");
+}
+
+}  // namespace
+
+TEST_CASE("a transaction allocates no more than it is known to", "[cost_of_a_transaction]") {
+    CHECK(cost_of_a_hundred(insert).allocations <= 100 * allocations_of_one_insert);
+    CHECK(cost_of_a_hundred(insert_project).allocations <= 100 * allocations_of_a_project);
+}
+
+TEST_CASE("a round trip is a send, a receive and a wait: the system is asked for nothing else",
+          "[cost_of_a_transaction]") {
+    const Counts spent = cost_of_a_hundred(insert);
+    CHECK(spent.sends == 200);
+    CHECK(spent.receives - spent.in_vain == 200);
+    CHECK(spent.in_vain <= 100 * receives_in_vain_of_two_round_trips);
+    CHECK(spent.epoll_ctls <= 100 * epoll_ctls_of_two_round_trips);
+    CHECK(spent.others == 0);
+}
