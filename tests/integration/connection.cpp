@@ -402,33 +402,6 @@ TEST_CASE("a batch that libpq takes no more is answered, all of it", "[connectio
     CHECK(wire.connection->broken());
 }
 
-TEST_CASE("a connection that was lost leaves alone the one that has got its descriptor's number",
-          "[connection]") {
-    WireConnection wire;
-    support::FaultProxy proxy{support::server()};
-    const auto open = [&](const std::string& dsn) {
-        return support::run(wire.io, txscope::Connection::open(wire.io.get_executor(), dsn, 16,
-                                                               support::before_long()));
-    };
-    wire.connection = open(proxy.dsn(wire.database.name()));
-    const int number = PQsocket(wire.connection->native());
-    proxy.reset();
-    support::block_until([&] {
-        wire.connection->poll();
-        return wire.connection->broken();  // libpq has closed its socket
-    });
-    std::vector<int> lower;  // what is opened next gets the lowest number that is free
-    do lower.push_back(::dup(STDERR_FILENO));
-    while (lower.back() < number);
-    ::close(lower.back());
-    auto next = open(wire.database.dsn());
-    REQUIRE(PQsocket(next->native()) == number);
-    for (const int descriptor : lower)
-        if (descriptor < number) ::close(descriptor);
-    wire.connection = std::move(next);
-    CHECK(wire.ask("SELECT 42").one().get<int>(0) == 42);
-}
-
 TEST_CASE("a connection that is closed answers all that is outstanding", "[connection]") {
     WireConnection wire;
     LockHolder holder{wire};
@@ -537,6 +510,7 @@ TEST_CASE("a connection is closed while a request to cancel is on its way to wha
     txscope::Connection::Batch batch;
     batch.push_back({Statement{wait_for_lock}, exchange});
     connection->submit(std::move(batch));
+    connection->flush();
     support::run_until(io, [&] {
         return holder.query("SELECT count(*) FROM pg_locks WHERE NOT granted").number() == 1;
     });
@@ -744,6 +718,7 @@ TEST_CASE("a server that does not answer is given up at the deadline", "[connect
     txscope::Connection::Batch batch;
     batch.push_back({Statement{"SELECT 1"}, exchange});
     connection->submit(std::move(batch));
+    connection->flush();
 
     const auto begun = std::chrono::steady_clock::now();
     const std::chrono::milliseconds limit{300};

@@ -1,28 +1,24 @@
 #include "support/catch.hpp"
-#include "support/database.hpp"
+#include "support/wire_connection.hpp"
 #include <txscope/core/sqlstate.hpp>
-#include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
 
 #include <boost/describe/enum.hpp>
-#include <libpq-fe.h>
 
 #include <cctype>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
-/// What the server makes of our statements, and we of its results, by plain blocking libpq.
+/// What the server makes of our statements, and we of its results.
 
 namespace statement {
 
@@ -46,7 +42,6 @@ namespace statement {
 using Catch::Matchers::ContainsSubstring;
 using txscope::Result;
 using txscope::SqlError;
-using txscope::Statement;
 
 enum class Mood {
     sad,
@@ -57,31 +52,21 @@ BOOST_DESCRIBE_ENUM(Mood, sad, ok, happy)
 
 class Blocking {
 public:
-    explicit Blocking(const std::string& dsn) : connection_{PQconnectdb(dsn.c_str()), &PQfinish} {}
+    explicit Blocking(const std::string& schema = {}) : wire_{schema} {}
 
     template <typename... Args>
-    Result execute(const std::string& sql, const Args&... args) const {
-        const Statement statement{sql, args...};
-        const auto texts = statement.parameters();
-        Result result{PQexecParams(connection_.get(), statement.sql().data(),
-                                   static_cast<int>(texts.size()), nullptr, texts.data(), nullptr,
-                                   nullptr, 0)};
-        const auto status = PQresultStatus(result.handle());
-        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-            std::rethrow_exception(
-                txscope::detail::make_statement_error(result.handle(), statement));
-        }
-        return result;
+    Result execute(const std::string& sql, const Args&... args) {
+        return wire_.ask(sql, args...);
     }
 
     template <typename T>
-    void check_round_trip(const T& value, const std::string& type) const {
+    void check_round_trip(const T& value, const std::string& type) {
         INFO("type " << type);
         CHECK(execute("SELECT $1::" + type, value).one().template get<T>(0) == value);
     }
 
 private:
-    std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+    support::WireConnection wire_;
 };
 
 const std::string schema = R"(
@@ -113,8 +98,7 @@ std::string error_text_of(Action action) {
 }
 
 TEST_CASE("every supported type comes back from the server as it was sent", "[statement]") {
-    const support::Database database{schema};
-    const Blocking connection{database.dsn()};
+    Blocking connection{schema};
 
     connection.check_round_trip(true, "boolean");
     connection.check_round_trip(false, "boolean");
@@ -160,8 +144,7 @@ TEST_CASE("every supported type comes back from the server as it was sent", "[st
 TEST_CASE("an array is taken apart where its type divides it", "[statement]") {
     using Texts = std::vector<std::string>;
     using Nullable = std::vector<std::optional<std::string>>;
-    const support::Database database{schema};
-    const Blocking connection{database.dsn()};
+    Blocking connection{schema};
     const auto read = [&]<typename T>(std::type_identity<T>, const std::string& sql) {
         return connection.execute("SELECT " + sql).one().template get<T>(0);
     };
@@ -182,7 +165,7 @@ TEST_CASE("an array is taken apart where its type divides it", "[statement]") {
 TEST_CASE("an array of a type with a delimiter of its own is right or refused, never in pieces",
           "[statement]") {
     using Texts = std::vector<std::string>;
-    const support::Database database{"SET client_min_messages = warning;" + schema + R"(
+    Blocking connection{"SET client_min_messages = warning;" + schema + R"(
         CREATE TYPE pair;
         CREATE FUNCTION pair_in(cstring) RETURNS pair LANGUAGE internal IMMUTABLE STRICT AS 'textin';
         CREATE FUNCTION pair_out(pair) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT
@@ -191,7 +174,6 @@ TEST_CASE("an array of a type with a delimiter of its own is right or refused, n
         CREATE DOMAIN link AS text;
         CREATE TABLE stored (pairs pair[], links link[]);
     )"};
-    const Blocking connection{database.dsn()};
     const std::vector<Pair> pairs{{"1,2"}, {"3:4"}, {"NULL"}, {""}, {"a \" b"}};
     connection.execute("INSERT INTO stored VALUES ($1, $2)", pairs, Texts{"http://a", "b"});
     CHECK(connection.execute("SELECT array_length(pairs, 1) FROM stored").one().get<int>(0) == 5);
@@ -210,8 +192,7 @@ TEST_CASE("an array of a type with a delimiter of its own is right or refused, n
 
 TEST_CASE("dates and times mean the same to the server, in any time zone", "[statement]") {
     using namespace std::chrono;
-    const support::Database database{schema};
-    const Blocking connection{database.dsn()};
+    Blocking connection{schema};
     const sys_time<microseconds> times[] = {
         sys_days{2024y / February / 29d} + 123456us,
         sys_days{1969y / December / 31d} + 86399999999us, sys_days{1890y / June / 1d},
@@ -236,16 +217,14 @@ TEST_CASE("dates and times mean the same to the server, in any time zone", "[sta
 }
 
 TEST_CASE("integers past the column's type are the server's to refuse", "[statement]") {
-    const support::Database database{schema};
-    const Blocking connection{database.dsn()};
+    Blocking connection{schema};
     CHECK_THROWS_AS(
         connection.execute("SELECT $1::bigint", std::numeric_limits<std::uint64_t>::max()),
         pqxx::data_exception);
 }
 
 TEST_CASE("an error has every field that the server sent", "[statement]") {
-    const support::Database database{schema};
-    const Blocking connection{database.dsn()};
+    Blocking connection{schema};
     try {
         connection.execute("INSERT INTO projects VALUES ($1, $2)", 2, "alpha");
         FAIL("a duplicate was accepted");
@@ -326,8 +305,7 @@ TEST_CASE("no error's text shows a parameter's value", "[statement]") {
         {"INSERT INTO workflows VALUES (1, $1)", "much too long"},
         {"INSERT INTO workflows VALUES ($1, 'w')", "777"},
     };
-    const support::Database database{schema};
-    const Blocking connection{database.dsn()};
+    Blocking connection{schema};
     for (const auto& [sql, value] : cases) {
         INFO(sql << " with " << value);
         const std::string text = error_text_of([&] { connection.execute(sql, value); });
@@ -339,15 +317,13 @@ TEST_CASE("no error's text shows a parameter's value", "[statement]") {
 }
 
 TEST_CASE("a session that the server ended is a lost connection", "[statement]") {
-    const support::Database database;
-    const Blocking connection{database.dsn()};
+    Blocking connection;
     CHECK_THROWS_AS(connection.execute("SELECT pg_terminate_backend(pg_backend_pid())"),
                     txscope::ConnectionLost);
 }
 
 TEST_CASE("a result tells what was done", "[statement]") {
-    const support::Database database{schema};
-    const Blocking connection{database.dsn()};
+    Blocking connection{schema};
     const Result inserted =
         connection.execute("INSERT INTO workflows SELECT 1, 'w' FROM generate_series(1, 12)");
     CHECK(inserted.command_tag() == "INSERT 0 12");

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 /// What a server sends, byte by byte (PostgreSQL manual, "Message Formats").
 namespace support::server {
@@ -29,22 +30,22 @@ inline std::string no_data() { return message('n'); }
 inline std::string complete(std::string_view tag) { return message('C', string(tag)); }
 inline std::string ready(char status = 'I') { return message('Z', {&status, 1}); }
 
-using Texts = std::initializer_list<std::optional<std::string_view>>;
+using Texts = std::vector<std::optional<std::string_view>>;
 
-inline std::string row_description(std::initializer_list<std::string_view> names) {
+inline std::string row_description(const std::vector<std::string_view>& names) {
     std::string body = number16(names.size());
     for (const auto name : names)
         body += string(name) + number32(16384) + number16(1) + number32(25) + number16(0xffff) +
                 number32(0xffffffff) + number16(0);
     return message('T', body);
 }
-inline std::string row_body(Texts fields) {
+inline std::string row_body(const Texts& fields) {
     std::string body = number16(fields.size());
     for (const auto& field : fields)
         body += field ? number32(field->size()) + std::string{*field} : number32(0xffffffff);
     return body;
 }
-inline std::string row(Texts fields) { return message('D', row_body(fields)); }
+inline std::string row(const Texts& fields) { return message('D', row_body(fields)); }
 
 inline std::string error_body(std::string_view code, std::string_view text,
                               std::string_view severity = "ERROR") {

@@ -39,6 +39,7 @@ public:
             batch.push_back({std::move(statement), exchanges.back()});
         }
         connection->submit(std::move(batch));
+        connection->flush();
         return exchanges;
     }
     Exchange send(const std::string& sql) { return send({txscope::Statement{sql}}).front(); }

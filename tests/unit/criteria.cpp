@@ -65,8 +65,7 @@ using Parameters = std::vector<std::optional<std::string>>;
 Parameters parameters_of(const Statement& statement) {
     Parameters parameters;
     for (std::size_t i = 0; i < statement.size(); ++i) {
-        const char* text = statement.parameter(i);
-        parameters.push_back(text == nullptr ? std::nullopt : std::optional<std::string>{text});
+        parameters.emplace_back(statement.parameter(i));
     }
     return parameters;
 }

@@ -50,7 +50,7 @@ TEST_CASE("a model is inserted without the generated columns, and read back with
     const Statement statement = compose_insert<ProjectEntity, false>({7, "txscope", std::nullopt});
     REQUIRE(statement.size() == 2);
     CHECK(statement.parameter(0) == "txscope"sv);
-    CHECK(statement.parameter(1) == nullptr);
+    CHECK(statement.parameter(1) == std::nullopt);
 }
 
 TEST_CASE("an insert of fields has just these columns") {
@@ -99,7 +99,7 @@ TEST_CASE("an update by a model writes what is neither generated nor key") {
     CHECK(statement.sql() == R"(UPDATE "projects" SET "name" = $1, "status" = $2)"
                              R"( WHERE "id" OPERATOR(pg_catalog.=) $3)"
                              R"( RETURNING "id", "name", "status")");
-    CHECK(statement.parameter(1) == nullptr);
+    CHECK(statement.parameter(1) == std::nullopt);
     CHECK(statement.parameter(2) == "7"sv);
 }
 

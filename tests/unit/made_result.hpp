@@ -1,31 +1,43 @@
 #pragma once
 
+#include "support/server_messages.hpp"
 #include <txscope/postgres/result.hpp>
+#include <txscope/protocol/result_builder.hpp>
 
-#include <libpq-fe.h>
-
-#include <cstddef>
+#include <algorithm>
+#include <cstring>
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
-/// A result as libpq would hand it over, made without a server.
+/// A result as a server would send it, made without one.
 inline txscope::Result made_result(
-    std::vector<std::string> columns,
-    std::initializer_list<std::vector<std::optional<std::string>>> rows) {
-    PGresult* result = PQmakeEmptyPGresult(nullptr, PGRES_TUPLES_OK);
-    std::vector<PGresAttDesc> descriptions;
-    for (std::string& name : columns) descriptions.push_back({name.data(), 0, 0, 0, 25, -1, -1});
-    PQsetResultAttrs(result, static_cast<int>(descriptions.size()), descriptions.data());
-    int row = 0;
-    for (std::vector<std::optional<std::string>> values : rows) {
-        int column = 0;
-        for (std::optional<std::string>& value : values) {
-            PQsetvalue(result, row, column++, value ? value->data() : nullptr,
-                       value ? static_cast<int>(value->size()) : -1);
-        }
-        ++row;
+    const std::vector<std::string>& columns,
+    std::initializer_list<std::vector<std::optional<std::string>>> rows,
+    const std::string& tag = "SELECT") {
+    namespace server = support::server;
+    namespace protocol = txscope::protocol;
+    std::string bytes;
+    for (const auto& row : rows) bytes += server::row({row.begin(), row.end()});
+    bytes += server::complete(tag);
+
+    protocol::Reader reader;
+    protocol::ResultBuilder builder{bytes.size() + 1};
+    for (std::string_view rest = bytes; !rest.empty();) {
+        const auto space = reader.space();
+        const std::size_t size = std::min(space.size(), rest.size());
+        std::memcpy(space.data(), rest.data(), size);
+        reader.received(size);
+        rest.remove_prefix(size);
     }
-    return txscope::Result(result);
+    while (reader.next() == protocol::Reader::Status::message &&
+           reader.message().type == protocol::MessageType::data_row)
+        if (!builder.add_row(reader)) break;
+    const auto body = reader.message().body;
+    auto described = protocol::Columns::parse(
+        server::row_description({columns.begin(), columns.end()}).substr(5));
+    return txscope::Result{
+        builder.finish(reader, std::move(described), body.substr(0, body.size() - 1))};
 }

@@ -4,8 +4,9 @@
 #include <txscope/postgres/detail/borrowed_socket.hpp>
 #include <txscope/postgres/detail/cancel_request.hpp>
 #include <txscope/postgres/detail/connect.hpp>
-#include <txscope/postgres/detail/pipeline.hpp>
 #include <txscope/postgres/detail/session_settings.hpp>
+#include <txscope/postgres/detail/statement_pipeline.hpp>
+#include <txscope/postgres/detail/transport.hpp>
 
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -24,7 +25,8 @@ namespace txscope {
 
 namespace asio = boost::asio;
 
-/// A connection to PostgreSQL that never blocks: libpq's pipeline mode on an Asio socket.
+/// A connection to PostgreSQL that never blocks: libpq opens it, and then our own protocol is spoken
+/// over its socket, with Asio waiting.
 ///
 /// The layer below sessions; programs use `AsyncSessionFactory` and `TransactionScope`. Obtained by
 /// `open`, closed by its destructor.
@@ -64,17 +66,20 @@ public:
 
     Connection(const asio::any_io_executor& executor, detail::Native<PGconn> native,
                detail::StatementNaming naming)
-        : pipeline_{std::move(native), std::move(naming)},
-          socket_{executor, PQsocket(pipeline_.native())} {}
+        : transport_{std::move(native)},
+          statements_{naming},
+          socket_{executor, PQsocket(transport_.native())} {}
     ~Connection() {
         if (!broken()) close("the connection was closed");
     }
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
-    /// Sends statements and one Sync, as far as the socket takes them; `wait` sends the rest. Leaves
-    /// `batch` empty, with its memory for the next one.
-    void submit(Batch&& batch) { pipeline_.submit(std::move(batch)); }
+    /// Adds statements and one Sync to what is sent; whoever waits next sends it. Leaves `batch` empty,
+    /// with its memory for the next one.
+    void submit(Batch&& batch) { statements_.submit(std::move(batch)); }
+    /// Sends what is left to send; false when the socket takes no more for now.
+    bool flush();
 
     /// Until `exchange` is done; or the caller is cancelled, and it is not.
     asio::awaitable<void> wait(Exchange exchange);
@@ -109,7 +114,7 @@ public:
     /// Whether the statement that failed last may have failed because it was stale; where `exchange`
     /// is given, whether that is all that it asked for, so that it can be asked again.
     bool may_be_stale(const detail::Exchange* exchange = nullptr) const noexcept {
-        const auto* failed = pipeline_.failed();
+        const auto* failed = statements_.failed();
         return failed && idle() && (!exchange || failed->alone.get() == exchange);
     }
     /// That statement, if it was stale: then nothing that was prepared before is used again. The
@@ -118,7 +123,7 @@ public:
 
     /// Gives it up: all that is outstanding is answered with `reason`.
     void close(std::exception_ptr reason) noexcept {
-        pipeline_.fail(std::move(reason));
+        statements_.fail(std::move(reason));
         socket_.wake();
     }
     /// The same, with `ConnectionLost` for that reason.
@@ -132,7 +137,7 @@ public:
 
     /// Looks at the socket without waiting; notices a server that has gone away.
     void poll() {
-        if (!pipeline_.receive()) return;
+        if (!receive()) return;
         heard_ = Clock::now();
         // What others wait for may have come too, and the socket will not say so again.
         socket_.wake();
@@ -143,45 +148,39 @@ public:
         if (Clock::now() - heard_ > time) poll();
     }
 
-    bool broken() const noexcept { return pipeline_.broken(); }
+    bool broken() const noexcept { return statements_.broken(); }
     /// Why it is broken.
-    std::exception_ptr failure() const noexcept { return pipeline_.failure(); }
+    std::exception_ptr failure() const noexcept { return statements_.failure(); }
     /// Nothing outstanding and no transaction open.
-    bool idle() const noexcept {
-        return !broken() && pipeline_.idle() && pipeline_.transaction_status() == PQTRANS_IDLE;
-    }
+    bool idle() const noexcept { return !broken() && statements_.idle() && !in_transaction(); }
     /// The same, and as it was opened: ready for the next borrower.
     bool clean() const noexcept {
-        return idle() && !pipeline_.session_changed() && cancel_requests_ == 0;
+        return idle() && !statements_.session_changed() && cancel_requests_ == 0;
     }
     /// It may become clean again: see `recover`.
     bool dirty() const noexcept { return !broken() && !clean(); }
     bool in_transaction() const noexcept {
-        return pipeline_.transaction_status() == PQTRANS_INTRANS ||
-               pipeline_.transaction_status() == PQTRANS_INERROR;
+        return statements_.transaction_status() != protocol::TransactionStatus::idle;
     }
-    /// How many batches were submitted: the round trips, as long as nobody submits two at once. A
-    /// Sync that closes retired statements travels with the next batch, and is not counted, and
-    /// neither are those of opening it.
-    std::uint64_t round_trips() const noexcept { return pipeline_.batches() - opening_trips_; }
+    /// How many batches were submitted: the round trips, as long as nobody submits two at once. Those
+    /// of opening it are not counted.
+    std::uint64_t round_trips() const noexcept { return statements_.batches() - opening_trips_; }
     /// As 160004 for 16.4.
     int server_version() const noexcept { return PQserverVersion(native()); }
     /// A setting that the server reports whenever it changes, such as `application_name`; empty where
     /// it does not report it (PostgreSQL manual, "Asynchronous Operations" of the protocol).
     std::string_view parameter(const char* name) const noexcept {
+        if (const std::string* const reported = statements_.parameter(name)) return *reported;
         const char* const value = PQparameterStatus(native(), name);
         return value != nullptr ? value : std::string_view{};
     }
-    PGconn* native() const noexcept { return pipeline_.native(); }
+    PGconn* native() const noexcept { return transport_.native(); }
     asio::posix::stream_descriptor& descriptor() noexcept { return socket_.descriptor(); }
 
 private:
-    // Writes what is left to write; false when the socket takes no more for now.
-    bool flush() {
-        const bool all_sent = pipeline_.flush();
-        if (pipeline_.collect()) socket_.wake();  // writing may have read, too
-        return all_sent;
-    }
+    // Reads what has arrived. True when that completed an exchange.
+    bool receive();
+    void lose() { statements_.fail(std::make_exception_ptr(ConnectionLost{transport_.error()})); }
     asio::awaitable<bool> settle_until(Exchange exchange, Clock::time_point when);
     // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead.
     enum class Interrupt {
@@ -195,7 +194,8 @@ private:
         return Statement{detail::fix_session_settings(PQbackendPID(native()))};
     }
 
-    detail::Pipeline pipeline_;
+    detail::Transport transport_;
+    detail::StatementPipeline statements_;
     detail::BorrowedSocket socket_;
     Clock::time_point heard_{};  // when the last answer came
     std::uint64_t opening_trips_ = 0;
@@ -223,6 +223,38 @@ inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_i
         if (error.code() == asio::error::operation_aborted) throw;
         throw ConnectionFailed{error.what()};  // no descriptor, or no thread to look a name up
     }
+}
+
+inline bool Connection::flush() {
+    while (!broken() && !statements_.output().empty()) {
+        const auto taken = transport_.send(statements_.output());
+        statements_.sent(taken.bytes);
+        if (taken.blocked) return false;
+        if (!taken.lost) continue;
+        receive();  // the server may have said why
+        if (!broken()) lose();
+        socket_.wake();
+    }
+    return broken() || !transport_.wants_to_send();
+}
+
+inline bool Connection::receive() try {
+    bool progress = false;
+    while (!broken()) {
+        const auto space = statements_.space();
+        const auto taken = transport_.receive(space);
+        if (taken.bytes > 0) progress = statements_.received(taken.bytes) || progress;
+        if (taken.lost && !broken()) {
+            lose();
+            progress = true;
+        }
+        // A socket that gives less than it might has no more; TLS does not tell.
+        if (taken.blocked || (!transport_.encrypted() && taken.bytes < space.size())) break;
+    }
+    return progress;
+} catch (...) {  // no memory for what has arrived
+    statements_.fail(std::current_exception());
+    return true;
 }
 
 inline asio::awaitable<void> Connection::wait(Exchange exchange) {
@@ -270,8 +302,8 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
             co_await settle(exchange, deadline);
             break;
         }
-        pipeline_.flush();
-        if (pipeline_.running(*exchange) == (what == Interrupt::it)) {
+        flush();
+        if (statements_.running(*exchange) == (what == Interrupt::it)) {
             ++cancel_requests_;
             const bool over = co_await detail::request_cancel(socket_.descriptor().get_executor(),
                                                               native(), deadline);
@@ -287,16 +319,16 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
 inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
     if (cancel_requests_ > 0) co_return close("a request to cancel a statement was left behind");
     // Twice: a cancel request that comes late may hit the first ROLLBACK.
-    for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !pipeline_.idle());
+    for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !statements_.idle());
          ++attempt) {
-        const bool busy = !pipeline_.idle();
+        const bool busy = !statements_.idle();
         const Exchange rollback = submit_own(Statement{"ROLLBACK"});
         if (busy)
             co_await interrupt(Interrupt::what_is_ahead, rollback, deadline);
         else
             co_await settle(rollback, deadline);
     }
-    if (!broken() && pipeline_.session_changed() && !in_transaction()) {
+    if (!broken() && statements_.session_changed() && !in_transaction()) {
         // The server takes the first statement of a batch for one outside of a transaction.
         const Exchange reset = submit_own(Statement{"DISCARD ALL"}, fix_settings());
         co_await settle(reset, deadline);
@@ -308,24 +340,21 @@ inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
 inline asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_stale(
     Clock::time_point deadline) {
     using detail::Staleness;
-    auto failed = pipeline_.take_failed();
-    if (failed && failed->staleness == Staleness::possible && !failed->name.empty()) {
-        const auto described = pipeline_.describe(*failed);
-        co_await settle(described.anew, deadline);
-        const auto& before = *described.as_prepared;
-        const auto& now = *described.anew;
+    auto failed = statements_.take_failed();
+    if (failed && failed->staleness == Staleness::possible && failed->description) {
+        const Exchange anew = statements_.prepare_anew(*failed);
+        co_await settle(anew, deadline);
         // What cannot be prepared anew has been its caller's fault.
-        if (now.error) co_return std::nullopt;
-        if (!before.error && !detail::differ(before.result.handle(), now.result.handle()))
-            co_return std::nullopt;
-        pipeline_.naming().begin_generation();
+        if (anew->error) co_return std::nullopt;
+        if (statements_.description_of(*failed) == failed->description) co_return std::nullopt;
+        statements_.naming().begin_generation();
     }
     if (failed && failed->staleness == Staleness::unknown) {
         // A pooler makes up what it calls the server's process.
         const Exchange process = submit_own(Statement{"SELECT pg_catalog.pg_backend_pid()"});
         co_await settle(process, deadline);
         if (!process->error && process->result.one().get<int>(0) != PQbackendPID(native()))
-            failed->stopped_naming = pipeline_.naming().stop();
+            failed->stopped_naming = statements_.naming().stop();
     }
     co_return failed;
 }

@@ -4,7 +4,6 @@
 #include <txscope/postgres/detail/result_iterator.hpp>
 #include <txscope/postgres/row_mapping.hpp>
 
-#include <libpq-fe.h>
 #include <pqxx/except>
 
 #include <charconv>
@@ -47,12 +46,12 @@ public:
     /// No rows, no columns.
     Result() = default;
 
-    /// Takes over a result of libpq, and frees it.
-    explicit Result(PGresult* result) : result_(result, PQclear) {}
+    /// For the layers below.
+    explicit Result(protocol::ResultBlock block) noexcept : block_(std::move(block)) {}
 
-    [[nodiscard]] std::size_t size() const noexcept { return detail::row_count(handle()); }
+    [[nodiscard]] std::size_t size() const noexcept { return block_.size(); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
-    [[nodiscard]] std::size_t columns() const noexcept { return detail::column_count(handle()); }
+    [[nodiscard]] std::size_t columns() const noexcept { return detail::column_count(block_); }
 
     /// @throws ColumnError when there is no such column.
     [[nodiscard]] std::string_view column_name(std::size_t index) const;
@@ -61,7 +60,7 @@ public:
     [[nodiscard]] std::uint64_t affected_rows() const noexcept;
 
     /// The server's word for what was done: `INSERT 0 1`, `COMMIT`.
-    [[nodiscard]] std::string_view command_tag() const noexcept;
+    [[nodiscard]] std::string_view command_tag() const noexcept { return block_.tag(); }
 
     [[nodiscard]] Iterator begin() const noexcept;
     [[nodiscard]] Iterator end() const noexcept;
@@ -89,11 +88,11 @@ public:
     template <Described T>
     [[nodiscard]] std::vector<T> as() const;
 
-    /// libpq's own result, for its functions that only read.
-    [[nodiscard]] const PGresult* handle() const noexcept { return result_.get(); }
+    /// For the layers below.
+    [[nodiscard]] const protocol::ResultBlock& block() const noexcept { return block_; }
 
 private:
-    std::shared_ptr<PGresult> result_;
+    protocol::ResultBlock block_;
 };
 
 /// One row of a result, which it keeps alive.
@@ -109,41 +108,42 @@ public:
     /// for a `std::optional`), or a value that is no `T`.
     template <typename T>
     [[nodiscard]] T get(std::string_view column) const {
-        return detail::read_field<T>(handle(), index_, detail::find_column(handle(), column));
+        return read<T>(detail::find_column(block(), column));
     }
     template <typename T>
     [[nodiscard]] T get(std::size_t column) const {
-        detail::check_column(handle(), column);
-        return detail::read_field<T>(handle(), index_, column);
+        detail::check_column(block(), column);
+        return read<T>(column);
     }
 
     /// The row as a described struct; see `RowMapping`. For many rows, `Result::as` is faster.
     template <Described T>
     [[nodiscard]] T as() const {
-        return RowMapping<T>(handle())(index_);
+        return RowMapping<T>(block())(index_);
     }
 
     [[nodiscard]] bool is_null(std::string_view column) const {
-        return detail::is_null(handle(), index_, detail::find_column(handle(), column));
+        return !text(detail::find_column(block(), column));
     }
-    [[nodiscard]] bool is_null(std::size_t column) const {
-        detail::check_column(handle(), column);
-        return detail::is_null(handle(), index_, column);
-    }
+    [[nodiscard]] bool is_null(std::size_t column) const { return !text(column); }
 
     /// The server's text, uncopied; none for NULL. It lives as long as the result.
     [[nodiscard]] std::optional<std::string_view> text(std::string_view column) const& {
-        return text(detail::find_column(handle(), column));
+        return text(detail::find_column(block(), column));
     }
     [[nodiscard]] std::optional<std::string_view> text(std::size_t column) const& {
-        if (is_null(column)) return std::nullopt;
-        return detail::field_text(handle(), index_, column);
+        detail::check_column(block(), column);
+        return block()[index_][column];
     }
     std::optional<std::string_view> text(std::string_view column) const&& = delete;
     std::optional<std::string_view> text(std::size_t column) const&& = delete;
 
 private:
-    [[nodiscard]] const PGresult* handle() const noexcept { return result_.handle(); }
+    [[nodiscard]] const protocol::ResultBlock& block() const noexcept { return result_.block(); }
+    template <typename T>
+    [[nodiscard]] T read(std::size_t column) const {
+        return detail::read_field<T>(block(), column, block()[index_][column]);
+    }
 
     Result result_;
     std::size_t index_;
@@ -157,7 +157,7 @@ public:
 
     TypedRows() = default;
     explicit TypedRows(Result result) : result_(std::move(result)) {
-        detail::check_column_count(result_.handle(), sizeof...(Ts));
+        detail::check_column_count(result_.block(), sizeof...(Ts));
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return result_.size(); }
@@ -167,8 +167,10 @@ public:
 
     /// @throws ColumnError for a value that does not fit its type.
     [[nodiscard]] std::tuple<Ts...> operator[](std::size_t index) const {
+        protocol::FieldCursor fields{result_.block()[index]};
         return [&]<std::size_t... column>(std::index_sequence<column...>) {
-            return std::tuple<Ts...>{detail::read_field<Ts>(result_.handle(), index, column)...};
+            return std::tuple<Ts...>{
+                detail::read_field<Ts>(result_.block(), column, fields[column])...};
         }(std::index_sequence_for<Ts...>{});
     }
 
@@ -177,20 +179,15 @@ private:
 };
 
 inline std::string_view Result::column_name(std::size_t index) const {
-    detail::check_column(handle(), index);
-    return PQfname(handle(), static_cast<int>(index));
+    detail::check_column(block_, index);
+    return detail::column_name(block_, index);
 }
 
 inline std::uint64_t Result::affected_rows() const noexcept {
-    const std::string_view text = PQcmdTuples(result_.get());
-    std::uint64_t rows = 0;
+    const std::string_view text = command_tag().substr(command_tag().rfind(' ') + 1);
+    std::uint64_t rows = 0;  // of CREATE TABLE and the like
     std::from_chars(text.data(), text.data() + text.size(), rows);
     return rows;
-}
-
-inline std::string_view Result::command_tag() const noexcept {
-    const char* tag = PQcmdStatus(result_.get());
-    return tag == nullptr ? std::string_view{} : std::string_view(tag);
 }
 
 inline Result::Iterator Result::begin() const noexcept { return {*this, 0}; }
@@ -229,7 +226,7 @@ TypedRows<Ts...> Result::rows() const {
 
 template <Described T>
 std::vector<T> Result::as() const {
-    const RowMapping<T> mapping(handle());
+    const RowMapping<T> mapping(block_);
     std::vector<T> objects;
     objects.reserve(size());
     for (std::size_t row = 0; row < size(); ++row) objects.push_back(mapping(row));

@@ -38,25 +38,27 @@ template <Described T>
 class RowMapping {
 public:
     /// @throws ColumnError when a member has no column of its name, or more than one.
-    explicit RowMapping(const PGresult* result) : result_(result) {
+    explicit RowMapping(protocol::ResultBlock result) : result_(std::move(result)) {
         std::size_t next = 0;
         boost::mp11::mp_for_each<Members>([&](auto member) {
             static_assert(
                 std::string_view{decltype(member)::name}.size() <= detail::max_name_length,
                 "a member's name is longer than PostgreSQL lets a column's be, 63 bytes");
-            columns_[next++] = detail::find_column(result, member.name);
+            columns_[next++] = detail::find_column(result_, member.name);
         });
     }
 
-    /// The row as a struct. The result must still be there.
+    /// The row as a struct.
     /// @throws ColumnError for a value that does not fit its member.
     [[nodiscard]] T operator()(std::size_t row) const {
         T object{};
+        protocol::FieldCursor fields{result_[row]};
         std::size_t next = 0;
         boost::mp11::mp_for_each<Members>([&](auto member) {
             auto& field = object.*member.pointer;
             using Field = std::remove_reference_t<decltype(field)>;
-            field = detail::read_field<Field>(result_, row, columns_[next++]);
+            const std::size_t column = columns_[next++];
+            field = detail::read_field<Field>(result_, column, fields[column]);
         });
         return object;
     }
@@ -65,7 +67,7 @@ private:
     using Members = boost::describe::describe_members<T, boost::describe::mod_any_access |
                                                              boost::describe::mod_inherited>;
 
-    const PGresult* result_;
+    protocol::ResultBlock result_;
     std::array<std::size_t, boost::mp11::mp_size<Members>::value> columns_{};
 };
 

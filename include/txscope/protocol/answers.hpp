@@ -375,6 +375,10 @@ inline Answers::Taken Answers::take_ready(const Message& message) {
 inline void Answers::fail(Failure failure) noexcept {
     if (failed()) return;
     failure_ = std::move(failure);
+    if (!requests_.queue().idle()) {
+        failure_.response = head().response;
+        failure_.statement = head().ordinal;
+    }
     for (const Request& request : requests_.queue().outstanding()) {
         if (request.response == nullptr) continue;
         const bool sent = requests_.is_sent(*request.response);

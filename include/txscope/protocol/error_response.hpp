@@ -42,8 +42,10 @@ public:
     /// Empty for a field that was not sent.
     [[nodiscard]] std::string_view operator[](ErrorField field) const noexcept;
 
+    /// `ERROR`, `FATAL`, …: poolers send only the one that a server translates.
     [[nodiscard]] std::string_view severity() const noexcept {
-        return (*this)[ErrorField::severity];
+        const std::string_view severity = (*this)[ErrorField::severity];
+        return severity.empty() ? (*this)[ErrorField::localized_severity] : severity;
     }
     [[nodiscard]] std::string_view sqlstate() const noexcept {
         return (*this)[ErrorField::sqlstate];

@@ -53,6 +53,9 @@ struct Failure {
     Reason reason = Reason::none;
     std::string text{};
     std::shared_ptr<const ErrorResponse> said{};
+    /// What was to be answered next, and which of its statements; null for nothing.
+    const Response* response = nullptr;
+    std::uint32_t statement = 0;
 };
 
 /// Whether a server may send messages of that type at any time, whatever was asked.

@@ -17,6 +17,7 @@ struct Execution {
     std::string_view name{};
     Parameters parameters{};
     bool keep_result = true;
+    bool changes_session = false;  ///< Whether it may leave there what outlives its transaction.
     /// Whether its columns are asked for; without, rows are an error. For BEGIN and the like.
     bool returns_rows = true;
     /// `in`: a COPY FROM STDIN, the last of its batch, which `copy_done` or `copy_fail` ends.

@@ -45,14 +45,11 @@ public:
         std::size_t max_message = 0x40000000;  ///< Of the server, in bytes.
         std::size_t max_result = 0xffffffff;   ///< Of one statement, in bytes.
         std::size_t max_prepared_statements = 256;
-        /// Whether running `sql` may leave in the session what outlives its transaction. Asked once
-        /// for a statement that is prepared.
-        bool (*changes_session)(std::string_view sql) = nullptr;
     };
 
     Pipeline() : Pipeline{Options{}} {}
     explicit Pipeline(const Options& options)
-        : requests_{options.max_prepared_statements, options.changes_session},
+        : requests_{options.max_prepared_statements},
           answers_{requests_, options.max_message, options.max_result} {}
     Pipeline(const Pipeline&) = delete;
     Pipeline& operator=(const Pipeline&) = delete;
@@ -65,6 +62,11 @@ public:
         if (failed()) return refuse(response);
         requests_.execute(response, execution);
     }
+    /// Adds that `sql` is prepared under `name`, and described; and nothing else.
+    void prepare(Response& response, std::string_view name, std::string_view sql) {
+        if (failed()) return refuse(response);
+        requests_.prepare(response, name, sql);
+    }
     /// Adds that a suspended portal goes on for up to `max_rows` rows; 0 for all.
     void fetch(Response& response, std::string_view portal, std::uint32_t max_rows = 0) {
         if (failed()) return refuse(response);
@@ -75,9 +77,10 @@ public:
         if (!failed()) requests_.sync();
     }
     /// A batch by itself of statements without parameters; of their results the last is kept.
-    void query(Response& response, std::string_view sql, Copy copy = Copy::none) {
+    void query(Response& response, std::string_view sql, Copy copy = Copy::none,
+               bool changes_session = false) {
         if (failed()) return refuse(response);
-        requests_.query(response, sql, copy);
+        requests_.query(response, sql, copy, changes_session);
     }
 
     /// While copying in, which `Event::Kind::copy_in` begins; without effect once it has failed.

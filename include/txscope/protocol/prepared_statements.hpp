@@ -27,8 +27,7 @@ struct PreparedStatement {
     };
 
     std::string name;
-    std::uint64_t batch = 0;       ///< Which one prepares it.
-    bool changes_session = false;  ///< Running it may leave what outlives its transaction.
+    std::uint64_t batch = 0;  ///< Which one prepares it.
     State state = State::preparing;
     std::vector<std::uint32_t> parameter_types{};  ///< OIDs, as the server inferred them.
     std::shared_ptr<const Columns> columns{};      ///< Null when it gives no rows.
@@ -58,7 +57,7 @@ public:
     /// takes the name until it is closing.
     PreparedStatement* find(std::string_view name) noexcept;
     /// A new one, to be prepared in `batch`. Retires another when there are too many.
-    PreparedStatement& insert(std::string_view name, std::uint64_t batch, bool changes_session);
+    PreparedStatement& insert(std::string_view name, std::uint64_t batch);
 
     /// A statement that is to be closed, from now on closing; null when there is none. Close comes
     /// first in a batch: nothing can make the server skip it there, nor can it fail.
@@ -109,12 +108,10 @@ inline PreparedStatement* PreparedStatements::find(std::string_view name) noexce
     return found->second;
 }
 
-inline PreparedStatement& PreparedStatements::insert(std::string_view name, std::uint64_t batch,
-                                                     bool changes_session) {
+inline PreparedStatement& PreparedStatements::insert(std::string_view name, std::uint64_t batch) {
     assert(!by_name_.contains(name));
     Statements added;
-    added.push_back(
-        {.name = std::string{name}, .batch = batch, .changes_session = changes_session});
+    added.push_back({.name = std::string{name}, .batch = batch});
     added.front().self = added.begin();
     by_name_.emplace(added.front().name, &added.front());
     if (in_use_.size() >= capacity_ && !in_use_.empty()) retire(in_use_.back());

@@ -20,18 +20,16 @@ namespace txscope::protocol {
 /// A call that throws, as `Writer` does, has changed nothing.
 class Requests {
 public:
-    using SessionEffect = bool (*)(std::string_view sql);
-
-    Requests(std::size_t max_prepared_statements, SessionEffect changes_session)
-        : statements_{max_prepared_statements}, changes_session_{changes_session} {}
+    explicit Requests(std::size_t max_prepared_statements) : statements_{max_prepared_statements} {}
     Requests(const Requests&) = delete;
     Requests& operator=(const Requests&) = delete;
 
     // See `Pipeline` for what these do.
     void execute(Response& response, const Execution& execution);
+    void prepare(Response& response, std::string_view name, std::string_view sql);
     void fetch(Response& response, std::string_view portal, std::uint32_t max_rows);
     void sync();
-    void query(Response& response, std::string_view sql, Copy copy);
+    void query(Response& response, std::string_view sql, Copy copy, bool changes_session);
     void copy_data(std::string_view data) {
         if (copy_in_ == CopyIn::open) writer_.copy_data(data);
     }
@@ -89,18 +87,15 @@ private:
     void add_to_batch(Response& response, Add add_requests);
     void add(const Request& request);
     void add_execution(Request request, const Execution& execution);
-    PreparedStatement& prepare(Request request, const Execution& execution);
+    PreparedStatement& add_preparation(Request request, std::string_view name,
+                                       std::string_view sql);
     void close_retired();
     void unpin(std::span<const Request> requests) noexcept;
     std::uint32_t next_statement(Response& response, std::size_t bytes_before) const noexcept;
-    bool may_change_session(std::string_view sql) const {
-        return changes_session_ != nullptr && changes_session_(sql);
-    }
 
     Writer writer_;
     RequestQueue queue_;
     PreparedStatements statements_;
-    SessionEffect changes_session_;
     std::uint64_t sent_ = 0;     // bytes
     std::uint64_t batches_ = 0;  // ended
     CopyIn copy_in_ = CopyIn::none;
@@ -111,8 +106,16 @@ inline void Requests::execute(Response& response, const Execution& execution) {
     add_to_batch(response, [&](Request request) {
         request.copy = execution.copy;
         request.keep = execution.keep_result;
+        request.changes_session = execution.changes_session;
         add_execution(request, execution);
         if (execution.copy == Copy::in) copy_in_ = CopyIn::asked;
+    });
+}
+
+inline void Requests::prepare(Response& response, std::string_view name, std::string_view sql) {
+    add_to_batch(response, [&](Request request) {
+        queue_.reserve(1);
+        add_preparation(request, name, sql);
     });
 }
 
@@ -136,11 +139,12 @@ inline void Requests::sync() {
     ++batches_;
 }
 
-inline void Requests::query(Response& response, std::string_view sql, Copy copy) {
+inline void Requests::query(Response& response, std::string_view sql, Copy copy,
+                            bool changes_session) {
     assert(copy_in_ == CopyIn::none && !in_batch_);
     queue_.reserve(1);
     Request request{.awaits = Awaits::query, .copy = copy, .simple = true, .keep = true};
-    request.changes_session = may_change_session(sql);
+    request.changes_session = changes_session;
     const std::size_t before = writer_.size();
     writer_.query(sql);
     request.response = &response;
@@ -198,12 +202,10 @@ void Requests::add_to_batch(Response& response, Add add_requests) {
 inline void Requests::add_execution(Request request, const Execution& execution) {
     queue_.reserve(2);
     PreparedStatement* statement = nullptr;
-    if (execution.name.empty() || statements_.capacity() == 0) {
-        request.changes_session = may_change_session(execution.sql);
-    } else {
+    if (!execution.name.empty() && statements_.capacity() > 0) {
         statement = statements_.find(execution.name);
-        if (statement == nullptr) statement = &prepare(request, execution);
-        request.changes_session = statement->changes_session;
+        if (statement == nullptr)
+            statement = &add_preparation(request, execution.name, execution.sql);
         // What an earlier batch prepares may still fail to be.
         const bool is_there = statement->state == PreparedStatement::State::prepared ||
                               (statement->usable() && statement->batch == batches_);
@@ -221,15 +223,16 @@ inline void Requests::add_execution(Request request, const Execution& execution)
     add(request);
 }
 
-inline PreparedStatement& Requests::prepare(Request request, const Execution& execution) {
-    PreparedStatement& statement =
-        statements_.insert(execution.name, batches_, may_change_session(execution.sql));
+inline PreparedStatement& Requests::add_preparation(Request request, std::string_view name,
+                                                    std::string_view sql) {
+    PreparedStatement& statement = statements_.insert(name, batches_);
+    request.changes_session = false;
     request.awaits = Awaits::parse_complete;
     request.prepares = true;
     request.statement = &statement;
     add(request);  // before what may throw: undone, the statement is forgotten
-    writer_.parse(execution.name, execution.sql);
-    writer_.describe_statement(execution.name);
+    writer_.parse(name, sql);
+    writer_.describe_statement(name);
     return statement;
 }
 

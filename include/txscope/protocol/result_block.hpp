@@ -27,14 +27,19 @@ public:
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-    /// Empty for NULL. Walks over the fields before it: to read all of them, use `for_each`.
-    [[nodiscard]] std::optional<std::string_view> operator[](std::size_t index) const noexcept {
-        assert(index < size_);
+    /// Its fields from that index on.
+    [[nodiscard]] RowView from(std::size_t index) const noexcept {
         const char* at = fields_;
-        for (; index > 0; --index) {
+        for (std::size_t left = index; left > 0; --left) {
             const std::uint32_t length = load32(at);
             at += 4 + (length == Parameters::null ? 0 : length);
         }
+        return {at, size_ - index};
+    }
+    /// Empty for NULL. Walks over the fields before it: to read several, use a `FieldCursor`.
+    [[nodiscard]] std::optional<std::string_view> operator[](std::size_t index) const noexcept {
+        assert(index < size_);
+        const char* const at = from(index).fields_;
         const std::uint32_t length = load32(at);
         if (length == Parameters::null) return std::nullopt;
         return std::string_view{at + 4, length};
@@ -49,6 +54,27 @@ public:
 private:
     const char* fields_;
     std::size_t size_;
+};
+
+/// Reads a row's fields by their indices: in rising order, in one walk over the row.
+class FieldCursor {
+public:
+    explicit FieldCursor(RowView row) noexcept : row_{row}, rest_{row} {}
+
+    /// Empty for NULL.
+    [[nodiscard]] std::optional<std::string_view> operator[](std::size_t index) noexcept {
+        if (index < before_) {
+            rest_ = row_;
+            before_ = 0;
+        }
+        rest_ = rest_.from(index - std::exchange(before_, index));
+        return rest_[0];
+    }
+
+private:
+    RowView row_;
+    RowView rest_;
+    std::size_t before_ = 0;  // how many fields come ahead of `rest_`
 };
 
 /// Whether a DataRow's body is whole, and of that many fields.

@@ -66,7 +66,7 @@ struct Asked {
     }
 
     Response response;
-    Requests requests{16, nullptr};
+    Requests requests{16};
     Answers answers{requests, 0x40000000, 1'000'000};
 };
 

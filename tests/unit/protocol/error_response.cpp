@@ -39,6 +39,10 @@ TEST_CASE("FATAL and PANIC end the session", "[protocol]") {
     CHECK_FALSE(ends(""));
 }
 
+TEST_CASE("FATAL ends the session where only what a server translates is sent", "[protocol]") {
+    CHECK(ErrorResponse::parse("SFATAL\0C08P01\0Mserver conn crashed?\0\0"s)->ends_session());
+}
+
 TEST_CASE("an error with a context came from within a function", "[protocol]") {
     CHECK(ErrorResponse::parse("C26000\0WPL/pgSQL function f()\0\0"s)->own_sqlstate().empty());
     CHECK(ErrorResponse::parse("\0"s)->position() == -1);

@@ -27,12 +27,11 @@ std::string done(std::string_view tag) {
            server::complete(tag);
 }
 
-bool sets_something(std::string_view sql) { return sql.starts_with("SET"); }
-
 struct Fixture {
     void execute(Response& response, std::string_view sql = "SELECT 1",
                  std::string_view name = {}) {
-        pipeline.execute(response, {.sql = sql, .name = name});
+        const bool sets = sql.starts_with("SET");
+        pipeline.execute(response, {.sql = sql, .name = name, .changes_session = sets});
     }
     void send() { pipeline.sent(pipeline.output().size()); }
     void hear(std::string_view bytes) {
@@ -55,7 +54,7 @@ struct Fixture {
     Response a;
     Response b;
     Response c;
-    Pipeline pipeline{{.max_result = 1'000, .changes_session = sets_something}};
+    Pipeline pipeline{{.max_result = 1'000}};
 };
 
 }  // namespace

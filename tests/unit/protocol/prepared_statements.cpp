@@ -11,7 +11,7 @@ using State = PreparedStatement::State;
 namespace {
 
 PreparedStatement& prepare(PreparedStatements& statements, const std::string& name) {
-    PreparedStatement& statement = statements.insert(name, 1, false);
+    PreparedStatement& statement = statements.insert(name, 1);
     statements.confirm(statement);
     return statement;
 }
@@ -33,11 +33,10 @@ using Names = std::vector<std::string>;
 TEST_CASE("a statement is found by its name from the time it is inserted", "[protocol]") {
     PreparedStatements statements{4};
     CHECK(statements.find("a") == nullptr);
-    PreparedStatement& a = statements.insert("a", 7, true);
+    PreparedStatement& a = statements.insert("a", 7);
     CHECK(statements.find("a") == &a);
     CHECK(a.state == State::preparing);
     CHECK(a.batch == 7);
-    CHECK(a.changes_session);
     statements.confirm(a);
     CHECK(a.state == State::prepared);
     CHECK(statements.find("b") == nullptr);
@@ -81,7 +80,7 @@ TEST_CASE("what could not be closed is closed another time", "[protocol]") {
 
 TEST_CASE("a statement that requests point to stays where it is", "[protocol]") {
     PreparedStatements statements{4};
-    PreparedStatement& a = statements.insert("a", 1, false);
+    PreparedStatement& a = statements.insert("a", 1);
     statements.pin(a);
     statements.pin(a);
     statements.forget(a);
@@ -101,7 +100,7 @@ TEST_CASE("when the server has dropped all, what it is yet to prepare remains", 
     PreparedStatements statements{4};
     prepare(statements, "a");
     statements.retire(prepare(statements, "b"));
-    statements.insert("c", 1, false);
+    statements.insert("c", 1);
     statements.forget_prepared();
     CHECK(statements.find("a") == nullptr);
     CHECK(statements.find("b") == nullptr);

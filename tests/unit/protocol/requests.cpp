@@ -12,8 +12,6 @@ using namespace txscope::protocol;
 
 namespace {
 
-bool sets_something(std::string_view sql) { return sql.starts_with("SET"); }
-
 struct Fixture {
     // The types of the messages that were written since, a letter each.
     std::string written() {
@@ -43,7 +41,7 @@ struct Fixture {
         }
     }
 
-    Requests requests{2, sets_something};
+    Requests requests{2};
     Response response;
 };
 
@@ -98,7 +96,7 @@ TEST_CASE_METHOD(Fixture, "retired statements are closed first of all in the nex
 
 TEST_CASE("without room for prepared statements all are parsed just for now", "[protocol]") {
     Fixture without;
-    Requests requests{0, nullptr};
+    Requests requests{0};
     requests.execute(without.response, {.sql = "SELECT 1", .name = "a"});
     CHECK(requests.output().substr(0, 1) == "P");
     CHECK(requests.statements().size() == 0);
@@ -159,15 +157,21 @@ TEST_CASE_METHOD(Fixture, "a request that is refused has changed nothing", "[pro
     CHECK(written() == "S");
 }
 
-TEST_CASE_METHOD(Fixture, "what may change the session is asked of every statement's text",
+TEST_CASE_METHOD(Fixture, "it is the execution that changes the session, not the preparation",
                  "[protocol]") {
-    requests.execute(response, {.sql = "SET a = 1", .name = "set"});
-    CHECK(requests.queue().head().changes_session == false);  // Parse does not
+    requests.execute(response, {.sql = "SET a = 1", .name = "set", .changes_session = true});
+    CHECK_FALSE(requests.queue().head().changes_session);
     CHECK(requests.queue().outstanding().back().changes_session);
     execute();
     CHECK_FALSE(requests.queue().outstanding().back().changes_session);
-    requests.execute(response, {.sql = "other text, known by its name", .name = "set"});
-    CHECK(requests.queue().outstanding().back().changes_session);
+}
+
+TEST_CASE_METHOD(Fixture, "what is only prepared is not executed", "[protocol]") {
+    requests.prepare(response, "a", "SELECT 1");
+    requests.sync();
+    CHECK(written() == "PDS");
+    REQUIRE(requests.statements().find("a") != nullptr);
+    CHECK(requests.queue().head().prepares);
 }
 
 TEST_CASE("many statements take linear time to be asked for", "[protocol]") {
@@ -175,7 +179,7 @@ TEST_CASE("many statements take linear time to be asked for", "[protocol]") {
     const auto ask = [&](std::size_t count) {
         for (int round = 0; round < 5; ++round) {
             Response response;
-            Requests requests{2, nullptr};
+            Requests requests{2};
             for (std::size_t i = 0; i < count; ++i) requests.execute(response, {.sql = sql});
         }
     };

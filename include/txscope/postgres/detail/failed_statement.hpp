@@ -1,15 +1,18 @@
 #pragma once
 
 #include <txscope/core/sqlstate.hpp>
-#include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/protocol/columns.hpp>
+#include <txscope/protocol/error_response.hpp>
+#include <txscope/protocol/prepared_statements.hpp>
 
-#include <libpq-fe.h>
-
+#include <algorithm>
+#include <cstdint>
 #include <exception>
 #include <memory>
-#include <string>
+#include <optional>
 #include <string_view>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -22,12 +25,30 @@ enum class Staleness {
     unknown,   ///< The server does not know the statement, or another one by its name.
 };
 
+/// What the server has said of a statement that it prepared.
+struct Description {
+    explicit Description(const protocol::PreparedStatement& prepared)
+        : parameter_types{prepared.parameter_types}, columns{prepared.columns} {}
+
+    std::vector<std::uint32_t> parameter_types;
+    std::shared_ptr<const protocol::Columns> columns;  ///< Null when it gives no rows.
+
+    friend bool operator==(const Description& a, const Description& b) {
+        const auto alike = [](const protocol::Column& one, const protocol::Column& other) {
+            return one.type == other.type && one.name == other.name;
+        };
+        if (a.parameter_types != b.parameter_types) return false;
+        if (!a.columns || !b.columns) return a.columns == b.columns;
+        return std::ranges::equal(*a.columns, *b.columns, alike);
+    }
+};
+
 /// A prepared statement that failed, maybe because it was stale: prepared for parameters and columns
 /// of other types than it has by now, or dropped by somebody.
 struct FailedStatement {
     Staleness staleness;
     Statement statement;
-    std::string name;  ///< Where that is to be examined: which the server still knows it by.
+    std::optional<Description> description;  ///< As it was prepared, where that is known.
     std::exception_ptr error;
     std::shared_ptr<Exchange> alone;  ///< Where it was all that was asked; it may be asked again.
     bool stopped_naming = false;      ///< Found behind a pooler that does not keep statements.
@@ -37,27 +58,15 @@ struct FailedStatement {
 ///
 /// The error may come from within a function that got a parameter of the wrong type, and what is
 /// wrong with a parameter's text has a context, too.
-inline Staleness staleness_told_by(const PGresult* error) {
-    const auto code = error_field(error, PG_DIAG_SQLSTATE);
+inline Staleness staleness_told_by(const protocol::ErrorResponse& error) {
+    const auto code = error.sqlstate();
     if (code == sqlstate::feature_not_supported &&
-        error_field(error, PG_DIAG_SOURCE_FUNCTION) == "RevalidateCachedQuery")
+        error[protocol::ErrorField::routine] == "RevalidateCachedQuery")
         return Staleness::certain;
     if (sqlstate::is_constraint_violation(code)) return Staleness::unlikely;
     for (const std::string_view doubtful : {"22", "42", "XX"})
         if (sqlstate::class_of(code) == doubtful) return Staleness::possible;
     return Staleness::none;
-}
-
-/// Whether two descriptions of a statement differ in the types of its parameters, or in its columns.
-inline bool differ(const PGresult* one, const PGresult* other) {
-    if (PQnparams(one) != PQnparams(other) || PQnfields(one) != PQnfields(other)) return true;
-    for (int i = 0; i < PQnparams(one); ++i)
-        if (PQparamtype(one, i) != PQparamtype(other, i)) return true;
-    for (int i = 0; i < PQnfields(one); ++i)
-        if (PQftype(one, i) != PQftype(other, i) ||
-            std::string_view{PQfname(one, i)} != PQfname(other, i))
-            return true;
-    return false;
 }
 
 }  // namespace txscope::detail

@@ -2,101 +2,89 @@
 
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
-
-#include <libpq-fe.h>
+#include <txscope/protocol/result_block.hpp>
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 
-/// One field of a libpq result, as a C++ value.
+/// One field of a result, as a C++ value.
 namespace txscope::detail {
 
-[[nodiscard]] inline std::size_t column_count(const PGresult* result) noexcept {
-    return static_cast<std::size_t>(PQnfields(result));
-}
+using protocol::ResultBlock;
 
-[[nodiscard]] inline std::size_t row_count(const PGresult* result) noexcept {
-    return static_cast<std::size_t>(PQntuples(result));
+[[nodiscard]] inline std::size_t column_count(const ResultBlock& result) noexcept {
+    const auto* columns = result.columns();
+    return columns == nullptr ? 0 : columns->size();
+}
+/// Of a column that exists.
+[[nodiscard]] inline std::string_view column_name(const ResultBlock& result, std::size_t column) {
+    return (*result.columns())[column].name;
 }
 
 /// `column "name" (index 1)`
-[[nodiscard]] inline std::string column_words(const PGresult* result, std::size_t column) {
-    return std::string("column \"") + PQfname(result, static_cast<int>(column)) + "\" (index " +
+[[nodiscard]] inline std::string column_words(const ResultBlock& result, std::size_t column) {
+    return std::string("column \"") + std::string(column_name(result, column)) + "\" (index " +
            std::to_string(column) + ')';
 }
 
-/// The index of the column of that name, matched exactly: libpq's own `PQfnumber` folds case and
-/// takes the first of several, which of two `id` columns of a join is anybody's guess.
-[[nodiscard]] std::size_t find_column(const PGresult* result, std::string_view name);
+/// The index of the column of that name, matched exactly; of two `id` columns of a join neither.
+[[nodiscard]] std::size_t find_column(const ResultBlock& result, std::string_view name);
 
 /// @throws ColumnError when there is no such column.
-void check_column(const PGresult* result, std::size_t column);
+void check_column(const ResultBlock& result, std::size_t column);
 
 /// @throws ColumnError unless there are exactly that many columns.
-void check_column_count(const PGresult* result, std::size_t wanted);
-
-[[nodiscard]] inline bool is_null(const PGresult* result, std::size_t row,
-                                  std::size_t column) noexcept {
-    return PQgetisnull(result, static_cast<int>(row), static_cast<int>(column)) != 0;
-}
-
-/// The text of a field that is not NULL. It lives as long as the result.
-[[nodiscard]] inline std::string_view field_text(const PGresult* result, std::size_t row,
-                                                 std::size_t column) noexcept {
-    const int r = static_cast<int>(row);
-    const int c = static_cast<int>(column);
-    return {PQgetvalue(result, r, c), static_cast<std::size_t>(PQgetlength(result, r, c))};
-}
+void check_column_count(const ResultBlock& result, std::size_t wanted);
 
 /// What the column's type says about what stands between the elements of an array. Of PostgreSQL's own
 /// types all have the comma but for `box` (pg_type's `typdelim`).
-[[nodiscard]] inline Delimiter array_delimiter(const PGresult* result,
+[[nodiscard]] inline Delimiter array_delimiter(const ResultBlock& result,
                                                std::size_t column) noexcept {
-    constexpr Oid array_of_box = 1020;
-    constexpr Oid first_of_others = 16384;  // the server's FirstNormalObjectId
-    const Oid type = PQftype(result, static_cast<int>(column));
+    constexpr std::uint32_t array_of_box = 1020;
+    constexpr std::uint32_t first_of_others = 16384;  // the server's FirstNormalObjectId
+    const std::uint32_t type = (*result.columns())[column].type;
     if (type >= first_of_others) return Delimiter::unknown;
     return type == array_of_box ? Delimiter::semicolon : Delimiter::comma;
 }
 
-[[noreturn]] void throw_unexpected_null(const PGresult* result, std::size_t column,
+[[noreturn]] void throw_unexpected_null(const ResultBlock& result, std::size_t column,
                                         const std::string& wanted);
-[[noreturn]] void throw_wrong_type(const PGresult* result, std::size_t column,
+[[noreturn]] void throw_wrong_type(const ResultBlock& result, std::size_t column,
                                    const std::string& why);
 
-/// A field, which exists, as a `T`; NULL as an empty optional.
+/// The field `text` of that column, as a `T`; NULL as an empty optional.
 /// @throws ColumnError for a NULL that is not wanted or a text that is no `T`.
 template <typename T>
-[[nodiscard]] T read_field(const PGresult* result, std::size_t row, std::size_t column) {
+[[nodiscard]] T read_field(const ResultBlock& result, std::size_t column,
+                           std::optional<std::string_view> text) {
     static_assert(!std::is_same_v<T, std::string_view> && !std::is_pointer_v<T>,
                   "the value would point into a result that may be gone: ask for a std::string, or "
                   "use Row::text() while you hold the row");
     if constexpr (IsOptional<T>::value) {
-        if (is_null(result, row, column)) return std::nullopt;
-        return read_field<typename T::value_type>(result, row, column);
+        if (!text) return std::nullopt;
+        return read_field<typename T::value_type>(result, column, text);
     } else {
-        if (is_null(result, row, column)) {
-            throw_unexpected_null(result, column, type_words<T>());
-        }
+        if (!text) throw_unexpected_null(result, column, type_words<T>());
         try {
-            const auto text = field_text(result, row, column);
-            if constexpr (requires { SqlValue<T>::from_text(text, Delimiter::comma); })
-                return SqlValue<T>::from_text(text, array_delimiter(result, column));
+            if constexpr (requires { SqlValue<T>::from_text(*text, Delimiter::comma); })
+                return SqlValue<T>::from_text(*text, array_delimiter(result, column));
             else
-                return SqlValue<T>::from_text(text);
+                return SqlValue<T>::from_text(*text);
         } catch (const ValueError& error) {
             throw_wrong_type(result, column, error.what());
         }
     }
 }
 
-inline std::size_t find_column(const PGresult* result, std::string_view name) {
+inline std::size_t find_column(const ResultBlock& result, std::string_view name) {
     std::size_t found = ColumnError::none;
     std::string all;
     for (std::size_t i = 0; i < column_count(result); ++i) {
-        if (name != PQfname(result, static_cast<int>(i))) continue;
+        if (name != column_name(result, i)) continue;
         if (found != ColumnError::none) {
             throw ColumnError(ColumnError::Reason::ambiguous_name, std::string(name), i,
                               "the column name \"" + std::string(name) +
@@ -109,37 +97,38 @@ inline std::size_t find_column(const PGresult* result, std::string_view name) {
     if (found != ColumnError::none) return found;
     for (std::size_t i = 0; i < column_count(result); ++i) {
         if (i > 0) all += ", ";
-        all += PQfname(result, static_cast<int>(i));
+        all += column_name(result, i);
     }
     throw ColumnError(ColumnError::Reason::no_such_column, std::string(name), ColumnError::none,
                       "no column \"" + std::string(name) + "\"; the result has " +
                           (all.empty() ? std::string("none") : all));
 }
 
-inline void check_column(const PGresult* result, std::size_t column) {
+inline void check_column(const ResultBlock& result, std::size_t column) {
     if (column < column_count(result)) return;
     throw ColumnError(ColumnError::Reason::no_such_column, {}, column,
                       "no column with index " + std::to_string(column) + "; the result has " +
                           std::to_string(column_count(result)) + " columns");
 }
 
-inline void check_column_count(const PGresult* result, std::size_t wanted) {
+inline void check_column_count(const ResultBlock& result, std::size_t wanted) {
     if (wanted == column_count(result)) return;
     throw ColumnError(ColumnError::Reason::wrong_count, {}, ColumnError::none,
                       "the result has " + std::to_string(column_count(result)) + " columns, and " +
                           std::to_string(wanted) + " were asked for");
 }
 
-inline void throw_unexpected_null(const PGresult* result, std::size_t column,
+inline void throw_unexpected_null(const ResultBlock& result, std::size_t column,
                                   const std::string& wanted) {
     throw ColumnError(ColumnError::Reason::unexpected_null,
-                      PQfname(result, static_cast<int>(column)), column,
+                      std::string(column_name(result, column)), column,
                       column_words(result, column) + " is NULL, and " + wanted +
                           " was asked for; ask for a std::optional to allow it");
 }
 
-inline void throw_wrong_type(const PGresult* result, std::size_t column, const std::string& why) {
-    throw ColumnError(ColumnError::Reason::wrong_type, PQfname(result, static_cast<int>(column)),
+inline void throw_wrong_type(const ResultBlock& result, std::size_t column,
+                             const std::string& why) {
+    throw ColumnError(ColumnError::Reason::wrong_type, std::string(column_name(result, column)),
                       column, column_words(result, column) + ": " + why);
 }
 

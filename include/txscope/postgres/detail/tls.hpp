@@ -2,6 +2,7 @@
 
 #include <libpq-fe.h>
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include <memory>
@@ -14,9 +15,8 @@ inline SSL* tls_of(PGconn* connection) noexcept {
     return static_cast<SSL*>(PQsslStruct(connection, "OpenSSL"));
 }
 
-/// Whether OpenSSL holds bytes that it has decrypted and libpq has not taken. The socket announces
-/// none of them, and libpq takes no more at a time than its buffer has room for: before anybody
-/// waits for the socket, libpq is to read until there are none.
+/// Whether OpenSSL holds bytes that it has decrypted and libpq has not taken: the socket announces
+/// none of them.
 inline bool holds_decrypted(PGconn* connection) noexcept {
     const SSL* const tls = tls_of(connection);
     return tls != nullptr && SSL_pending(tls) > 0;

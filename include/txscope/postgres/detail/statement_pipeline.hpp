@@ -1,0 +1,387 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/diagnostics.hpp>
+#include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/postgres/detail/failed_statement.hpp>
+#include <txscope/postgres/detail/statement_kind.hpp>
+#include <txscope/postgres/detail/statement_names.hpp>
+#include <txscope/protocol/pipeline.hpp>
+
+#include <pqxx/except>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <memory>
+#include <new>
+#include <optional>
+#include <source_location>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// Statements that are sent in batches, and their answers: the protocol, with errors that are
+/// exceptions, and statements that are prepared when they come again. Without I/O.
+class StatementPipeline {
+public:
+    explicit StatementPipeline(const StatementNaming& naming)
+        : names_{naming}, pipeline_{{.max_prepared_statements = names_.most()}} {}
+
+    /// Adds `batch` and a Sync to the output. A failure at any statement makes the server skip what
+    /// follows in the batch. Leaves `batch` empty, with its memory for the next one.
+    void submit(std::vector<Outgoing>&& batch);
+
+    [[nodiscard]] std::string_view output() const noexcept { return pipeline_.output(); }
+    void sent(std::size_t bytes) noexcept { pipeline_.sent(bytes); }
+    [[nodiscard]] std::span<char> space() { return pipeline_.space(); }
+    /// Bytes have been put there. True when that completed an exchange, or the server is gone.
+    bool received(std::size_t bytes) {
+        pipeline_.received(bytes);
+        return take_events();
+    }
+
+    /// Gives the connection up: everything outstanding is answered with `reason`.
+    void fail(std::exception_ptr reason) noexcept {
+        if (broken()) return;
+        failure_ = std::move(reason);
+        pipeline_.fail({.reason = protocol::Failure::Reason::closed});
+        take_events();
+    }
+
+    /// Whether the server may work on `exchange` now: it answers a batch only at the Sync.
+    [[nodiscard]] bool running(const Exchange& exchange) noexcept {
+        return pipeline_.running(exchange);
+    }
+    [[nodiscard]] bool idle() const noexcept { return pipeline_.idle(); }
+    [[nodiscard]] bool broken() const noexcept { return failure_ != nullptr; }
+    [[nodiscard]] const std::exception_ptr& failure() const noexcept { return failure_; }
+    [[nodiscard]] protocol::TransactionStatus transaction_status() const noexcept {
+        return pipeline_.transaction_status();
+    }
+    /// Whether a statement may have left in the session what outlives its transaction.
+    [[nodiscard]] bool session_changed() const noexcept { return pipeline_.session_changed(); }
+    /// How many were submitted.
+    [[nodiscard]] std::uint64_t batches() const noexcept { return pipeline_.batches(); }
+    /// A setting that the server has reported since the connection was opened; null for none.
+    [[nodiscard]] const std::string* parameter(std::string_view name) const noexcept {
+        const auto found = parameters_.find(name);
+        return found == parameters_.end() ? nullptr : &found->second;
+    }
+
+    /// The prepared statement that failed last, maybe because it was stale; null for none. Not for
+    /// longer than until the next transaction.
+    [[nodiscard]] const FailedStatement* failed() const noexcept {
+        return failed_ ? &*failed_ : nullptr;
+    }
+    /// The same, for the caller to examine.
+    [[nodiscard]] std::optional<FailedStatement> take_failed() {
+        return std::exchange(failed_, std::nullopt);
+    }
+    /// Prepares it anew.
+    [[nodiscard]] std::shared_ptr<Exchange> prepare_anew(const FailedStatement& failed);
+    /// How the server describes it since then.
+    [[nodiscard]] std::optional<Description> description_of(const FailedStatement& failed);
+    /// What the connection has in common with others.
+    [[nodiscard]] StatementNaming& naming() noexcept { return names_.naming(); }
+
+private:
+    using Outcome = protocol::Response::Outcome;
+
+    // Kept until it is answered: what went wrong is told with its text.
+    struct Sent {
+        Statement statement;
+        std::shared_ptr<Exchange> exchange;
+        std::uint64_t batch;
+        bool named = false;  // under a name that was prepared before its batch
+        bool prepared_now = false;
+        bool changes_session = false;
+        bool last = true;  // of its exchange: its result is the one that is wanted
+    };
+
+    void send(Sent& sent, bool own);
+    const StatementNames::Entry* name_of(std::string_view sql, StatementKind kind,
+                                         StatementNames::Entry* known);
+    void refuse(std::vector<Outgoing>& batch) noexcept;
+
+    bool take_events() noexcept;
+    void answer(Exchange& exchange);
+    std::exception_ptr error_of(const Exchange& exchange);
+    std::exception_ptr make_failure();
+    const Sent* find_sent(const protocol::Response* response, std::uint32_t statement) const;
+    const Sent* find_failed(const Exchange& exchange) const;
+    Staleness staleness(const Sent& sent, const protocol::ErrorResponse& error) const;
+    void remember_failed(Staleness why, const Sent& sent, const std::exception_ptr& error);
+    void release_answered() noexcept;
+
+    StatementNames names_;
+    protocol::Pipeline pipeline_;
+    bool names_moved_ = false;  // in a transaction that may not have ended: see `StatementKind`
+    std::optional<FailedStatement> failed_;
+    std::vector<Sent> sent_;  // those before `answered_` are answered
+    std::size_t answered_ = 0;
+    // The last error that was made an exception, for all whom it concerns.
+    std::shared_ptr<const protocol::ErrorResponse> error_told_;
+    std::exception_ptr error_;
+    std::exception_ptr failure_;
+    std::map<std::string, std::string, std::less<>> parameters_;
+};
+
+inline void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
+    try {
+        if (idle() && transaction_status() == protocol::TransactionStatus::idle) {
+            names_moved_ = false;
+            failed_.reset();
+        }
+        if (names_.begin_batch()) pipeline_.retire_all();
+        for (auto next = batch.begin(); next != batch.end(); ++next) {
+            Sent& sent =
+                sent_.emplace_back(std::move(next->statement), next->exchange, pipeline_.batches());
+            sent.last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
+            send(sent, next->own);
+        }
+        pipeline_.sync();
+    } catch (...) {  // no memory for the rest of what was begun
+        fail(std::current_exception());
+    }
+    if (broken()) refuse(batch);
+    batch.clear();
+}
+
+/// Answers them with why the connection is lost.
+inline void StatementPipeline::refuse(std::vector<Outgoing>& batch) noexcept {
+    for (const Outgoing& unsent : batch) pipeline_.execute(*unsent.exchange, {.sql = {}});
+    take_events();
+}
+
+inline void StatementPipeline::send(Sent& sent, bool own) {
+    const std::string_view sql = sent.statement.sql();
+    auto* const known = own ? nullptr : names_.find(sql);
+    const StatementKind kind = own     ? StatementKind{.worth_preparing = false}
+                               : known ? known->kind
+                                       : statement_kind(sql);
+    const auto* const named = name_of(sql, kind, known);
+    const auto* const prepared = named != nullptr ? pipeline_.prepared(named->name) : nullptr;
+    sent.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
+    sent.prepared_now = named != nullptr && prepared == nullptr;
+    sent.changes_session = kind.changes_session;
+    pipeline_.execute(*sent.exchange,
+                      {.sql = sql,
+                       .name = named != nullptr ? std::string_view{named->name} : "",
+                       .parameters = sent.statement.parameters(),
+                       .keep_result = sent.last,
+                       .changes_session = kind.changes_session,
+                       .returns_rows = !kind.transaction_control});
+    // Should it be undone, names are back to what they were: nothing is prepared until that is over.
+    names_moved_ |= kind.moves_names;
+    if (kind.moves_names && kind.changes_session) {
+        names_.clear();
+        pipeline_.retire_all();
+    }
+}
+
+/// The name to send `sql` by, which may be new; null where it goes without one.
+inline const StatementNames::Entry* StatementPipeline::name_of(std::string_view sql,
+                                                               StatementKind kind,
+                                                               StatementNames::Entry* known) {
+    if (!kind.worth_preparing || !names_.enabled() || names_moved_) return nullptr;
+    if (known == nullptr) {
+        if (names_.size() >= 2 * names_.most())
+            names_.erase_if([&](const StatementNames::Entry& each) {
+                const auto* prepared = pipeline_.prepared(each.name);
+                return prepared == nullptr || !prepared->usable();
+            });
+        return &names_.insert(sql, kind);
+    }
+    const auto* const prepared = pipeline_.prepared(known->name);
+    if (prepared == nullptr || !prepared->usable() || names_.is_too_old(*known)) {
+        pipeline_.retire(known->name);
+        names_.renew(*known);
+    }
+    return known;
+}
+
+inline bool StatementPipeline::take_events() noexcept {
+    using Kind = protocol::Event::Kind;
+    bool progress = false;
+    for (auto event = pipeline_.next(); event.kind != Kind::none; event = pipeline_.next()) {
+        try {
+            if (event.kind == Kind::answered && event.response != nullptr)
+                answer(static_cast<Exchange&>(*event.response));
+            if (event.kind == Kind::parameter)
+                parameters_.insert_or_assign(std::string{event.name}, std::string{event.value});
+            if (event.kind == Kind::lost && !failure_) failure_ = make_failure();
+        } catch (...) {  // no memory for an answer: nobody is to take it for another one
+            if (!failure_) failure_ = std::current_exception();
+            pipeline_.fail({.reason = protocol::Failure::Reason::out_of_memory});
+            if (event.kind == Kind::answered) {
+                auto& exchange = static_cast<Exchange&>(*event.response);
+                if (!exchange.error) exchange.error = failure_;
+                exchange.done = true;
+            }
+        }
+        progress |= event.kind == Kind::answered || event.kind == Kind::lost;
+    }
+    if (progress) release_answered();
+    return progress;
+}
+
+inline void StatementPipeline::answer(Exchange& exchange) {
+    switch (exchange.outcome()) {
+        case Outcome::lost:
+        case Outcome::unsent:
+            if (!failure_) failure_ = make_failure();
+            failure_ = met_in_scope(failure_, exchange.scope);
+            exchange.error = failure_;
+            exchange.lost = true;
+            exchange.unsent = exchange.outcome() == Outcome::unsent;
+            break;
+        case Outcome::failed:
+        case Outcome::skipped:
+        case Outcome::rolled_back:
+            exchange.error = error_of(exchange);
+            exchange.skipped = exchange.outcome() == Outcome::skipped;
+            break;
+        default:
+            exchange.result = Result{exchange.take_result()};
+    }
+    exchange.done = true;
+}
+
+/// The exception for the error that `exchange` has met, the same for all whom it concerns.
+inline std::exception_ptr StatementPipeline::error_of(const Exchange& exchange) {
+    const auto& error = exchange.Response::error();
+    if (error_told_ == error) return error_;
+    const Sent* const failed = find_failed(exchange);
+    if (failed == nullptr) {  // at the Sync, which commits
+        error_ = make_statement_error(*error, Statement{""}, exchange.scope);
+    } else {
+        const auto stale = staleness(*failed, *error);
+        error_ = make_statement_error(
+            *error, failed->statement, failed->exchange->scope,
+            stale == Staleness::unknown
+                ? "; a pooler does not keep prepared statements, or somebody has dropped them: see "
+                  "PoolOptions::statement_cache_size"
+                : "");
+        if (stale != Staleness::none) remember_failed(stale, *failed, error_);
+    }
+    error_told_ = error;
+    return error_;
+}
+
+inline const StatementPipeline::Sent* StatementPipeline::find_sent(
+    const protocol::Response* response, std::uint32_t statement) const {
+    for (std::size_t i = answered_; i < sent_.size(); ++i)
+        if (sent_[i].exchange.get() == response && statement-- == 0) return &sent_[i];
+    return nullptr;
+}
+
+/// The statement that has failed in the batch of `exchange`; null for none.
+inline const StatementPipeline::Sent* StatementPipeline::find_failed(
+    const Exchange& exchange) const {
+    const Sent* const first = find_sent(&exchange, 0);
+    for (std::size_t i = answered_; first != nullptr && i < sent_.size(); ++i) {
+        const Exchange& each = *sent_[i].exchange;
+        if (sent_[i].batch == first->batch && each.outcome() == Outcome::failed)
+            return find_sent(&each, each.failed_statement());
+    }
+    return nullptr;
+}
+
+inline std::exception_ptr StatementPipeline::make_failure() {
+    using Reason = protocol::Failure::Reason;
+    const protocol::Failure& failure = pipeline_.failure();
+    const Sent* const sent = find_sent(failure.response, failure.statement);
+    const Statement statement = sent != nullptr ? sent->statement : Statement{""};
+    switch (failure.reason) {
+        case Reason::server_ended:
+            return make_statement_error(
+                *failure.said, statement,
+                sent != nullptr ? sent->exchange->scope : std::source_location{});
+        case Reason::copy_not_asked:
+            return std::make_exception_ptr(
+                pqxx::usage_error{"COPY cannot be executed: " + std::string{statement.sql()}});
+        case Reason::out_of_memory:
+            return std::make_exception_ptr(std::bad_alloc{});
+        default:
+            return std::make_exception_ptr(ConnectionLost{failure.text});
+    }
+}
+
+inline Staleness StatementPipeline::staleness(const Sent& sent,
+                                              const protocol::ErrorResponse& error) const {
+    const bool about_names = error.sqlstate() == sqlstate::invalid_sql_statement_name ||
+                             error.sqlstate() == sqlstate::duplicate_prepared_statement;
+    if ((sent.named || sent.prepared_now) && about_names && names_.is_named_in(error.message()))
+        return Staleness::unknown;
+    return sent.named ? staleness_told_by(error) : Staleness::none;
+}
+
+/// Sees to it that no statement which `sent` shows to be stale is used again.
+inline void StatementPipeline::remember_failed(Staleness why, const Sent& sent,
+                                               const std::exception_ptr& error) {
+    failed_.reset();
+    std::optional<Description> description;
+    if (why == Staleness::unlikely || why == Staleness::possible) {
+        const auto* const entry = names_.find(sent.statement.sql());
+        const auto* const prepared = entry != nullptr ? pipeline_.prepared(entry->name) : nullptr;
+        if (prepared != nullptr) {
+            description.emplace(*prepared);
+            pipeline_.retire(entry->name);
+        }
+    }
+    if (why == Staleness::unlikely) return;
+    if (why == Staleness::certain) naming().begin_generation();
+    if (why == Staleness::unknown) {
+        names_.clear();
+        pipeline_.retire_all();
+    }
+    const bool alone = find_sent(sent.exchange.get(), 1) == nullptr && !sent.changes_session;
+    failed_ = FailedStatement{.staleness = why,
+                              .statement = sent.statement,
+                              .description = std::move(description),
+                              .error = error,
+                              .alone = alone ? sent.exchange : nullptr};
+}
+
+inline std::shared_ptr<Exchange> StatementPipeline::prepare_anew(const FailedStatement& failed) {
+    auto exchange = std::make_shared<Exchange>();
+    const std::string_view sql = failed.statement.sql();
+    try {
+        sent_.emplace_back(Statement{sql}, exchange, pipeline_.batches());
+        StatementNames::Entry* entry = names_.find(sql);
+        if (entry == nullptr)
+            entry = &names_.insert(sql, statement_kind(sql));
+        else
+            names_.renew(*entry);
+        pipeline_.prepare(*exchange, entry->name, sql);
+        pipeline_.sync();
+    } catch (...) {
+        fail(std::current_exception());
+    }
+    if (broken()) pipeline_.execute(*exchange, {.sql = {}});
+    take_events();
+    return exchange;
+}
+
+inline std::optional<Description> StatementPipeline::description_of(const FailedStatement& failed) {
+    const auto* const entry = names_.find(failed.statement.sql());
+    const auto* const prepared = entry != nullptr ? pipeline_.prepared(entry->name) : nullptr;
+    if (prepared == nullptr) return std::nullopt;
+    return Description{*prepared};
+}
+
+inline void StatementPipeline::release_answered() noexcept {
+    while (answered_ < sent_.size() && sent_[answered_].exchange->done) ++answered_;
+    if (answered_ <= sent_.size() / 2) return;
+    sent_.erase(sent_.begin(), sent_.begin() + static_cast<std::ptrdiff_t>(answered_));
+    answered_ = 0;
+}
+
+}  // namespace txscope::detail
