@@ -1,10 +1,8 @@
 #pragma once
 
-#include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution_context.hpp>
-#include <boost/asio/query.hpp>
-#include <boost/asio/steady_timer.hpp>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -19,16 +17,22 @@ namespace asio = boost::asio;
 class ContextLife : public asio::execution_context::service {
 public:
     struct State {
-        std::mutex mutex;   ///< While it is held, the context's destruction does not begin.
-        bool over = false;  ///< Leave the context alone.
+        std::mutex mutex;  ///< While it is held, the context's destruction does not begin.
+        std::atomic<bool> over = false;  ///< Leave the context alone.
+
+        /// Does what touches the context, unless that is over.
+        template <typename Action>
+        void unless_over(Action action) {
+            const std::lock_guard lock{mutex};
+            if (!over) action();
+        }
     };
 
-    /// That of the context of `timer`, which it outlives.
+    /// That of `context`, which it outlives.
     ///
-    /// Asked of a timer, not of an executor: a context ends its newest service first, so that only
-    /// what there is already may be used under the lock.
-    static std::shared_ptr<State> of(asio::steady_timer& timer) {
-        auto& context = asio::query(timer.get_executor(), asio::execution::context);
+    /// A context ends its newest service first: what is used under the lock must be there already,
+    /// so make the timer or the descriptor before.
+    static std::shared_ptr<State> of(asio::execution_context& context) {
         return asio::use_service<ContextLife>(context).state_;
     }
 

@@ -7,6 +7,8 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <chrono>
@@ -51,7 +53,8 @@ public:
 
     explicit Notification(const asio::any_io_executor& executor)
         : timer_{executor},
-          state_{std::make_shared<State>(State{ContextLife::of(timer_), &timer_})} {}
+          state_{std::make_shared<State>(
+              State{ContextLife::of(asio::query(executor, asio::execution::context)), &timer_})} {}
     Notification(const Notification&) = delete;
     Notification& operator=(const Notification&) = delete;
     ~Notification() {

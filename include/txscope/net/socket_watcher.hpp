@@ -1,0 +1,131 @@
+#pragma once
+
+#include <txscope/net/deadline.hpp>
+#include <txscope/net/reactor_registration.hpp>
+#ifndef TXSCOPE_HAS_REACTOR_REGISTRATION
+#include <txscope/net/descriptor_registration.hpp>
+#endif
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+namespace txscope::detail {
+
+namespace asio = boost::asio;
+
+/// A socket that somebody else owns and reads, and that Asio waits on, through a descriptor of its
+/// own.
+///
+/// The owner may close it by itself when the connection is lost. Asio's descriptor
+/// would then be the number of whatever is opened next, on any thread, and letting go of it would end
+/// the waits of that.
+///
+/// A wait may end for many reasons (readiness, `wake`, the time, a cancellation of any waiter): the
+/// waiter looks again at what it waits for. Read until nothing is left before waiting: what is left
+/// over is not announced again.
+///
+/// **Destruction**: ends the waits.
+template <typename Registration>
+class BasicSocketWatcher {
+public:
+    BasicSocketWatcher(const asio::any_io_executor& executor, int socket)
+        : registration_{register_duplicate(executor, socket)} {}
+    BasicSocketWatcher(const BasicSocketWatcher&) = delete;
+    BasicSocketWatcher& operator=(const BasicSocketWatcher&) = delete;
+    ~BasicSocketWatcher() { end(); }
+
+    asio::any_io_executor get_executor() const { return registration_->executor(); }
+
+    /// From now on waits belong to the execution context of `executor`. Ends those under way, unless
+    /// it is the same.
+    void move_to(const asio::any_io_executor& executor) {
+        if (registration_->belongs_to(asio::query(executor, asio::execution::context))) return;
+        auto next = register_duplicate(executor, registration_->descriptor());
+        end();
+        registration_ = std::move(next);
+    }
+
+    /// Until there is something to read: an operation that completes with `void()`. Costs no system
+    /// call and no timer: this is what every statement waits in.
+    template <typename Token = asio::deferred_t>
+    auto async_wait_readable(Token&& token = {}) {
+        return asio::async_initiate<Token, void()>(
+            [](auto handler, Registration* registration) { registration->async_wait(handler); },
+            token, registration_.get());
+    }
+    /// The same, until `deadline`.
+    asio::awaitable<void> wait_readable(Clock::time_point deadline);
+
+    /// Once the socket takes something, ends the waits that there are, or the next one.
+    void wake_when_writable();
+
+    /// Ends the waits that there are. From any thread.
+    void wake() { registration_->wake(); }
+
+private:
+    using Shared = typename Registration::Shared;
+
+    static Shared register_duplicate(const asio::any_io_executor& executor, int socket) {
+        return Registration::make(executor, duplicate(socket));
+    }
+    static int duplicate(int socket) {
+        const int copy = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+            throw boost::system::system_error{errno, boost::system::system_category(),
+                                              "no descriptor for a connection"};
+        return copy;
+    }
+    void end() {
+        registration_->life().unless_over([this] {
+            if (const auto waiting = writable_.lock()) waiting->cancel();
+        });
+        registration_->end();
+    }
+
+    Shared registration_;
+    std::weak_ptr<asio::posix::stream_descriptor> writable_;  // while it is waited for
+};
+
+#ifdef TXSCOPE_HAS_REACTOR_REGISTRATION
+using SocketWatcher = BasicSocketWatcher<ReactorRegistration>;
+#else
+using SocketWatcher = BasicSocketWatcher<DescriptorRegistration>;
+#endif
+
+template <typename Registration>
+asio::awaitable<void> BasicSocketWatcher<Registration>::wait_readable(Clock::time_point deadline) {
+    asio::steady_timer timer{registration_->executor(), deadline};
+    timer.async_wait([waited = registration_](boost::system::error_code error) {
+        if (!error) waited->signal();  // which may come before the wait has begun
+    });
+    co_await async_wait_readable();
+}
+
+template <typename Registration>
+void BasicSocketWatcher<Registration>::wake_when_writable() {
+    if (!writable_.expired()) return;
+    const auto descriptor = std::make_shared<asio::posix::stream_descriptor>(
+        registration_->executor(), duplicate(registration_->descriptor()));
+    writable_ = descriptor;
+    descriptor->async_wait(
+        asio::posix::descriptor_base::wait_write,
+        [waiting = descriptor, waited = registration_](boost::system::error_code error) mutable {
+            waiting.reset();  // first, so that who is told may wait for it again
+            if (!error) waited->signal();
+        });
+}
+
+}  // namespace txscope::detail
