@@ -51,7 +51,7 @@ class ReactorRegistration : public boost::intrusive_ref_counter<ReactorRegistrat
 public:
     using Shared = boost::intrusive_ptr<ReactorRegistration>;
 
-    /// @param descriptor is closed by `end()`
+    /// @param descriptor is closed by `end()`, once it is registered
     static Shared make(const asio::any_io_executor& executor, int descriptor) {
         const Shared made{new ReactorRegistration{executor, descriptor}};
         made->begin();
@@ -75,8 +75,9 @@ public:
         memory.p = new (memory.v) Operation{handler, executor_};
         if (slot.is_connected())
             slot.assign([self = Shared{this}](asio::cancellation_type) { self->wake(); });
-        park(*std::exchange(memory.p, nullptr));
-        memory.v = nullptr;
+        Wait& wait = *memory.p;
+        memory.v = memory.p = nullptr;
+        park(wait);
     }
 
     /// Ends the waits that there are. From any thread.
@@ -88,11 +89,7 @@ public:
     void signal() { resume(take(&readiness)); }
 
     void end() {
-        life_->unless_over([this] {
-            resume(take(nullptr));
-            reactor_.deregister_internal_descriptor(descriptor_, data_);
-            reactor_.cleanup_descriptor_data(data_);
-        });
+        deregister();
         ::close(descriptor_);
     }
 
@@ -153,9 +150,17 @@ private:
         const int error = reactor_.register_internal_descriptor(asio::detail::reactor::read_op,
                                                                 descriptor_, data_, this);
         if (error == 0) return;
-        end();
+        deregister();
         throw boost::system::system_error{error, boost::system::system_category(),
                                           "a connection's socket cannot be watched"};
+    }
+
+    void deregister() {
+        life_->unless_over([this] {
+            resume(take(nullptr));
+            reactor_.deregister_internal_descriptor(descriptor_, data_);
+            reactor_.cleanup_descriptor_data(data_);
+        });
     }
 
     static status on_readiness(reactor_op* base) {

@@ -17,6 +17,7 @@
 #include <boost/system/system_error.hpp>
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <memory>
@@ -29,9 +30,8 @@ namespace asio = boost::asio;
 /// A socket that somebody else owns and reads, and that Asio waits on, through a descriptor of its
 /// own.
 ///
-/// The owner may close it by itself when the connection is lost. Asio's descriptor
-/// would then be the number of whatever is opened next, on any thread, and letting go of it would end
-/// the waits of that.
+/// The owner may close it by itself when the connection is lost. Its number would then be that of
+/// whatever is opened next, on any thread, and letting go of it would end the waits of that.
 ///
 /// A wait may end for many reasons (readiness, `wake`, the time, a cancellation of any waiter): the
 /// waiter looks again at what it waits for. Read until nothing is left before waiting: what is left
@@ -79,7 +79,13 @@ private:
     using Shared = typename Registration::Shared;
 
     static Shared register_duplicate(const asio::any_io_executor& executor, int socket) {
-        return Registration::make(executor, duplicate(socket));
+        const int copy = duplicate(socket);
+        try {
+            return Registration::make(executor, copy);
+        } catch (...) {
+            ::close(copy);
+            throw;
+        }
     }
     static int duplicate(int socket) {
         const int copy = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
@@ -117,8 +123,9 @@ asio::awaitable<void> BasicSocketWatcher<Registration>::wait_readable(Clock::tim
 template <typename Registration>
 void BasicSocketWatcher<Registration>::wake_when_writable() {
     if (!writable_.expired()) return;
-    const auto descriptor = std::make_shared<asio::posix::stream_descriptor>(
-        registration_->executor(), duplicate(registration_->descriptor()));
+    const auto descriptor =
+        std::make_shared<asio::posix::stream_descriptor>(registration_->executor());
+    descriptor->assign(duplicate(registration_->descriptor()));
     writable_ = descriptor;
     descriptor->async_wait(
         asio::posix::descriptor_base::wait_write,

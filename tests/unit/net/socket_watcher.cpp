@@ -14,7 +14,9 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -27,6 +29,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 namespace asio = boost::asio;
@@ -347,6 +350,27 @@ TEMPLATE_TEST_CASE("a socket that takes something again ends the waits", "[socke
     watched.wait();
     watched.run();
     CHECK(watched.ended == 2);
+}
+
+TEMPLATE_TEST_CASE("what cannot be watched is told, and nothing is left open", "[socket_watcher]",
+                   REGISTRATIONS) {
+    asio::io_context io;
+    const auto next = [] {
+        const int descriptor = ::dup(0);
+        ::close(descriptor);
+        return descriptor;
+    };
+    BasicSocketWatcher<TestType>{io.get_executor(), Sockets{}.near()};  // makes the reactor
+    const auto before = next();
+    const auto watch = [&](int descriptor) {
+        BasicSocketWatcher<TestType>{io.get_executor(), descriptor};
+    };
+    CHECK_THROWS_AS(watch(-1), boost::system::system_error);
+    const int folder = ::open("/", O_RDONLY);
+    if constexpr (!std::is_same_v<TestType, DescriptorRegistration>)
+        CHECK_THROWS_AS(watch(folder), boost::system::system_error);  // Asio is told when it waits
+    ::close(folder);
+    CHECK(next() == before);
 }
 
 TEMPLATE_TEST_CASE("a context that is destroyed destroys what waits", "[socket_watcher]",
