@@ -181,7 +181,7 @@ auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
 template <typename Body>
 auto TransactionScope::nest(Shared outer, std::source_location where, Body body) -> Outcome<Body> {
     outer->check_open();
-    const auto turn = co_await outer->nesting().enter();
+    const auto lock = co_await outer->nesting().lock();
     outer->check_open();
     const auto savepoint = std::make_shared<detail::Exchange>(where);
     const auto set_savepoint = [savepoint, depth = outer->depth() + 1](

@@ -1,10 +1,10 @@
 #pragma once
 
+#include <txscope/net/fifo_mutex.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/reporter.hpp>
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/strand.hpp>
-#include <txscope/session/detail/turnstile.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -36,7 +36,7 @@ struct Conversation {
     Holder holder;
     Reporter reporter;
     Lease lease{};                  // taken with the first statement
-    Turnstile leasing{};            // parallel first statements take it once
+    FifoMutex leasing{};            // parallel first statements take it once
     Connection::Batch outbox{};     // goes out together, at the end of this turn of the strand
     Connection::Exchange begin{};   // a transaction's first: its BEGIN, once that was sent
     std::exception_ptr failure{};   // why the server refuses statements until a rollback

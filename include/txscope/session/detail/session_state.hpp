@@ -2,6 +2,7 @@
 
 #include <txscope/core/error.hpp>
 #include <txscope/net/cancellation.hpp>
+#include <txscope/net/fifo_mutex.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/session/detail/ambient_executor.hpp>
 #include <txscope/session/detail/conversation.hpp>
@@ -11,7 +12,6 @@
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_life.hpp>
 #include <txscope/session/detail/statement_report.hpp>
-#include <txscope/session/detail/turnstile.hpp>
 #include <txscope/session/detail/unsent.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -88,7 +88,7 @@ public:
     bool joined() const noexcept { return joined_ > 0; }
     Counted joining() noexcept { return Counted{joined_}; }
     /// Where nested sessions take turns.
-    Turnstile& nesting() noexcept { return nesting_; }
+    FifoMutex& nesting() noexcept { return nesting_; }
     void release(Statement savepoint) { unsent_.release(std::move(savepoint)); }
 
     Hooks& hooks() noexcept { return hooks_; }
@@ -112,7 +112,7 @@ private:
     const Shared parent_;
     Unsent unsent_;
     Hooks hooks_;
-    Turnstile nesting_;
+    FifoMutex nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
     bool begun_ = false;
@@ -241,7 +241,7 @@ inline void SessionState::check_open() const {
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
 inline asio::awaitable<void> SessionState::take_connection() {
-    const auto stay = co_await conversation_->leasing.enter();
+    const auto lock = co_await conversation_->leasing.lock();
     if (conversation_->lease) co_return;
     check_not_doomed();  // somebody else has waited for one in vain
     try {

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <txscope/net/cancellation.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <list>
+#include <utility>
+
+namespace txscope::detail {
+
+namespace asio = boost::asio;
+
+/// A mutex for the coroutines of one strand, who get it in the order in which they asked.
+class FifoMutex {
+public:
+    /// The mutex is locked until this is destroyed.
+    class Lock {
+    public:
+        Lock() = default;
+        Lock(Lock&& other) noexcept : mutex_{std::exchange(other.mutex_, nullptr)} {}
+        Lock& operator=(Lock&& other) noexcept {
+            std::swap(mutex_, other.mutex_);
+            return *this;
+        }
+        ~Lock() {
+            if (mutex_ != nullptr) mutex_->unlock();
+        }
+
+    private:
+        friend FifoMutex;
+        explicit Lock(FifoMutex& mutex) : mutex_{&mutex} {}
+        FifoMutex* mutex_ = nullptr;
+    };
+
+    FifoMutex() = default;
+    FifoMutex(const FifoMutex&) = delete;
+    FifoMutex& operator=(const FifoMutex&) = delete;
+
+    /// Whether nobody has it or waits for it.
+    bool free() const noexcept { return !locked_ && waiters_.empty(); }
+
+    asio::awaitable<Lock> lock() {
+        if (!free()) co_await wait();
+        locked_ = true;
+        co_return Lock{*this};
+    }
+    /// Waits until whoever asked before is through, and keeps nobody waiting.
+    asio::awaitable<void> pass() {
+        if (!free()) co_await wait();
+        admit_next();
+    }
+
+private:
+    // A place in the queue; left when the coroutine is admitted, cancelled or destroyed.
+    struct Waiter {
+        FifoMutex& mutex;
+        asio::steady_timer timer;
+        bool admitted = false;
+        bool through = false;
+
+        Waiter(FifoMutex& awaited, const asio::any_io_executor& executor)
+            : mutex{awaited}, timer{executor, asio::steady_timer::time_point::max()} {
+            mutex.waiters_.push_back(this);
+        }
+        Waiter(const Waiter&) = delete;
+        Waiter& operator=(const Waiter&) = delete;
+        ~Waiter() {
+            const bool first = mutex.waiters_.front() == this;
+            mutex.waiters_.remove(this);
+            if (first && !through) mutex.admit_next();
+        }
+    };
+
+    asio::awaitable<void> wait() {
+        Waiter waiter{*this, co_await asio::this_coro::executor};
+        while (!waiter.admitted) {
+            co_await waiter.timer.async_wait(asio::as_tuple(asio::deferred));
+            const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+            if (!waiter.admitted) check_not_cancelled(caller);
+        }
+        waiter.through = true;
+    }
+
+    void admit_next() {
+        if (locked_ || waiters_.empty()) return;
+        waiters_.front()->admitted = true;
+        waiters_.front()->timer.cancel();
+    }
+
+    void unlock() {
+        locked_ = false;
+        admit_next();
+    }
+
+    std::list<Waiter*> waiters_;
+    bool locked_ = false;
+};
+
+}  // namespace txscope::detail
