@@ -2,10 +2,10 @@
 #include "support/client.hpp"
 #include "support/eventually.hpp"
 #include "support/fault_proxy.hpp"
+#include "support/made_result.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/silent_server.hpp"
 #include "support/time_enough.hpp"
-#include "unit/made_result.hpp"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>

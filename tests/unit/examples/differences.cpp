@@ -1,4 +1,5 @@
-#include "../../examples/support/differences.hpp"
+#include "../../../examples/support/differences.hpp"
+
 #include "support/catch.hpp"
 
 #include <string>

@@ -1,5 +1,6 @@
-#include "support/catch.hpp"
 #include "support/history_checker.hpp"
+
+#include "support/catch.hpp"
 
 #include <algorithm>
 #include <map>

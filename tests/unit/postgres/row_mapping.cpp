@@ -1,5 +1,5 @@
 #include "support/catch.hpp"
-#include "unit/made_result.hpp"
+#include "support/made_result.hpp"
 #include <txscope/postgres/row_mapping.hpp>
 
 #include <boost/describe/class.hpp>

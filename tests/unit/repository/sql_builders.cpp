@@ -7,8 +7,6 @@
 
 #include <boost/describe/class.hpp>
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,7 +39,8 @@ constexpr std::string_view text = fixed_sql<E, Builder, Parts...>;
 
 // Every text here is a constant: the assertions are the compiler's.
 
-TEST_CASE("a model is inserted without the generated columns, and read back with all") {
+TEST_CASE("a model is inserted without the generated columns, and read back with all",
+          "[sql_builders]") {
     STATIC_REQUIRE(text<ProjectEntity, Insert<ProjectEntity, true>> ==
                    R"(INSERT INTO "projects" ("name", "status") VALUES ($1, $2))"
                    R"( RETURNING "id", "name", "status")"sv);
@@ -53,14 +52,14 @@ TEST_CASE("a model is inserted without the generated columns, and read back with
     CHECK(statement.parameter(1) == std::nullopt);
 }
 
-TEST_CASE("an insert of fields has just these columns") {
+TEST_CASE("an insert of fields has just these columns", "[sql_builders]") {
     using Name = decltype(field<&Project::name> = "x");
     using Id = decltype(field<&Project::id> = 1);
     STATIC_REQUIRE(text<ProjectEntity, Insert<ProjectEntity, false>, Name, Id> ==
                    R"(INSERT INTO "projects" ("name", "id") VALUES ($1, $2))"sv);
 }
 
-TEST_CASE("rows are selected, counted and deleted by key or by conditions") {
+TEST_CASE("rows are selected, counted and deleted by key or by conditions", "[sql_builders]") {
     using ById = decltype(field<&Project::id> == 1);
     STATIC_REQUIRE(text<ProjectEntity, Select<ProjectEntity>> ==
                    R"(SELECT "id", "name", "status" FROM "projects")"sv);
@@ -83,7 +82,7 @@ TEST_CASE("rows are selected, counted and deleted by key or by conditions") {
     CHECK(by_name.parameter(1) == "2"sv);
 }
 
-TEST_CASE("an update numbers its values before its key's") {
+TEST_CASE("an update numbers its values before its key's", "[sql_builders]") {
     const Statement statement = compose_keyed_update<ProjectEntity>(
         7, field<&Project::status> = "active", field<&Project::name> = "x");
     CHECK(statement.sql() == R"(UPDATE "projects" SET "status" = $1, "name" = $2)"
@@ -94,7 +93,7 @@ TEST_CASE("an update numbers its values before its key's") {
     CHECK(statement.parameter(2) == "7"sv);
 }
 
-TEST_CASE("an update by a model writes what is neither generated nor key") {
+TEST_CASE("an update by a model writes what is neither generated nor key", "[sql_builders]") {
     const Statement statement = compose_update<ProjectEntity>({7, "x", std::nullopt});
     CHECK(statement.sql() == R"(UPDATE "projects" SET "name" = $1, "status" = $2)"
                              R"( WHERE "id" OPERATOR(pg_catalog.=) $3)"
@@ -116,7 +115,7 @@ struct Memberships {
 };
 using MembershipEntity = Entity<Memberships, Membership>;
 
-TEST_CASE("a key of several columns takes its values in the key's order") {
+TEST_CASE("a key of several columns takes its values in the key's order", "[sql_builders]") {
     const Statement statement = compose_select_one<MembershipEntity>(3, "ann");
     CHECK(statement.sql() == R"(SELECT "team", "member", "role" FROM "app"."memberships")"
                              R"( WHERE "team" OPERATOR(pg_catalog.=) $1 AND "member" = $2)");
@@ -129,87 +128,6 @@ TEST_CASE("a key of several columns takes its values in the key's order") {
     CHECK(compose_update<MembershipEntity>({3, "ann", "lead"}).parameter(0) == "lead"sv);
 }
 
-using MembershipKey = decltype(MembershipEntity::key());
-static_assert(is_key_of<MembershipKey, int, std::string_view>);
-static_assert(!is_key_of<MembershipKey, int>, "half a key selects more than a row");
-static_assert(!is_key_of<MembershipKey, int, std::string, int>);
-static_assert(!is_key_of<MembershipKey, std::string, int>, "the other way round");
-static_assert(!is_key_of<MembershipKey, int, std::optional<std::string>>, "a key is never NULL");
-
-template <typename Repository>
-std::string table_of() {
-    return table_text<Entity<Repository, Project>>();
-}
-
-struct Literal {
-    static constexpr const char* table = "projects";
-};
-struct Qualified {
-    static constexpr std::string_view table = "app.projects";
-};
-struct MixedCase {
-    static constexpr std::string_view table = "Order";
-};
-struct Quoted {
-    static constexpr std::string_view table = R"(a"; DROP TABLE projects; --)";
-};
-struct Dotted {
-    static constexpr txscope::TableName table{.name = "v1.projects"};
-};
-struct DottedSchema {
-    static constexpr txscope::TableName table{.schema = "my.app", .name = "projects"};
-};
-
-TEST_CASE("a table's name is quoted part by part, whatever it holds") {
-    CHECK(table_of<Literal>() == R"("projects")");
-    CHECK(table_of<Qualified>() == R"("app"."projects")");
-    CHECK(table_of<MixedCase>() == R"("Order")");
-    CHECK(table_of<Quoted>() == R"("a""; DROP TABLE projects; --")");
-    CHECK(table_of<Dotted>() == R"("v1.projects")");
-    CHECK(table_of<DottedSchema>() == R"("my.app"."projects")");
-}
-
-TEST_CASE("a name that PostgreSQL cannot have is refused") {
-    static constexpr auto identity = +[](std::string_view name) { return name; };
-    SqlWriter writer{identity};
-    CHECK_THROWS_AS(writer.identifier(""), std::invalid_argument);
-    CHECK_THROWS_AS(writer.identifier("a\0b"sv), std::invalid_argument);
-}
-
-struct Lengthy {
-    std::int64_t id{};
-    int name_of_63_bytes_123456789_123456789_123456789_123456789_123456{};
-};
-BOOST_DESCRIBE_STRUCT(Lengthy, (),
-                      (id, name_of_63_bytes_123456789_123456789_123456789_123456789_123456))
-struct TooLengthy {
-    int name_of_64_bytes_123456789_123456789_123456789_123456789_1234567{};
-};
-BOOST_DESCRIBE_STRUCT(TooLengthy, (),
-                      (name_of_64_bytes_123456789_123456789_123456789_123456789_1234567))
-
-template <std::size_t letters>
-struct Cyrillic {
-    static constexpr std::array<char, 2 * letters> text = [] {
-        std::array<char, 2 * letters> name{};
-        for (std::size_t i = 0; i < letters; ++i) {
-            name[2 * i] = '\xd0';
-            name[2 * i + 1] = '\xb0';
-        }
-        return name;
-    }();
-    static constexpr std::string_view column(std::string_view) {
-        return {text.data(), text.size()};
-    }
-};
-
-TEST_CASE("a name that PostgreSQL would cut does not fit, in bytes and not in letters") {
-    STATIC_REQUIRE(Entity<Projects, Lengthy>::names_fit());
-    STATIC_REQUIRE_FALSE(Entity<Projects, TooLengthy>::names_fit());
-    STATIC_REQUIRE(Entity<Cyrillic<31>, Project>::names_fit());
-    STATIC_REQUIRE_FALSE(Entity<Cyrillic<32>, Project>::names_fit());
-}
-
 struct Renamed {
     static constexpr std::string_view table = "projects";
     static constexpr std::string_view column(std::string_view member) {
@@ -219,7 +137,8 @@ struct Renamed {
 };
 using RenamedEntity = Entity<Renamed, Project>;
 
-TEST_CASE("a column may be called otherwise than its member, and is read under the member's name") {
+TEST_CASE("a column may be called otherwise than its member, and is read under the member's name",
+          "[sql_builders]") {
     const Statement insert = compose_insert<RenamedEntity, true>({7, "x", "draft"});
     CHECK(insert.sql() ==
           R"(INSERT INTO "projects" ("id", "name", "the ""state""") VALUES ($1, $2, $3))"
@@ -252,7 +171,7 @@ struct Documents {
 };
 using DocumentEntity = Entity<Documents, Document>;
 
-TEST_CASE("inherited members are columns too") {
+TEST_CASE("inherited members are columns too", "[sql_builders]") {
     STATIC_REQUIRE(text<DocumentEntity, Insert<DocumentEntity, false>> ==
                    R"(INSERT INTO "documents" ("title") VALUES ($1))"sv);
     CHECK(compose_select_one<DocumentEntity>(field<&Document::id> == 1)
@@ -271,12 +190,13 @@ struct Events {
 };
 using EventEntity = Entity<Events, Event>;
 
-TEST_CASE("a model whose columns are all generated is inserted by default values") {
+TEST_CASE("a model whose columns are all generated is inserted by default values",
+          "[sql_builders]") {
     STATIC_REQUIRE(text<EventEntity, Insert<EventEntity, true>> ==
                    R"(INSERT INTO "events" DEFAULT VALUES RETURNING "id")"sv);
 }
 
-TEST_CASE("only a model with a column beside its key can update a row") {
+TEST_CASE("only a model with a column beside its key can update a row", "[sql_builders]") {
     STATIC_REQUIRE(has_updated_columns<ProjectEntity>);
     STATIC_REQUIRE(has_updated_columns<DocumentEntity>);
     STATIC_REQUIRE_FALSE(has_updated_columns<EventEntity>);

@@ -1,5 +1,5 @@
 #include "support/catch.hpp"
-#include "unit/made_result.hpp"
+#include "support/made_result.hpp"
 #include <txscope/transaction/detail/commit_verification.hpp>
 
 #include <optional>

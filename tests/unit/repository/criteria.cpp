@@ -103,7 +103,8 @@ Asked asked(const Parts&... parts) {
     return {without_schema(sql.substr(sql.find(from) + from.size())), parameters_of(statement)};
 }
 
-TEST_CASE("a comparison is a quoted column and a placeholder, and its value a parameter") {
+TEST_CASE("a comparison is a quoted column and a placeholder, and its value a parameter",
+          "[criteria]") {
     CHECK(asked(field<&Ticket::id> == 7) == Asked{R"( WHERE "id" = $1)", {"7"}});
     CHECK(asked(field<&Ticket::id> != 7) == Asked{R"( WHERE "id" <> $1)", {"7"}});
     CHECK(asked(field<&Ticket::priority> < 3) == Asked{R"( WHERE "priority" < $1)", {"3"}});
@@ -123,7 +124,8 @@ std::string text_of(const Condition& condition) {
     return std::string{compose().sql()};
 }
 
-TEST_CASE("the operator is PostgreSQL's own for all but texts, whose column may be of any type") {
+TEST_CASE("the operator is PostgreSQL's own for all but texts, whose column may be of any type",
+          "[criteria]") {
     const std::string where = R"(DELETE FROM "tickets" WHERE )";
     CHECK(text_of(field<&Ticket::id> != 1) == where + R"("id" OPERATOR(pg_catalog.<>) $1)");
     CHECK(text_of(field<&Ticket::cost> >= 1) == where + R"("cost" OPERATOR(pg_catalog.>=) $1)");
@@ -137,7 +139,7 @@ TEST_CASE("the operator is PostgreSQL's own for all but texts, whose column may 
     CHECK(text_of(field<&Ticket::title>.in("x")) == where + R"("title" = ANY($1))");
 }
 
-TEST_CASE("text is given as any string type, and copied") {
+TEST_CASE("text is given as any string type, and copied", "[criteria]") {
     const Asked expected{R"( WHERE "title" = $1)", {"deploy"}};
     CHECK(asked(field<&Ticket::title> == "deploy") == expected);
     CHECK(asked(field<&Ticket::title> == "deploy"s) == expected);
@@ -151,19 +153,20 @@ TEST_CASE("text is given as any string type, and copied") {
     CHECK(asked(condition) == expected);
 }
 
-TEST_CASE("a null pointer is refused as a text") {
+TEST_CASE("a null pointer is refused as a text", "[criteria]") {
     const char* const nothing = nullptr;
     CHECK_THROWS_AS(field<&Ticket::title> == nothing, txscope::ValueError);
     CHECK_THROWS_AS((field<&Ticket::note> = nothing), txscope::ValueError);
 }
 
-TEST_CASE("a text with a NUL character is refused, not cut short") {
+TEST_CASE("a text with a NUL character is refused, not cut short", "[criteria]") {
     const std::string text = "dep\0loy"s;
     CHECK_THROWS_AS(asked(field<&Ticket::title> == text), txscope::ValueError);
     CHECK_THROWS_AS(asked(field<&Ticket::title>.in(text, "x")), txscope::ValueError);
 }
 
-TEST_CASE("a number is one of the member's type first, as if it had been assigned to the member") {
+TEST_CASE("a number is one of the member's type first, as if it had been assigned to the member",
+          "[criteria]") {
     CHECK(asked(field<&Ticket::priority> == -1L).parameters == Parameters{"-1"});
     CHECK(asked(field<&Ticket::priority> == std::uint64_t{32767}).parameters ==
           Parameters{"32767"});
@@ -190,7 +193,8 @@ void check_refused(Value value) {
     CHECK_THROWS_AS(field<Member>.in(std::vector{value}), txscope::ValueError);
 }
 
-TEST_CASE("a number that the member's type cannot hold is refused, not another number") {
+TEST_CASE("a number that the member's type cannot hold is refused, not another number",
+          "[criteria]") {
     check_refused<&Ticket::priority>(32768);
     check_refused<&Ticket::priority>(-32769L);
     check_refused<&Ticket::priority>(std::numeric_limits<std::uint64_t>::max());
@@ -209,7 +213,7 @@ TEST_CASE("a number that the member's type cannot hold is refused, not another n
     CHECK(asked(field<&Ticket::cost> == 0).parameters == Parameters{"0"});
 }
 
-TEST_CASE("a time that the member's type cannot hold is refused, not another time") {
+TEST_CASE("a time that the member's type cannot hold is refused, not another time", "[criteria]") {
     using namespace std::chrono;
     const sys_days far{year{2300} / 1 / 1};
     check_refused<&Ticket::seen>(far);  // 64 bits of nanoseconds end in 2262
@@ -224,14 +228,15 @@ TEST_CASE("a time that the member's type cannot hold is refused, not another tim
           Parameters{"2024-02-29"});
 }
 
-TEST_CASE("equality with nothing asks for NULL") {
+TEST_CASE("equality with nothing asks for NULL", "[criteria]") {
     CHECK(asked(field<&Ticket::note> == std::nullopt) == Asked{R"( WHERE "note" IS NULL)", {}});
     CHECK(asked(field<&Ticket::note> != std::nullopt) == Asked{R"( WHERE "note" IS NOT NULL)", {}});
     CHECK(asked(field<&Ticket::note>.is_null()) == Asked{R"( WHERE "note" IS NULL)", {}});
     CHECK(asked(field<&Ticket::title>.is_not_null()) == Asked{R"( WHERE "title" IS NOT NULL)", {}});
 }
 
-TEST_CASE("equality with an optional asks for its value, or for NULL when it has none") {
+TEST_CASE("equality with an optional asks for its value, or for NULL when it has none",
+          "[criteria]") {
     std::optional<std::string> note = "late";
     CHECK(asked(field<&Ticket::note> == note) == Asked{R"( WHERE "note" = $1)", {"late"}});
     CHECK(asked(field<&Ticket::note> != note) == Asked{R"( WHERE "note" <> $1)", {"late"}});
@@ -244,7 +249,7 @@ TEST_CASE("equality with an optional asks for its value, or for NULL when it has
     CHECK(asked(field<&Ticket::note> == view) == Asked{R"( WHERE "note" = $1)", {"late"}});
 }
 
-TEST_CASE("one of many values is one array parameter, whatever their number") {
+TEST_CASE("one of many values is one array parameter, whatever their number", "[criteria]") {
     const std::string sql = R"( WHERE "id" = ANY($1))";
     CHECK(asked(field<&Ticket::id>.in(std::vector{1, 2, 3})) == Asked{sql, {R"({"1","2","3"})"}});
     CHECK(asked(field<&Ticket::id>.in(std::vector<int>{})) == Asked{sql, {"{}"}});
@@ -257,12 +262,12 @@ TEST_CASE("one of many values is one array parameter, whatever their number") {
     CHECK(asked(field<&Ticket::note>.in("a", "b"sv)).parameters == Parameters{R"({"a","b"})"});
 }
 
-TEST_CASE("whatever is in an array's elements, they stay elements") {
+TEST_CASE("whatever is in an array's elements, they stay elements", "[criteria]") {
     CHECK(asked(field<&Ticket::title>.in(R"(","})", R"(\)", "NULL", "", "a\nb")).parameters ==
           Parameters{"{\"\\\",\\\"}\",\"\\\\\",\"NULL\",\"\",\"a\nb\"}"});
 }
 
-TEST_CASE("conditions combine with the parentheses that C++'s precedence means") {
+TEST_CASE("conditions combine with the parentheses that C++'s precedence means", "[criteria]") {
     const auto a = field<&Ticket::id> == 1;
     const auto b = field<&Ticket::open> == true;
     const auto c = field<&Ticket::title> == "x";
@@ -276,7 +281,7 @@ TEST_CASE("conditions combine with the parentheses that C++'s precedence means")
     CHECK(asked((a || b) && c).parameters == Parameters{"1", "true", "x"});
 }
 
-TEST_CASE("several conditions all have to hold") {
+TEST_CASE("several conditions all have to hold", "[criteria]") {
     const auto a = field<&Ticket::id> == 1;
     const auto b = field<&Ticket::open> == true;
     CHECK(asked(a, b) == asked(a && b));
@@ -284,13 +289,13 @@ TEST_CASE("several conditions all have to hold") {
     CHECK(asked(a || b, a).sql == R"( WHERE ("id" = $1 OR "open" = $2) AND "id" = $3)");
 }
 
-TEST_CASE("placeholders are numbered on through ten and more") {
+TEST_CASE("placeholders are numbered on through ten and more", "[criteria]") {
     const auto a = field<&Ticket::id> == 1;
     CHECK(asked(a, a, a, a, a, a, a, a, a, a, a)
               .sql.ends_with(R"("id" = $9 AND "id" = $10 AND "id" = $11)"));
 }
 
-TEST_CASE("orderings and a page follow the conditions, wherever they are given") {
+TEST_CASE("orderings and a page follow the conditions, wherever they are given", "[criteria]") {
     const auto open = field<&Ticket::open> == true;
     const Asked expected{
         R"( WHERE "open" = $1 ORDER BY "priority" DESC, "title" LIMIT $2 OFFSET $3)",
@@ -304,21 +309,21 @@ TEST_CASE("orderings and a page follow the conditions, wherever they are given")
     CHECK(asked(Page{.offset = 5}) == Asked{" LIMIT $1 OFFSET $2", {std::nullopt, "5"}});
 }
 
-TEST_CASE("an ordering says where NULL stands") {
+TEST_CASE("an ordering says where NULL stands", "[criteria]") {
     CHECK(asked(ascending(field<&Ticket::note>).nulls_first()).sql ==
           R"( ORDER BY "note" NULLS FIRST)");
     CHECK(asked(descending(field<&Ticket::note>).nulls_last()).sql ==
           R"( ORDER BY "note" DESC NULLS LAST)");
 }
 
-TEST_CASE("a page out of range is refused before anything is sent") {
+TEST_CASE("a page out of range is refused before anything is sent", "[criteria]") {
     CHECK_THROWS_AS(asked(Page{.limit = -1}), pqxx::argument_error);
     CHECK_THROWS_AS(asked(Page{.limit = 1, .offset = -1}), pqxx::argument_error);
     CHECK_NOTHROW(asked(Page{.limit = 0}));
     CHECK_NOTHROW(asked(Page{.limit = std::numeric_limits<std::int64_t>::max()}));
 }
 
-TEST_CASE("criteria grow while the program runs") {
+TEST_CASE("criteria grow while the program runs", "[criteria]") {
     Criteria<Ticket> criteria;
     CHECK(asked(criteria) == Asked{" WHERE TRUE", {}});
     criteria &= field<&Ticket::open> == true;
@@ -328,7 +333,7 @@ TEST_CASE("criteria grow while the program runs") {
           Asked{R"( WHERE "open" = $1 AND ("id" = $2 OR "id" = $3))", {"true", "1", "2"}});
 }
 
-TEST_CASE("criteria combine like the conditions they hold") {
+TEST_CASE("criteria combine like the conditions they hold", "[criteria]") {
     const Criteria<Ticket> one = field<&Ticket::id> == 1;
     const Criteria<Ticket> two = field<&Ticket::id> == 2 || field<&Ticket::open> == true;
     CHECK(asked(one || two).sql == R"( WHERE "id" = $1 OR ("id" = $2 OR "open" = $3))");
@@ -337,7 +342,7 @@ TEST_CASE("criteria combine like the conditions they hold") {
     CHECK(asked(one && !Criteria<Ticket>{}).sql == R"( WHERE "id" = $1 AND NOT (TRUE))");
 }
 
-TEST_CASE("criteria are values: a copy goes its own way") {
+TEST_CASE("criteria are values: a copy goes its own way", "[criteria]") {
     Criteria<Ticket> criteria = field<&Ticket::id> == 1;
     const Criteria<Ticket> before = criteria;
     criteria &= criteria;
@@ -345,7 +350,7 @@ TEST_CASE("criteria are values: a copy goes its own way") {
     CHECK(asked(criteria).sql == R"( WHERE "id" = $1 AND "id" = $2)");
 }
 
-TEST_CASE("an assignment keeps its value, NULL where it has none") {
+TEST_CASE("an assignment keeps its value, NULL where it has none", "[criteria]") {
     const auto value_of = [](const auto& assignment) {
         Statement statement{""};
         assignment.bind(statement);
