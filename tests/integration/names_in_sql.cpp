@@ -5,6 +5,7 @@
 #include "support/run.hpp"
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/fault_sweep.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -206,6 +207,20 @@ TEST_CASE("nothing of the caller's is called to verify a commit", "[names_in_sql
     }));
     fixture.proxy.await_fault();
     CHECK(fixture.database.count("things") == 1);
+}
+
+TEST_CASE("nothing of the caller's is called by a fault sweep", "[names_in_sql]") {
+    const support::Database database{hostile_schema};
+    txscope::FaultSweep sweep{
+        database.dsn() + " options='-c search_path=public,pg_catalog'",
+        {.reset = "DELETE FROM public.things", .state = "SELECT name FROM public.things"}};
+    const auto fault = GENERATE(txscope::Fault::cancel, txscope::Fault::terminate);
+    CAPTURE(to_string(fault));
+    const txscope::FaultSweepCounts met =
+        sweep.run(fault, [](txscope::AsyncSessionFactory sessions) -> asio::awaitable<void> {
+            co_await sessions.execute("INSERT INTO public.things (name) VALUES ('x')");
+        });
+    CHECK(met.points > 0);
 }
 
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }

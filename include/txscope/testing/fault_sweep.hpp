@@ -201,7 +201,9 @@ inline void FaultSweep::run_to(std::size_t point, Fault fault, const Body& body)
     run_.state = witness_.ask(options_.state);
 }
 
-inline void FaultSweep::terminate() { await_end_of_sessions("pg_terminate_backend(pid)"); }
+inline void FaultSweep::terminate() {
+    await_end_of_sessions("pg_catalog.pg_terminate_backend(pid)");
+}
 
 /// Until no session is there. Asks `what` of those that are, also of one that only now shows up: it
 /// was being opened.
@@ -215,7 +217,8 @@ inline void FaultSweep::await_end_of_sessions(const std::string& what) {
 inline void FaultSweep::await_rest() {
     const auto deadline = std::chrono::steady_clock::now() + options_.time_limit;
     const std::string busy =
-        "count(*) FILTER (WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock')";
+        "pg_catalog.count(*) FILTER (WHERE state OPERATOR(pg_catalog.=) 'active'"
+        " AND coalesce(wait_event_type, '') OPERATOR(pg_catalog.<>) 'Lock')";
     while (ask_sessions(busy) != "0" && std::chrono::steady_clock::now() < deadline) {
     }
 }
@@ -226,7 +229,9 @@ inline void FaultSweep::check_pool(detail::SweptProgram& program) {
     std::string sessions;
     const bool settled = program.run_until([&] {
         pool = program.sessions().statistics();
-        sessions = ask_sessions("count(*), count(*) FILTER (WHERE state = 'idle')");
+        sessions = ask_sessions(
+            "pg_catalog.count(*),"
+            " pg_catalog.count(*) FILTER (WHERE state OPERATOR(pg_catalog.=) 'idle')");
         const auto size = std::to_string(pool.size);
         return pool.idle == pool.size && pool.waiting == 0 && sessions == size + ", " + size;
     });
@@ -268,8 +273,9 @@ inline std::string FaultSweep::ask_sessions(const std::string& what) {
     // What pg_stat_activity shows, without the names that it looks up. In a scope with a label the
     // session's name goes on behind this.
     return witness_.ask("SELECT " + what +
-                        " FROM pg_stat_get_activity(NULL) WHERE backend_type = 'client backend' "
-                        "AND starts_with(application_name, '" +
+                        " FROM pg_catalog.pg_stat_get_activity(NULL)"
+                        " WHERE backend_type OPERATOR(pg_catalog.=) 'client backend'"
+                        " AND pg_catalog.starts_with(application_name, '" +
                         name_ + "')");
 }
 

@@ -32,16 +32,21 @@ inline std::string replace_parameters(const std::string& conninfo,
 }
 
 /// Asks what a session holds that outlives its transactions; the same in every new session.
-inline const std::string session_residue = R"(SELECT concat_ws(', ',
-    (SELECT string_agg(name || ' = ' || setting, ', ' ORDER BY name)
-        FROM pg_settings WHERE source = 'session'),
-    'user ' || current_user,
-    (SELECT string_agg('LISTEN ' || channel, ', ') FROM pg_listening_channels() AS channel),
-    (SELECT string_agg('advisory lock ' || objid, ', ')
-        FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'),
-    (SELECT string_agg('cursor ' || name, ', ') FROM pg_cursors WHERE is_holdable),
-    (SELECT string_agg('temporary ' || relname, ', ')
-        FROM pg_class WHERE relnamespace = pg_my_temp_schema())))";
+inline const std::string session_residue = R"(SELECT pg_catalog.concat_ws(', ',
+    (SELECT pg_catalog.string_agg(pg_catalog.concat(name, ' = ', setting), ', ' ORDER BY name)
+        FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'),
+    pg_catalog.concat('user ', CURRENT_USER),
+    (SELECT pg_catalog.string_agg(pg_catalog.concat('LISTEN ', channel), ', ')
+        FROM pg_catalog.pg_listening_channels() AS channel),
+    (SELECT pg_catalog.string_agg(pg_catalog.concat('advisory lock ', objid), ', ')
+        FROM pg_catalog.pg_locks
+        WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+        AND locktype OPERATOR(pg_catalog.=) 'advisory'),
+    (SELECT pg_catalog.string_agg(pg_catalog.concat('cursor ', name), ', ')
+        FROM pg_catalog.pg_cursors WHERE is_holdable),
+    (SELECT pg_catalog.string_agg(pg_catalog.concat('temporary ', relname), ', ')
+        FROM pg_catalog.pg_class
+        WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())))";
 
 /// Looks at the server over a connection of its own, by plain blocking calls: independent of what
 /// it bears witness to.
