@@ -5,7 +5,7 @@
 // is the median of its rounds, and a ratio the median of the ratios within each round.
 
 #include "contender.hpp"
-#include "round_trip_proxy.hpp"
+#include "network.hpp"
 #include <txscope/testing/temporary_postgres.hpp>
 #include <txscope/version.hpp>
 
@@ -23,6 +23,7 @@
 #include <map>
 #include <numeric>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -38,12 +39,14 @@ enum : std::size_t {
     repositories
 };
 constexpr std::array<Maker, 4> makers{make_libpq, make_libpqxx, make_txscope, make_repositories};
+constexpr std::array names{"raw libpq", "libpqxx", "txscope", "  with repositories"};
 constexpr std::array connection_counts{1, 16};
 
 struct Options {
     int rounds = 15;
     double seconds = 0.3;
     bool durable = false;
+    std::vector<double> network{};  ///< Round trip times, in milliseconds.
 };
 
 /// What one contender did in one round.
@@ -134,16 +137,16 @@ void verify(pqxx::connection& admin, Contender& contender, Workload workload) {
 std::map<Workload, std::array<double, makers.size()>> count_round_trips(const std::string& dsn,
                                                                         pqxx::connection& admin) {
     std::map<Workload, std::array<double, makers.size()>> trips;
-    RoundTripProxy proxy{dsn};
+    Network network{dsn};
     for (std::size_t i = 0; i < makers.size(); ++i) {
-        const std::unique_ptr<Contender> contender = makers[i](proxy.dsn(), 1);
+        const std::unique_ptr<Contender> contender = makers[i](network.dsn(), 1);
         for (const Workload workload : workloads) {
             verify(admin, *contender, workload);
-            const std::int64_t before = proxy.round_trips();
+            const std::int64_t before = network.round_trips();
             const std::int64_t committed =
                 contender->run(workload, Limit::until(Clock::now() + seconds(0.1)));
-            trips[workload][i] =
-                static_cast<double>(proxy.round_trips() - before) / static_cast<double>(committed);
+            trips[workload][i] = static_cast<double>(network.round_trips() - before) /
+                                 static_cast<double>(committed);
         }
     }
     return trips;
@@ -211,15 +214,18 @@ std::vector<Cell> run_rounds(const std::string& dsn, pqxx::connection& admin,
     return cells;
 }
 
+void print_heading(const Cell& cell) {
+    fmt::print("\n{}  {}, {} connection{}\n", label(cell.workload), description(cell.workload),
+               cell.connections, cell.connections == 1 ? "" : "s");
+}
+
 void print_table(const std::vector<Cell>& cells,
                  const std::map<Workload, std::array<double, makers.size()>>& trips) {
-    constexpr std::array names{"raw libpq", "libpqxx", "txscope", "  with repositories"};
     fmt::print("{:22}{:>29}{:>20}{:>14}\n{:22}{:>9}{:>11}{:>9}{:>13}{:>7}{:>14}\n", "",
                "transactions a second   ", "client CPU     ", "round trips", "", "", "× libpqxx",
                "× raw", "µs / tx", "× raw", "/ tx");
     for (const Cell& cell : cells) {
-        fmt::print("\n{}  {}, {} connection{}\n", label(cell.workload), description(cell.workload),
-                   cell.connections, cell.connections == 1 ? "" : "s");
+        print_heading(cell);
         for (std::size_t i = 0; i < makers.size(); ++i)
             fmt::print("  {:20}{:9.0f}{:11.2f}{:9.2f}{:13.1f}{:7.2f}{:14.2f}\n", names[i],
                        median(cell.rounds[i], &Round::transactions_per_second),
@@ -228,6 +234,44 @@ void print_table(const std::vector<Cell>& cells,
                        median(cell.rounds[i], &Round::cpu_microseconds),
                        median_ratio(cell, i, raw, &Round::cpu_microseconds),
                        trips.at(cell.workload)[i]);
+    }
+}
+
+/// What an answer takes that costs the server nothing, in milliseconds.
+double answer_time(const std::string& dsn) {
+    pqxx::connection connection{dsn};
+    pqxx::nontransaction session{connection};
+    std::vector<double> times;
+    for (int i = 0; i < 100; ++i) {
+        const Clock::time_point start = Clock::now();
+        session.exec("SELECT");
+        times.push_back(std::chrono::duration<double, std::milli>{Clock::now() - start}.count());
+    }
+    return median(std::move(times));
+}
+
+/// Where the round trips show.
+void print_network_table(const std::string& dsn, pqxx::connection& admin, const Options& options) {
+    for (const double round_trip : options.network) {
+        const Network network{dsn, std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                       std::chrono::duration<double, std::milli>{round_trip})};
+        const double answer = answer_time(network.dsn());
+        const std::vector<Cell> cells = run_rounds(network.dsn(), admin, options);
+        fmt::print(
+            "\nA round trip of {} ms (to answer SELECT takes {:.2f} ms)\n{:22}{:>29}{:>20}\n"
+            "{:22}{:>9}{:>11}{:>9}{:>20}\n",
+            round_trip, answer, "", "transactions a second   ", "milliseconds", "", "", "× libpqxx",
+            "× raw", "each");
+        for (const Cell& cell : cells) {
+            print_heading(cell);
+            for (std::size_t i = 0; i < makers.size(); ++i) {
+                const double speed = median(cell.rounds[i], &Round::transactions_per_second);
+                fmt::print("  {:20}{:9.0f}{:11.2f}{:9.2f}{:20.2f}\n", names[i], speed,
+                           median_ratio(cell, i, libpqxx, &Round::transactions_per_second),
+                           median_ratio(cell, i, raw, &Round::transactions_per_second),
+                           1000 * cell.connections / speed);
+            }
+        }
     }
 }
 
@@ -257,6 +301,14 @@ bool print_verdicts(const std::vector<Cell>& cells) {
     return all;
 }
 
+std::vector<double> parse_numbers(const std::string& list) {
+    std::vector<double> numbers;
+    std::istringstream input{list};
+    for (std::string number; std::getline(input, number, ',');)
+        numbers.push_back(std::stod(number));
+    return numbers;
+}
+
 Options parse(int argc, char** argv) {
     Options options;
     for (int i = 1; i < argc; ++i) {
@@ -268,11 +320,14 @@ Options parse(int argc, char** argv) {
             options.rounds = static_cast<int>(value());
         else if (name == "--seconds")
             options.seconds = value();
+        else if (name == "--network" && i + 1 < argc)
+            options.network = parse_numbers(argv[++i]);
         else
             options.rounds = 0;
     }
     if (options.rounds < 1 || options.seconds <= 0)
-        throw std::runtime_error{"usage: run [--rounds N] [--seconds S] [--durable]"};
+        throw std::runtime_error{
+            "usage: run [--rounds N] [--seconds S] [--durable] [--network MILLISECONDS,...]"};
     return options;
 }
 
@@ -285,18 +340,21 @@ bool run(const Options& options) {
         transaction.commit();
     }
     warn_if_busy("Before the first round");
-    const auto trips = count_round_trips(server.dsn(), admin);
-    const std::vector<Cell> cells = run_rounds(server.dsn(), admin, options);
-
     const int server_version = admin.server_version();
     const int client_version = PQlibVersion();
     fmt::print(
-        "txscope {}.{}.{}, libpqxx {}, libpq {}.{}; PostgreSQL {}.{} on a Unix socket, fsync {}; "
-        "{} processors\n{} rounds of {} s for each figure, contenders taking turns; medians\n\n",
+        "txscope {}.{}.{}, libpqxx {}, libpq {}.{}; PostgreSQL {}.{}, fsync {}; {} processors\n"
+        "{} rounds of {} s for each figure, contenders taking turns; medians\n\n",
         TXSCOPE_VERSION_MAJOR, TXSCOPE_VERSION_MINOR, TXSCOPE_VERSION_PATCH, PQXX_VERSION,
         client_version / 10000, client_version % 10000, server_version / 10000,
         server_version % 10000, options.durable ? "on" : "off", std::thread::hardware_concurrency(),
         options.rounds, options.seconds);
+    if (!options.network.empty()) {
+        print_network_table(server.dsn(), admin, options);
+        return true;
+    }
+    const auto trips = count_round_trips(server.dsn(), admin);
+    const std::vector<Cell> cells = run_rounds(server.dsn(), admin, options);
     print_table(cells, trips);
     return print_verdicts(cells);
 }
