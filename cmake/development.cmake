@@ -8,6 +8,8 @@ target_link_libraries(txscope_development INTERFACE txscope)
 target_compile_options(txscope_development INTERFACE
     -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${TXSCOPE_WERROR}>:-Werror>)
 
+target_link_libraries(txscope_compiled PRIVATE txscope_development)
+
 find_program(TXSCOPE_CCACHE ccache)
 if(TXSCOPE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
     # Precompiled headers are cached only with these allowances (ccache manual, "Precompiled headers").

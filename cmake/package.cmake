@@ -1,4 +1,4 @@
-# Installs txscope as a package: find_package(txscope) gives txscope::txscope.
+# Installs txscope as a package: find_package(txscope) gives txscope::txscope and txscope::compiled.
 
 # What was fetched is not installed, so a package that refers to it would be of no use.
 if(txscope_fetched)
@@ -29,6 +29,8 @@ install(FILES
     "${PROJECT_BINARY_DIR}/txscope-config.cmake"
     "${PROJECT_BINARY_DIR}/txscope-config-version.cmake"
     "${PROJECT_SOURCE_DIR}/cmake/Findlibpqxx.cmake"
+    "${PROJECT_SOURCE_DIR}/cmake/compiled.cmake"
+    "${PROJECT_SOURCE_DIR}/cmake/compiled.cpp"
     DESTINATION ${package_dir})
 install(DIRECTORY cmake/libpqxx_as_cxx17 DESTINATION ${package_dir}) # for Findlibpqxx.cmake
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/txscope")

@@ -2,8 +2,10 @@
 
 /// Everything of txscope, layer by layer: each stands on those below it alone.
 ///
-/// `txscope/testing/` stays outside. It starts servers, and belongs into test suites.
+/// Two layers stay outside: `txscope/observing/`, whose observers most programs write themselves, and
+/// `txscope/testing/`, which starts servers and belongs into test suites.
 
+#include <txscope/core/config.hpp>
 #include <txscope/version.hpp>
 
 // What a program's data layer derives from.
@@ -22,7 +24,6 @@
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>
-#include <txscope/session/printing_observer.hpp>
 #include <txscope/session/session.hpp>
 
 // The wire: libpq's pipeline on Asio.

@@ -3,7 +3,7 @@
 #include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
-#include <txscope/session/printing_observer.hpp>
+#include <txscope/observing/printing_observer.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>

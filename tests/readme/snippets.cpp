@@ -1,5 +1,6 @@
 // The pieces of code that the README shows beside its one whole program. Compiled, never run.
 
+#include <txscope/observing/printing_observer.hpp>
 #include <txscope/txscope.hpp>
 
 #include <boost/asio/awaitable.hpp>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/core/detail/location_text.hpp>
 
 #include <pqxx/except>
@@ -358,10 +359,35 @@ public:
     explicit NotFound(const std::string& table) : ErrorOf("there is no such row in " + table) {}
 };
 
+namespace detail {
+
+/// The same loss of a connection, which names the scope that met it, unless it names one or there
+/// is none (line 0).
+[[nodiscard]] std::exception_ptr met_in_scope(std::exception_ptr loss,
+                                              const std::source_location& scope);
+
+template <class E>
+class Nested : public E, public std::nested_exception {
+public:
+    explicit Nested(E&& error) : E(std::move(error)) {}
+};
+
+}  // namespace detail
+
 /// `error` with `cause` nested inside, for `std::rethrow_if_nested`. Without a cause, just `error`.
 template <class E>
-[[nodiscard]] std::exception_ptr nest(std::exception_ptr cause, E error);
+[[nodiscard]] std::exception_ptr nest(std::exception_ptr cause, E error) {
+    if (!cause) return std::make_exception_ptr(std::move(error));
+    try {
+        std::rethrow_exception(std::move(cause));
+    } catch (...) {
+        // std::nested_exception takes its cause from the handler it is constructed in.
+        return std::make_exception_ptr(detail::Nested<E>(std::move(error)));
+    }
+}
 
 }  // namespace txscope
 
+#if TXSCOPE_DEFINITIONS
 #include <txscope/core/detail/sql_error_classes.hpp>
+#endif

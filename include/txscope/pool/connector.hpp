@@ -1,9 +1,9 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/pool/pooled_connection.hpp>
 #include <txscope/postgres/connection.hpp>
-#include <txscope/postgres/detail/conninfo.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -65,7 +65,15 @@ private:
     std::exception_ptr last_error_;
 };
 
-inline asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/postgres/detail/conninfo.hpp>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
     asio::any_io_executor on, Clock::time_point deadline) {
     try {
         auto connection = co_await Connection::open(std::move(on), conninfo_, naming_, deadline);
@@ -80,7 +88,7 @@ inline asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
     }
 }
 
-inline std::exception_ptr Connector::no_answer_yet() const noexcept try {
+TXSCOPE_INLINE std::exception_ptr Connector::no_answer_yet() const noexcept try {
     const ConnInfo info = parse_conninfo(conninfo_);
     const auto host = info.find("host");
     return std::make_exception_ptr(ConnectionFailed{
@@ -91,3 +99,5 @@ inline std::exception_ptr Connector::no_answer_yet() const noexcept try {
 }
 
 }  // namespace txscope::detail
+
+#endif

@@ -1,11 +1,9 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/net/deadline.hpp>
 #include <txscope/net/notification.hpp>
 #include <txscope/pool/connector.hpp>
-#include <txscope/pool/detail/acquire_errors.hpp>
-#include <txscope/pool/detail/acquire_request.hpp>
 #include <txscope/pool/detail/pool_machine.hpp>
 #include <txscope/pool/holder.hpp>
 #include <txscope/pool/lease.hpp>
@@ -15,10 +13,8 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <boost/system/error_code.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +26,8 @@
 #include <vector>
 
 namespace txscope::detail {
+
+class AcquireRequest;
 
 /// Connections, bounded in number, lent in strict order of asking.
 ///
@@ -46,23 +44,11 @@ public:
     };
 
     Pool(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
-         const Limits& limits)
-        : limits_{limits},
-          connector_{std::make_shared<Connector>(std::move(executor), std::move(conninfo),
-                                                 std::move(naming))},
-          machine_{{.connections = limits.max_size, .waiters = limits.max_waiters}} {}
-    ~Pool() {
-        Lock lock{mutex_};
-        machine_.closed();
-        carry_out(lock);  // those that are idle own themselves
-        stop_openings();
-    }
+         const Limits& limits);
+    ~Pool();
 
     /// A clean connection if one is idle and nobody waits; none otherwise.
-    Lease acquire_idle(Holder* holder = nullptr) {
-        Lock lock{mutex_};
-        return lend_idle(lock, holder);
-    }
+    Lease acquire_idle(Holder* holder = nullptr);
 
     /// A clean connection, by `deadline` and within `acquire_timeout`.
     /// @throws PoolError, ConnectionFailed
@@ -104,9 +90,7 @@ private:
 
     // With the mutex locked:
     Lease lend_idle(Lock& lock, Holder* holder);
-    Lease lease(PooledConnection& connection) {
-        return Lease{shared_from_this(), std::move(connection.kept)};
-    }
+    Lease lease(PooledConnection& connection);
     /// How `connection` comes back.
     Condition look_at(PooledConnection& connection) noexcept;
     void answer(AcquireRequest& request) noexcept;
@@ -134,8 +118,41 @@ private:
     bool watching_soon_ = false;
 };
 
-inline Lease::~Lease() {
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+#include <txscope/pool/detail/acquire_errors.hpp>
+#include <txscope/pool/detail/acquire_request.hpp>
+
+#include <boost/asio/this_coro.hpp>
+
+#include <algorithm>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE Lease::~Lease() {
     if (member_) pool_->give_back(std::move(member_));
+}
+
+TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
+                          StatementNaming naming, const Limits& limits)
+    : limits_{limits},
+      connector_{
+          std::make_shared<Connector>(std::move(executor), std::move(conninfo), std::move(naming))},
+      machine_{{.connections = limits.max_size, .waiters = limits.max_waiters}} {}
+
+TXSCOPE_INLINE Pool::~Pool() {
+    Lock lock{mutex_};
+    machine_.closed();
+    carry_out(lock);  // those that are idle own themselves
+    stop_openings();
+}
+
+TXSCOPE_INLINE Lease Pool::acquire_idle(Holder* holder) {
+    Lock lock{mutex_};
+    return lend_idle(lock, holder);
 }
 
 /// Withdrawn when its coroutine is destroyed.
@@ -174,7 +191,8 @@ private:
     bool under_way_ = true;
 };
 
-inline asio::awaitable<Lease> Pool::acquire(Requester requester, Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
+                                                    Clock::time_point deadline) {
     const auto self = shared_from_this();
     deadline = std::min(deadline, deadline_in(limits_.acquire_timeout));
     Request request{*this, std::move(requester)};
@@ -198,7 +216,11 @@ inline asio::awaitable<Lease> Pool::acquire(Requester requester, Clock::time_poi
     co_return lease(pooled(machine_.taken(request)));
 }
 
-inline Lease Pool::lend_idle(Lock& lock, Holder* holder) {
+TXSCOPE_INLINE Lease Pool::lease(PooledConnection& connection) {
+    return Lease{shared_from_this(), std::move(connection.kept)};
+}
+
+TXSCOPE_INLINE Lease Pool::lend_idle(Lock& lock, Holder* holder) {
     while (ConnectionNode* node = machine_.lend_idle(holder)) {
         PooledConnection& connection = pooled(*node);
         if (connection.usable()) {
@@ -212,7 +234,7 @@ inline Lease Pool::lend_idle(Lock& lock, Holder* holder) {
     return {};
 }
 
-inline void Pool::give_back(std::shared_ptr<PooledConnection> connection) noexcept {
+TXSCOPE_INLINE void Pool::give_back(std::shared_ptr<PooledConnection> connection) noexcept {
     try {
         connection->connection->move_to(connector_->executor());
     } catch (...) {  // no memory, or no descriptor, to go on with
@@ -226,7 +248,7 @@ inline void Pool::give_back(std::shared_ptr<PooledConnection> connection) noexce
     if (!machine_.idle().empty()) watch_soon();
 }
 
-inline Pool::Condition Pool::look_at(PooledConnection& connection) noexcept {
+TXSCOPE_INLINE Pool::Condition Pool::look_at(PooledConnection& connection) noexcept {
     if (connection.connection->dirty()) return Condition::dirty;
     statistics_.round_trips += connection.new_round_trips();
     const bool broken =
@@ -236,7 +258,7 @@ inline Pool::Condition Pool::look_at(PooledConnection& connection) noexcept {
     return Condition::broken;
 }
 
-inline void Pool::act(Lock& lock) noexcept {
+TXSCOPE_INLINE void Pool::act(Lock& lock) noexcept {
     using Kind = PoolMachine::Action::Kind;
     IntrusiveList<ConnectionNode> dirty;
     std::size_t openings = 0;
@@ -277,7 +299,7 @@ inline void Pool::act(Lock& lock) noexcept {
     for (; openings > 0; --openings) machine_.not_opening();
 }
 
-inline void Pool::answer(AcquireRequest& request) noexcept {
+TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {
     if (request.state() == Waiter::State::granted)
         ++statistics_.acquired;
     else
@@ -285,7 +307,7 @@ inline void Pool::answer(AcquireRequest& request) noexcept {
     request.wake();
 }
 
-inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
+TXSCOPE_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count) {
     const auto self = shared_from_this();
     const auto own = co_await asio::this_coro::executor;
     const auto executor = connector_->executor_for(own);
@@ -302,7 +324,7 @@ inline asio::awaitable<void> Pool::warm_up(std::size_t count) {
     }
 }
 
-inline asio::awaitable<void> Pool::close() {
+TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
     const auto self = shared_from_this();
     Notification drained{co_await asio::this_coro::executor};
     Lock lock{mutex_};
@@ -315,7 +337,7 @@ inline asio::awaitable<void> Pool::close() {
     while (!drained.sent()) co_await drained.wait();
 }
 
-inline PoolStatistics Pool::statistics() const {
+TXSCOPE_INLINE PoolStatistics Pool::statistics() const {
     const Lock lock{mutex_};
     PoolStatistics now = statistics_;
     now.size = machine_.size();
@@ -327,3 +349,5 @@ inline PoolStatistics Pool::statistics() const {
 }  // namespace txscope::detail
 
 #include <txscope/pool/detail/pool_upkeep.hpp>
+
+#endif

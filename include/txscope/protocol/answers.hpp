@@ -1,8 +1,7 @@
 #pragma once
 
-#include <txscope/core/sqlstate.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/columns.hpp>
-#include <txscope/protocol/copy.hpp>
 #include <txscope/protocol/error_response.hpp>
 #include <txscope/protocol/event.hpp>
 #include <txscope/protocol/reader.hpp>
@@ -98,7 +97,16 @@ private:
     bool session_changed_ = false;
 };
 
-inline Event Answers::next() {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/sqlstate.hpp>
+#include <txscope/protocol/copy.hpp>
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE Event Answers::next() {
     Event event;
     while (event.kind == Event::Kind::none && answered_.empty() && !failed()) {
         const Reader::Status status = reader_.next();
@@ -111,7 +119,7 @@ inline Event Answers::next() {
     return event;
 }
 
-inline void Answers::take(const Message& message, Event& event) {
+TXSCOPE_INLINE void Answers::take(const Message& message, Event& event) {
     const MessageType type = message.type;
     Taken taken = take_asked(message, event);
     if (taken == Taken::unexpected) taken = take_unasked(message, event);
@@ -119,7 +127,7 @@ inline void Answers::take(const Message& message, Event& event) {
 }
 
 /// What may come at any time.
-inline Answers::Taken Answers::take_unasked(const Message& message, Event& event) {
+TXSCOPE_INLINE Answers::Taken Answers::take_unasked(const Message& message, Event& event) {
     if (message.type == MessageType::error_response) return take_error(message);
     if (!is_asynchronous(message.type)) return Taken::unexpected;
     const auto parsed = parse_asynchronous(message);
@@ -129,7 +137,7 @@ inline Answers::Taken Answers::take_unasked(const Message& message, Event& event
 }
 
 /// What was asked for next; nothing is changed by what was not.
-inline Answers::Taken Answers::take_asked(const Message& message, Event& event) {
+TXSCOPE_INLINE Answers::Taken Answers::take_asked(const Message& message, Event& event) {
     RequestQueue& queue = requests_.queue();
     if (queue.idle()) return Taken::unexpected;
     if (error_ != nullptr) {
@@ -180,7 +188,7 @@ inline Answers::Taken Answers::take_asked(const Message& message, Event& event) 
     return Taken::unexpected;
 }
 
-inline Answers::Taken Answers::take_parameters(const Message& message) {
+TXSCOPE_INLINE Answers::Taken Answers::take_parameters(const Message& message) {
     if (message.type != MessageType::parameter_description) return Taken::unexpected;
     BodyReader body{message.body};
     std::vector<std::uint32_t> types;
@@ -192,7 +200,7 @@ inline Answers::Taken Answers::take_parameters(const Message& message) {
     return Taken::well;
 }
 
-inline Answers::Taken Answers::take_columns(const Message& message) {
+TXSCOPE_INLINE Answers::Taken Answers::take_columns(const Message& message) {
     if (message.type == MessageType::no_data && head().awaits != Awaits::query) {
         if (!message.body.empty()) return Taken::malformed;
         columns() = nullptr;
@@ -208,7 +216,7 @@ inline Answers::Taken Answers::take_columns(const Message& message) {
     return Taken::well;
 }
 
-inline Answers::Taken Answers::take_execution(const Message& message, Event& event) {
+TXSCOPE_INLINE Answers::Taken Answers::take_execution(const Message& message, Event& event) {
     const bool query = head().awaits == Awaits::query;
     switch (message.type) {
         case MessageType::data_row:
@@ -234,7 +242,7 @@ inline Answers::Taken Answers::take_execution(const Message& message, Event& eve
     }
 }
 
-inline Answers::Taken Answers::take_row(const Message& message) {
+TXSCOPE_INLINE Answers::Taken Answers::take_row(const Message& message) {
     if (columns() == nullptr) return Taken::unexpected;
     if (!is_row(message.body, columns()->size())) return Taken::malformed;
     if (head().keep && !builder_.add_row(reader_))
@@ -243,7 +251,7 @@ inline Answers::Taken Answers::take_row(const Message& message) {
 }
 
 /// A statement was executed, or has given as many rows as were asked for.
-inline Answers::Taken Answers::complete(std::string_view tag, bool suspended) {
+TXSCOPE_INLINE Answers::Taken Answers::complete(std::string_view tag, bool suspended) {
     RequestQueue& queue = requests_.queue();
     session_changed_ |= head().changes_session;
     if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") queue.note_commit();
@@ -263,7 +271,7 @@ inline Answers::Taken Answers::complete(std::string_view tag, bool suspended) {
     return Taken::well;
 }
 
-inline Answers::Taken Answers::begin_copy(const Message& message, Event& event) {
+TXSCOPE_INLINE Answers::Taken Answers::begin_copy(const Message& message, Event& event) {
     const auto response = parse_copy_response(message);
     if (!response) return Taken::malformed;
     if (head().copy != response->copy) {
@@ -291,7 +299,7 @@ inline Answers::Taken Answers::begin_copy(const Message& message, Event& event) 
 }
 
 /// While the server copies out.
-inline Answers::Taken Answers::take_copied(const Message& message, Event& event) {
+TXSCOPE_INLINE Answers::Taken Answers::take_copied(const Message& message, Event& event) {
     if (message.type == MessageType::copy_data) {
         event = {
             .kind = Event::Kind::copy_data, .response = head().response, .value = message.body};
@@ -304,7 +312,7 @@ inline Answers::Taken Answers::take_copied(const Message& message, Event& event)
     return Taken::well;
 }
 
-inline Answers::Taken Answers::take_error(const Message& message) {
+TXSCOPE_INLINE Answers::Taken Answers::take_error(const Message& message) {
     auto parsed = ErrorResponse::parse(message.body);
     if (!parsed) return Taken::malformed;
     auto error = std::make_shared<const ErrorResponse>(*std::move(parsed));
@@ -322,7 +330,7 @@ inline Answers::Taken Answers::take_error(const Message& message) {
     return Taken::well;
 }
 
-inline void Answers::note_error() {
+TXSCOPE_INLINE void Answers::note_error() {
     const Request& request = head();
     if (request.awaits == Awaits::ready) {
         // The implicit COMMIT has failed: what it was to commit is undone.
@@ -344,12 +352,12 @@ inline void Answers::note_error() {
     requests_.undo(request);
 }
 
-inline void Answers::skip(const Request& request) noexcept {
+TXSCOPE_INLINE void Answers::skip(const Request& request) noexcept {
     if (request.response != nullptr) request.response->fail(Outcome::skipped, error_);
     requests_.undo(request);
 }
 
-inline Answers::Taken Answers::take_ready(const Message& message) {
+TXSCOPE_INLINE Answers::Taken Answers::take_ready(const Message& message) {
     constexpr std::string_view known = "ITE";
     if (message.body.size() != 1 || known.find(message.body.front()) == known.npos)
         return Taken::malformed;
@@ -372,7 +380,7 @@ inline Answers::Taken Answers::take_ready(const Message& message) {
     return Taken::well;
 }
 
-inline void Answers::fail(Failure failure) noexcept {
+TXSCOPE_INLINE void Answers::fail(Failure failure) noexcept {
     if (failed()) return;
     failure_ = std::move(failure);
     if (!requests_.queue().idle()) {
@@ -389,7 +397,7 @@ inline void Answers::fail(Failure failure) noexcept {
     builder_.discard(reader_);
 }
 
-inline void Answers::refuse(MessageType type, Taken taken) {
+TXSCOPE_INLINE void Answers::refuse(MessageType type, Taken taken) {
     if (taken == Taken::malformed)
         return violated("the server sent a malformed " + words_for(type));
     std::string text = "the server sent " + words_for(type);
@@ -403,3 +411,5 @@ inline void Answers::refuse(MessageType type, Taken taken) {
 }
 
 }  // namespace txscope::protocol
+
+#endif

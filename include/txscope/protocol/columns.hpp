@@ -1,9 +1,9 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/message.hpp>
 #include <txscope/protocol/parameters.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -46,7 +46,15 @@ private:
     std::vector<Column> columns_;
 };
 
-inline std::shared_ptr<const Columns> Columns::parse(std::string_view body) {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <algorithm>
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE std::shared_ptr<const Columns> Columns::parse(std::string_view body) {
     std::shared_ptr<Columns> columns{new Columns{body}};
     BodyReader reader{columns->body_};
     const std::size_t count = reader.number16();
@@ -68,3 +76,5 @@ inline std::shared_ptr<const Columns> Columns::parse(std::string_view body) {
 }
 
 }  // namespace txscope::protocol
+
+#endif

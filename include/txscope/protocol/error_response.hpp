@@ -1,8 +1,8 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/message.hpp>
 
-#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -70,18 +70,26 @@ private:
     std::string body_;
 };
 
-inline bool ErrorResponse::is_whole(std::string_view body) noexcept {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <charconv>
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE bool ErrorResponse::is_whole(std::string_view body) noexcept {
     BodyReader reader{body};
     while (reader.whole() && reader.byte() != 0) reader.string();
     return reader.complete();
 }
 
-inline std::optional<ErrorResponse> ErrorResponse::parse(std::string_view body) {
+TXSCOPE_INLINE std::optional<ErrorResponse> ErrorResponse::parse(std::string_view body) {
     if (!is_whole(body)) return std::nullopt;
     return ErrorResponse{body};
 }
 
-inline std::string_view ErrorResponse::operator[](ErrorField field) const noexcept {
+TXSCOPE_INLINE std::string_view ErrorResponse::operator[](ErrorField field) const noexcept {
     BodyReader reader{body_};
     for (char code = static_cast<char>(reader.byte()); code != '\0';
          code = static_cast<char>(reader.byte())) {
@@ -91,7 +99,7 @@ inline std::string_view ErrorResponse::operator[](ErrorField field) const noexce
     return {};
 }
 
-inline int ErrorResponse::position() const noexcept {
+TXSCOPE_INLINE int ErrorResponse::position() const noexcept {
     const std::string_view text = (*this)[ErrorField::position];
     int position = -1;
     std::from_chars(text.data(), text.data() + text.size(), position);
@@ -99,3 +107,5 @@ inline int ErrorResponse::position() const noexcept {
 }
 
 }  // namespace txscope::protocol
+
+#endif

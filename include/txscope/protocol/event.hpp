@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/error_response.hpp>
 #include <txscope/protocol/message.hpp>
 
@@ -66,7 +67,15 @@ struct Failure {
 }
 
 /// Nothing for a malformed one.
-[[nodiscard]] inline std::optional<Event> parse_asynchronous(const Message& message) {
+[[nodiscard]] std::optional<Event> parse_asynchronous(const Message& message);
+
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE std::optional<Event> parse_asynchronous(const Message& message) {
     BodyReader body{message.body};
     Event event;
     switch (message.type) {
@@ -96,3 +105,5 @@ struct Failure {
 }
 
 }  // namespace txscope::protocol
+
+#endif

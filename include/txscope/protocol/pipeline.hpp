@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/answers.hpp>
 #include <txscope/protocol/event.hpp>
 #include <txscope/protocol/requests.hpp>
@@ -7,7 +8,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -159,7 +159,15 @@ private:
     bool loss_reported_ = false;
 };
 
-inline Event Pipeline::next() noexcept {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <exception>
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE Event Pipeline::next() noexcept {
     for (;;) {
         if (Response* const response = answers_.answered().take())
             return {.kind = Event::Kind::answered, .response = response};
@@ -177,7 +185,7 @@ inline Event Pipeline::next() noexcept {
     }
 }
 
-inline void Pipeline::abandon(Response& response) noexcept {
+TXSCOPE_INLINE void Pipeline::abandon(Response& response) noexcept {
     for (Request& request : requests_.queue().outstanding()) {
         if (request.response != &response) continue;
         request.response = nullptr;
@@ -187,3 +195,5 @@ inline void Pipeline::abandon(Response& response) noexcept {
 }
 
 }  // namespace txscope::protocol
+
+#endif

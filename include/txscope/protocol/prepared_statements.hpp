@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/columns.hpp>
 
 #include <cassert>
@@ -101,14 +102,21 @@ private:
     std::unordered_map<std::string_view, PreparedStatement*> by_name_;  // in use and retired
 };
 
-inline PreparedStatement* PreparedStatements::find(std::string_view name) noexcept {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE PreparedStatement* PreparedStatements::find(std::string_view name) noexcept {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) return nullptr;
     if (found->second->usable()) in_use_.splice(in_use_.begin(), in_use_, found->second->self);
     return found->second;
 }
 
-inline PreparedStatement& PreparedStatements::insert(std::string_view name, std::uint64_t batch) {
+TXSCOPE_INLINE PreparedStatement& PreparedStatements::insert(std::string_view name,
+                                                             std::uint64_t batch) {
     assert(!by_name_.contains(name));
     Statements added;
     added.push_back({.name = std::string{name}, .batch = batch});
@@ -119,24 +127,24 @@ inline PreparedStatement& PreparedStatements::insert(std::string_view name, std:
     return in_use_.front();
 }
 
-inline PreparedStatement* PreparedStatements::next_to_close() noexcept {
+TXSCOPE_INLINE PreparedStatement* PreparedStatements::next_to_close() noexcept {
     if (retired_.empty()) return nullptr;
     PreparedStatement& statement = retired_.front();
     move(statement, State::closing, others_);
     return &statement;
 }
 
-inline void PreparedStatements::forget(PreparedStatement& statement) noexcept {
+TXSCOPE_INLINE void PreparedStatements::forget(PreparedStatement& statement) noexcept {
     if (statement.state == State::gone) return;
     move(statement, State::gone, others_);
     if (statement.requests == 0) others_.erase(statement.self);
 }
 
-inline void PreparedStatements::retire(PreparedStatement& statement) noexcept {
+TXSCOPE_INLINE void PreparedStatements::retire(PreparedStatement& statement) noexcept {
     if (statement.usable()) move(statement, State::retired, retired_);
 }
 
-inline void PreparedStatements::forget_prepared() noexcept {
+TXSCOPE_INLINE void PreparedStatements::forget_prepared() noexcept {
     for (auto next = in_use_.begin(); next != in_use_.end();) {
         PreparedStatement& statement = *next++;
         if (statement.state == State::prepared) forget(statement);
@@ -144,8 +152,8 @@ inline void PreparedStatements::forget_prepared() noexcept {
     while (!retired_.empty()) forget(retired_.front());
 }
 
-inline void PreparedStatements::move(PreparedStatement& statement, State state,
-                                     Statements& to) noexcept {
+TXSCOPE_INLINE void PreparedStatements::move(PreparedStatement& statement, State state,
+                                             Statements& to) noexcept {
     Statements& from = statement.usable()                  ? in_use_
                        : statement.state == State::retired ? retired_
                                                            : others_;
@@ -155,3 +163,5 @@ inline void PreparedStatements::move(PreparedStatement& statement, State state,
 }
 
 }  // namespace txscope::protocol
+
+#endif

@@ -1,11 +1,9 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/buffer.hpp>
 #include <txscope/protocol/message.hpp>
 
-#include <algorithm>
-#include <array>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -83,6 +81,16 @@ private:
     std::uint32_t length_ = 0;  // as the last message announced it
 };
 
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+namespace txscope::protocol {
+
 /// How long messages of a type may be; 0 for a byte that is none.
 ///
 /// Most are short: libpq, too, takes others of more than 30,000 bytes for a connection out of step,
@@ -99,7 +107,7 @@ private:
     return limits[static_cast<unsigned char>(type)];
 }
 
-inline std::span<char> Reader::space() {
+TXSCOPE_INLINE std::span<char> Reader::space() {
     const std::size_t done = kept_ == nothing ? parsed_ : kept_;
     buffer_.consume(done);
     parsed_ -= done;
@@ -108,7 +116,7 @@ inline std::span<char> Reader::space() {
     return {buffer_.prepare(0), buffer_.room()};
 }
 
-inline Reader::Status Reader::next() noexcept {
+TXSCOPE_INLINE Reader::Status Reader::next() noexcept {
     const std::string_view rest = buffer_.bytes().substr(parsed_);
     if (rest.empty()) return Status::incomplete;
     message_ = {.type = static_cast<MessageType>(rest.front())};
@@ -125,14 +133,14 @@ inline Reader::Status Reader::next() noexcept {
     return Status::message;
 }
 
-inline std::string Reader::complaint() const {
+TXSCOPE_INLINE std::string Reader::complaint() const {
     std::string text = "the server sent " + words_for(message_.type);
     if (!name_of(message_.type).empty())
         text += " of an impossible length: " + std::to_string(static_cast<std::int32_t>(length_));
     return text;
 }
 
-inline Buffer Reader::take() {
+TXSCOPE_INLINE Buffer Reader::take() {
     assert(kept_ != nothing);
     Buffer fresh;
     fresh.append(buffer_.bytes().substr(parsed_));
@@ -145,3 +153,5 @@ inline Buffer Reader::take() {
 }
 
 }  // namespace txscope::protocol
+
+#endif

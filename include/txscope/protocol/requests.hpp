@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/execution.hpp>
 #include <txscope/protocol/prepared_statements.hpp>
 #include <txscope/protocol/request_queue.hpp>
@@ -102,7 +103,13 @@ private:
     bool in_batch_ = false;  // what was added last is not ended yet
 };
 
-inline void Requests::execute(Response& response, const Execution& execution) {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE void Requests::execute(Response& response, const Execution& execution) {
     add_to_batch(response, [&](Request request) {
         request.copy = execution.copy;
         request.keep = execution.keep_result;
@@ -112,14 +119,16 @@ inline void Requests::execute(Response& response, const Execution& execution) {
     });
 }
 
-inline void Requests::prepare(Response& response, std::string_view name, std::string_view sql) {
+TXSCOPE_INLINE void Requests::prepare(Response& response, std::string_view name,
+                                      std::string_view sql) {
     add_to_batch(response, [&](Request request) {
         queue_.reserve(1);
         add_preparation(request, name, sql);
     });
 }
 
-inline void Requests::fetch(Response& response, std::string_view portal, std::uint32_t max_rows) {
+TXSCOPE_INLINE void Requests::fetch(Response& response, std::string_view portal,
+                                    std::uint32_t max_rows) {
     add_to_batch(response, [&](Request request) {
         queue_.reserve(1);
         request.awaits = Awaits::portal_columns;
@@ -130,7 +139,7 @@ inline void Requests::fetch(Response& response, std::string_view portal, std::ui
     });
 }
 
-inline void Requests::sync() {
+TXSCOPE_INLINE void Requests::sync() {
     assert(copy_in_ == CopyIn::none);
     queue_.reserve(1);
     writer_.sync();
@@ -139,8 +148,8 @@ inline void Requests::sync() {
     ++batches_;
 }
 
-inline void Requests::query(Response& response, std::string_view sql, Copy copy,
-                            bool changes_session) {
+TXSCOPE_INLINE void Requests::query(Response& response, std::string_view sql, Copy copy,
+                                    bool changes_session) {
     assert(copy_in_ == CopyIn::none && !in_batch_);
     queue_.reserve(1);
     Request request{.awaits = Awaits::query, .copy = copy, .simple = true, .keep = true};
@@ -154,7 +163,7 @@ inline void Requests::query(Response& response, std::string_view sql, Copy copy,
     if (copy == Copy::in || copy == Copy::both) copy_in_ = CopyIn::asked;
 }
 
-inline void Requests::copy_done() {
+TXSCOPE_INLINE void Requests::copy_done() {
     if (copy_in_ != CopyIn::open) return;
     writer_.copy_done();
     Request& request = queue_.head();
@@ -165,13 +174,13 @@ inline void Requests::copy_done() {
     end_copy_in();
 }
 
-inline void Requests::copy_fail(std::string_view reason) {
+TXSCOPE_INLINE void Requests::copy_fail(std::string_view reason) {
     if (copy_in_ != CopyIn::open) return;
     writer_.copy_fail(reason);  // which the server answers with an error
     end_copy_in();
 }
 
-inline void Requests::end_copy_in() {
+TXSCOPE_INLINE void Requests::end_copy_in() {
     copy_in_ = CopyIn::none;
     if (in_batch_) sync();
 }
@@ -199,7 +208,7 @@ void Requests::add_to_batch(Response& response, Add add_requests) {
     }
 }
 
-inline void Requests::add_execution(Request request, const Execution& execution) {
+TXSCOPE_INLINE void Requests::add_execution(Request request, const Execution& execution) {
     queue_.reserve(2);
     PreparedStatement* statement = nullptr;
     if (!execution.name.empty() && statements_.capacity() > 0) {
@@ -223,8 +232,8 @@ inline void Requests::add_execution(Request request, const Execution& execution)
     add(request);
 }
 
-inline PreparedStatement& Requests::add_preparation(Request request, std::string_view name,
-                                                    std::string_view sql) {
+TXSCOPE_INLINE PreparedStatement& Requests::add_preparation(Request request, std::string_view name,
+                                                            std::string_view sql) {
     PreparedStatement& statement = statements_.insert(name, batches_);
     request.changes_session = false;
     request.awaits = Awaits::parse_complete;
@@ -236,7 +245,7 @@ inline PreparedStatement& Requests::add_preparation(Request request, std::string
     return statement;
 }
 
-inline void Requests::close_retired() {
+TXSCOPE_INLINE void Requests::close_retired() {
     for (;;) {
         queue_.reserve(1);
         PreparedStatement* const statement = statements_.next_to_close();
@@ -246,19 +255,19 @@ inline void Requests::close_retired() {
     }
 }
 
-inline void Requests::add(const Request& request) {
+TXSCOPE_INLINE void Requests::add(const Request& request) {
     if (request.statement != nullptr) statements_.pin(*request.statement);
     queue_.add(request);
 }
 
-inline std::uint32_t Requests::next_statement(Response& response,
-                                              std::size_t bytes_before) const noexcept {
+TXSCOPE_INLINE std::uint32_t Requests::next_statement(Response& response,
+                                                      std::size_t bytes_before) const noexcept {
     assert(response.stage_ == Response::Stage::outstanding);
     if (response.statements_ == 0) response.first_byte_ = sent_ + bytes_before;
     return response.statements_++;
 }
 
-inline void Requests::undo(const Request& request) noexcept {
+TXSCOPE_INLINE void Requests::undo(const Request& request) noexcept {
     if (request.statement == nullptr) return;
     switch (request.awaits) {
         case Awaits::parse_complete:
@@ -274,22 +283,24 @@ inline void Requests::undo(const Request& request) noexcept {
     }
 }
 
-inline void Requests::pop_batch() noexcept {
+TXSCOPE_INLINE void Requests::pop_batch() noexcept {
     unpin(queue_.batch());
     queue_.pop_batch();
     if (queue_.idle() && !in_batch_) copy_in_ = CopyIn::none;
 }
 
-inline void Requests::drop() noexcept {
+TXSCOPE_INLINE void Requests::drop() noexcept {
     unpin(queue_.outstanding());
     queue_ = {};
     copy_in_ = CopyIn::none;
     in_batch_ = false;
 }
 
-inline void Requests::unpin(std::span<const Request> requests) noexcept {
+TXSCOPE_INLINE void Requests::unpin(std::span<const Request> requests) noexcept {
     for (const Request& request : requests)
         if (request.statement != nullptr) statements_.unpin(*request.statement);
 }
 
 }  // namespace txscope::protocol
+
+#endif

@@ -1,12 +1,12 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/reader.hpp>
 #include <txscope/protocol/result_block.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <string_view>
@@ -47,8 +47,17 @@ private:
     std::vector<std::uint32_t> rows_;  // used again for the next result
 };
 
-inline ResultBlock ResultBuilder::finish(Reader& reader, std::shared_ptr<const Columns> columns,
-                                         std::string_view tag, bool suspended) {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <cstring>
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE ResultBlock ResultBuilder::finish(Reader& reader,
+                                                 std::shared_ptr<const Columns> columns,
+                                                 std::string_view tag, bool suspended) {
     using Data = ResultBlock::Data;
     const std::string_view bytes = rows_.empty() ? tag : reader.kept();
     // At most half of what a result holds on to is not its own then.
@@ -75,3 +84,5 @@ inline ResultBlock ResultBuilder::finish(Reader& reader, std::shared_ptr<const C
 }
 
 }  // namespace txscope::protocol
+
+#endif

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/buffer.hpp>
 #include <txscope/protocol/numbers.hpp>
 #include <txscope/protocol/parameters.hpp>
@@ -7,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string_view>
@@ -124,8 +124,16 @@ private:
     Buffer buffer_;
 };
 
-inline void Writer::parse(std::string_view statement, std::string_view sql,
-                          std::span<const std::uint32_t> parameter_types) {
+}  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <limits>
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE void Writer::parse(std::string_view statement, std::string_view sql,
+                                  std::span<const std::uint32_t> parameter_types) {
     check_name(statement);
     check_text(sql);
     if (parameter_types.size() > Parameters::max_count)
@@ -139,8 +147,8 @@ inline void Writer::parse(std::string_view statement, std::string_view sql,
     for (const std::uint32_t type : parameter_types) body.number32(type);
 }
 
-inline void Writer::bind(std::string_view portal, std::string_view statement,
-                         const Parameters& parameters, Format results) {
+TXSCOPE_INLINE void Writer::bind(std::string_view portal, std::string_view statement,
+                                 const Parameters& parameters, Format results) {
     check_name(portal);
     check_name(statement);
     if (parameters.count > Parameters::max_count)
@@ -163,7 +171,7 @@ inline void Writer::bind(std::string_view portal, std::string_view statement,
     if (result_formats > 0) body.number16(static_cast<std::uint16_t>(results));
 }
 
-inline void Writer::execute(std::string_view portal, std::uint32_t max_rows) {
+TXSCOPE_INLINE void Writer::execute(std::string_view portal, std::uint32_t max_rows) {
     check_name(portal);
     // The server takes the number for a signed one, and a negative one for no limit.
     if (max_rows > std::numeric_limits<std::int32_t>::max())
@@ -173,24 +181,24 @@ inline void Writer::execute(std::string_view portal, std::uint32_t max_rows) {
     body.number32(max_rows);
 }
 
-inline void Writer::query(std::string_view sql) {
+TXSCOPE_INLINE void Writer::query(std::string_view sql) {
     check_text(sql);
     check_size(sql.size() + 1);
     Body{buffer_, 'Q', sql.size() + 1}.string(sql);
 }
 
-inline void Writer::copy_data(std::string_view data) {
+TXSCOPE_INLINE void Writer::copy_data(std::string_view data) {
     check_size(data.size());
     Body{buffer_, 'd', data.size()}.bytes(data);
 }
 
-inline void Writer::copy_fail(std::string_view reason) {
+TXSCOPE_INLINE void Writer::copy_fail(std::string_view reason) {
     check_text(reason);
     check_size(reason.size() + 1, max_small_message);
     Body{buffer_, 'f', reason.size() + 1}.string(reason);
 }
 
-inline void Writer::name_message(char type, char of_what, std::string_view name) {
+TXSCOPE_INLINE void Writer::name_message(char type, char of_what, std::string_view name) {
     check_name(name);
     Body body{buffer_, type, 1 + name.size() + 1};
     body.byte(of_what);
@@ -198,3 +206,5 @@ inline void Writer::name_message(char type, char of_what, std::string_view name)
 }
 
 }  // namespace txscope::protocol
+
+#endif

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
@@ -21,24 +22,8 @@ namespace txscope {
 /// Data Types").
 template <>
 struct SqlValue<std::vector<std::byte>> {
-    static std::string to_text(const std::vector<std::byte>& bytes) {
-        std::string text = "\\x";
-        text.reserve(2 + 2 * bytes.size());
-        for (std::byte byte : bytes) {
-            text += digits[std::to_integer<std::size_t>(byte) >> 4];
-            text += digits[std::to_integer<std::size_t>(byte) & 15];
-        }
-        return text;
-    }
-    static std::vector<std::byte> from_text(std::string_view text) {
-        if (!text.starts_with("\\x") || text.size() % 2 != 0) fail();
-        std::vector<std::byte> bytes;
-        bytes.reserve(text.size() / 2 - 1);
-        for (std::size_t i = 2; i < text.size(); i += 2) {
-            bytes.push_back(static_cast<std::byte>(digit(text[i]) << 4 | digit(text[i + 1])));
-        }
-        return bytes;
-    }
+    static std::string to_text(const std::vector<std::byte>& bytes);
+    static std::vector<std::byte> from_text(std::string_view text);
 
 private:
     static constexpr std::string_view digits = "0123456789abcdef";
@@ -196,3 +181,33 @@ private:
 };
 
 }  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope {
+
+TXSCOPE_INLINE std::string SqlValue<std::vector<std::byte>>::to_text(
+    const std::vector<std::byte>& bytes) {
+    std::string text = "\\x";
+    text.reserve(2 + 2 * bytes.size());
+    for (std::byte byte : bytes) {
+        text += digits[std::to_integer<std::size_t>(byte) >> 4];
+        text += digits[std::to_integer<std::size_t>(byte) & 15];
+    }
+    return text;
+}
+
+TXSCOPE_INLINE std::vector<std::byte> SqlValue<std::vector<std::byte>>::from_text(
+    std::string_view text) {
+    if (!text.starts_with("\\x") || text.size() % 2 != 0) fail();
+    std::vector<std::byte> bytes;
+    bytes.reserve(text.size() / 2 - 1);
+    for (std::size_t i = 2; i < text.size(); i += 2) {
+        bytes.push_back(static_cast<std::byte>(digit(text[i]) << 4 | digit(text[i + 1])));
+    }
+    return bytes;
+}
+
+}  // namespace txscope
+
+#endif

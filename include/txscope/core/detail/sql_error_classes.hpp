@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/core/detail/location_text.hpp>
 #include <txscope/core/detail/pqxx_compat.hpp>
 #include <txscope/core/detail/redaction.hpp>
@@ -190,10 +191,8 @@ inline constexpr std::array sql_error_classes{
     return known ? known->make(said) : make_typed<pqxx::sql_error>(said);
 }
 
-/// The same loss of a connection, which names the scope that met it, unless it names one or there
-/// is none (line 0).
-[[nodiscard]] inline std::exception_ptr met_in_scope(std::exception_ptr loss,
-                                                     const std::source_location& scope) try {
+TXSCOPE_INLINE std::exception_ptr met_in_scope(std::exception_ptr loss,
+                                               const std::source_location& scope) try {
     if (scope.line() == 0) return loss;
     try {
         std::rethrow_exception(loss);
@@ -215,16 +214,10 @@ inline constexpr std::array sql_error_classes{
     return loss;
 }
 
-template <class E>
-class Nested : public E, public std::nested_exception {
-public:
-    explicit Nested(E&& error) : E(std::move(error)) {}
-};
-
 }  // namespace detail
 
-inline std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
-                                         std::span<const std::string_view> parameters) {
+TXSCOPE_INLINE std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
+                                                 std::span<const std::string_view> parameters) {
     auto error = std::make_shared<detail::ServerError>();
     error->message = detail::redacted_message(diagnostics, parameters);
     error->what = detail::sql_error_text(error->message, diagnostics, parameters);
@@ -232,7 +225,7 @@ inline std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
     return detail::make_typed_error(error);
 }
 
-inline const SqlDiagnostics* find_diagnostics(const std::exception& error) noexcept {
+TXSCOPE_INLINE const SqlDiagnostics* find_diagnostics(const std::exception& error) noexcept {
     if (const auto* sql = dynamic_cast<const SqlError*>(&error)) return &sql->diagnostics();
     const auto* outer = dynamic_cast<const std::nested_exception*>(&error);
     if (outer == nullptr || outer->nested_ptr() == nullptr) return nullptr;
@@ -242,17 +235,6 @@ inline const SqlDiagnostics* find_diagnostics(const std::exception& error) noexc
         return find_diagnostics(inner);
     } catch (...) {
         return nullptr;
-    }
-}
-
-template <class E>
-std::exception_ptr nest(std::exception_ptr cause, E error) {
-    if (!cause) return std::make_exception_ptr(std::move(error));
-    try {
-        std::rethrow_exception(std::move(cause));
-    } catch (...) {
-        // std::nested_exception takes its cause from the handler it is constructed in.
-        return std::make_exception_ptr(detail::Nested<E>(std::move(error)));
     }
 }
 

@@ -1,13 +1,11 @@
 #pragma once
 
-#include <txscope/net/cancellation.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/net/deadline.hpp>
 #include <txscope/net/notification.hpp>
 #include <txscope/pool/detail/waiter.hpp>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/cancellation_state.hpp>
-#include <boost/asio/this_coro.hpp>
 
 #include <exception>
 #include <mutex>
@@ -36,7 +34,19 @@ private:
     std::optional<Notification::Sender> notify_;
 };
 
-inline asio::awaitable<void> AcquireRequest::wait(std::mutex& mutex, Clock::time_point deadline) {
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/net/cancellation.hpp>
+
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE asio::awaitable<void> AcquireRequest::wait(std::mutex& mutex,
+                                                          Clock::time_point deadline) {
     Notification answer{co_await asio::this_coro::executor};
     {
         const std::lock_guard lock{mutex};
@@ -55,3 +65,5 @@ inline asio::awaitable<void> AcquireRequest::wait(std::mutex& mutex, Clock::time
 }
 
 }  // namespace txscope::detail
+
+#endif

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/pool/detail/connection_node.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
 #include <txscope/pool/detail/waiter.hpp>
@@ -164,14 +165,20 @@ private:
     bool drained_ = false;
 };
 
-inline ConnectionNode* PoolMachine::lend_idle(Holder* holder) noexcept {
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE ConnectionNode* PoolMachine::lend_idle(Holder* holder) noexcept {
     if (idle_.empty()) return nullptr;
     ConnectionNode& connection = idle_.pop_back();
     lend(connection, holder);
     return &connection;
 }
 
-inline void PoolMachine::asked(Waiter& waiter) noexcept {
+TXSCOPE_INLINE void PoolMachine::asked(Waiter& waiter) noexcept {
     if (closed_) return fail(waiter, Waiter::Failure::closed);
     waiter.state_ = Waiter::State::waiting;
     waiter.number_ = ++asked_;
@@ -184,13 +191,14 @@ inline void PoolMachine::asked(Waiter& waiter) noexcept {
     fail(waiter, Waiter::Failure::exhausted);
 }
 
-inline void PoolMachine::withdrawn(Waiter& waiter) noexcept {
+TXSCOPE_INLINE void PoolMachine::withdrawn(Waiter& waiter) noexcept {
     const auto state = std::exchange(waiter.state_, Waiter::State::outside);
     if (state == Waiter::State::waiting) leave_queue(waiter);
     if (state == Waiter::State::granted) returned(*waiter.connection_, Condition::clean);
 }
 
-inline void PoolMachine::returned(ConnectionNode& connection, Condition condition) noexcept {
+TXSCOPE_INLINE void PoolMachine::returned(ConnectionNode& connection,
+                                          Condition condition) noexcept {
     take_back(connection);
     if (condition != Condition::dirty) return settle(connection, condition);
     connection.state = ConnectionNode::State::cleaning;
@@ -198,14 +206,14 @@ inline void PoolMachine::returned(ConnectionNode& connection, Condition conditio
     handed_out_.push_back(connection);
 }
 
-inline bool PoolMachine::opening(std::size_t count) noexcept {
+TXSCOPE_INLINE bool PoolMachine::opening(std::size_t count) noexcept {
     if (closed_ || size_ >= std::min(count, limits_.connections)) return false;
     ++size_;
     ++openings_;
     return true;
 }
 
-inline void PoolMachine::closed() noexcept {
+TXSCOPE_INLINE void PoolMachine::closed() noexcept {
     closed_ = true;
     while (!waiters_.empty()) {
         Waiter& first = waiters_.front();
@@ -216,7 +224,7 @@ inline void PoolMachine::closed() noexcept {
     drained_ = size_ == 0;
 }
 
-inline PoolMachine::Action PoolMachine::next_action() noexcept {
+TXSCOPE_INLINE PoolMachine::Action PoolMachine::next_action() noexcept {
     using Kind = Action::Kind;
     if (!handed_out_.empty()) {
         ConnectionNode& connection = handed_out_.pop_front();
@@ -232,21 +240,21 @@ inline PoolMachine::Action PoolMachine::next_action() noexcept {
     return {};
 }
 
-inline void PoolMachine::lend(ConnectionNode& connection, Holder* holder) noexcept {
+TXSCOPE_INLINE void PoolMachine::lend(ConnectionNode& connection, Holder* holder) noexcept {
     connection.state = ConnectionNode::State::lent;
     connection.holder = holder;
     lent_.push_back(connection);
     if (holder != nullptr) change(*holder, [&] { holder->holds_ = true; });
 }
 
-inline void PoolMachine::take_back(ConnectionNode& connection) noexcept {
+TXSCOPE_INLINE void PoolMachine::take_back(ConnectionNode& connection) noexcept {
     lent_.remove(connection);
     Holder* holder = std::exchange(connection.holder, nullptr);
     if (holder != nullptr) change(*holder, [&] { holder->holds_ = false; });
 }
 
 /// Puts one that nobody has where it belongs.
-inline void PoolMachine::settle(ConnectionNode& connection, Condition condition) noexcept {
+TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition condition) noexcept {
     if (closed_ || condition != Condition::clean) {
         dismiss(connection);
         return serve();
@@ -259,23 +267,23 @@ inline void PoolMachine::settle(ConnectionNode& connection, Condition condition)
     idle_.push_back(connection);
 }
 
-inline void PoolMachine::dismiss(ConnectionNode& connection) noexcept {
+TXSCOPE_INLINE void PoolMachine::dismiss(ConnectionNode& connection) noexcept {
     connection.state = ConnectionNode::State::dismissed;
     handed_out_.push_back(connection);
     vacate();
 }
 
-inline void PoolMachine::vacate() noexcept {
+TXSCOPE_INLINE void PoolMachine::vacate() noexcept {
     --size_;
     drained_ = closed_ && size_ == 0;
 }
 
-inline void PoolMachine::leave_queue(Waiter& waiter) noexcept {
+TXSCOPE_INLINE void PoolMachine::leave_queue(Waiter& waiter) noexcept {
     waiters_.remove(waiter);
     for (Holder* outer : waiter.requester_.within) change(*outer, [&] { --outer->waits_within_; });
 }
 
-inline void PoolMachine::grant_first(ConnectionNode& connection) noexcept {
+TXSCOPE_INLINE void PoolMachine::grant_first(ConnectionNode& connection) noexcept {
     Waiter& first = waiters_.front();
     leave_queue(first);
     lend(connection, first.requester_.holder);
@@ -284,13 +292,13 @@ inline void PoolMachine::grant_first(ConnectionNode& connection) noexcept {
     answered_.push_back(first);
 }
 
-inline void PoolMachine::fail(Waiter& waiter, Waiter::Failure failure) noexcept {
+TXSCOPE_INLINE void PoolMachine::fail(Waiter& waiter, Waiter::Failure failure) noexcept {
     waiter.state_ = Waiter::State::failed;
     waiter.failure_ = failure;
     answered_.push_back(waiter);
 }
 
-inline void PoolMachine::end_opening(std::uint64_t number, bool try_again) noexcept {
+TXSCOPE_INLINE void PoolMachine::end_opening(std::uint64_t number, bool try_again) noexcept {
     --openings_;
     vacate();
     const bool in_vain = !waiters_.empty() && !one_can_come_back();
@@ -305,7 +313,7 @@ inline void PoolMachine::end_opening(std::uint64_t number, bool try_again) noexc
 }
 
 /// Opens what those who wait need, as far as there is room.
-inline void PoolMachine::serve() noexcept {
+TXSCOPE_INLINE void PoolMachine::serve() noexcept {
     for (; openings_ < waiters_.size() && size_ < limits_.connections; ++to_open_) {
         ++size_;
         ++openings_;
@@ -313,7 +321,7 @@ inline void PoolMachine::serve() noexcept {
     break_deadlock();
 }
 
-inline void PoolMachine::break_deadlock() noexcept {
+TXSCOPE_INLINE void PoolMachine::break_deadlock() noexcept {
     while (blocked_ > 0 && blocked_ == size_) {
         Waiter* newest = nullptr;
         for (Waiter& waiter : waiters_)
@@ -324,3 +332,5 @@ inline void PoolMachine::break_deadlock() noexcept {
 }
 
 }  // namespace txscope::detail
+
+#endif

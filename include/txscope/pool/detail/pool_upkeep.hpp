@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/pool/pool.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -24,7 +25,7 @@
 /// What a pool does by itself: it opens connections, cleans them, and watches those that are idle.
 namespace txscope::detail {
 
-inline bool Pool::begin_opening(const PoolMachine::Action& opening) noexcept try {
+TXSCOPE_INLINE bool Pool::begin_opening(const PoolMachine::Action& opening) noexcept try {
     const auto stop = std::make_shared<asio::cancellation_signal>();
     {
         const Lock lock{mutex_};
@@ -44,9 +45,10 @@ inline bool Pool::begin_opening(const PoolMachine::Action& opening) noexcept try
 }
 
 /// Keeps neither the pool, which may end meanwhile, nor the execution context longer than needed.
-inline asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
-                                        std::shared_ptr<Connector> connector,
-                                        Clock::time_point deadline, PoolMachine::Action opening) {
+TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
+                                                std::shared_ptr<Connector> connector,
+                                                Clock::time_point deadline,
+                                                PoolMachine::Action opening) {
     std::exception_ptr error;
     std::shared_ptr<PooledConnection> opened;
     try {
@@ -70,7 +72,7 @@ inline asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
 }
 
 /// Nobody will be lent what is being opened.
-inline void Pool::stop_openings() noexcept try {
+TXSCOPE_INLINE void Pool::stop_openings() noexcept try {
     for (const auto& opening : openings_)
         if (auto stop = opening.lock())
             asio::post(opener_, [stop] { stop->emit(asio::cancellation_type::terminal); });
@@ -78,7 +80,7 @@ inline void Pool::stop_openings() noexcept try {
 }
 
 /// Puts one that was opened where it belongs.
-inline void Pool::put(std::shared_ptr<PooledConnection> opened) noexcept {
+TXSCOPE_INLINE void Pool::put(std::shared_ptr<PooledConnection> opened) noexcept {
     Lock lock{mutex_};
     ++statistics_.opened;
     PooledConnection& connection = *opened;
@@ -88,7 +90,7 @@ inline void Pool::put(std::shared_ptr<PooledConnection> opened) noexcept {
     if (!machine_.idle().empty()) watch_soon();
 }
 
-inline bool Pool::begin_cleaning(PooledConnection& connection) noexcept {
+TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept {
     auto owner = std::move(connection.kept);
     try {
         // Not on a strand of its own: one that is made while the context is destroyed leaks.
@@ -101,8 +103,8 @@ inline bool Pool::begin_cleaning(PooledConnection& connection) noexcept {
     }
 }
 
-inline asio::awaitable<void> Pool::clean(Shared self,
-                                         std::shared_ptr<PooledConnection> connection) {
+TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
+                                                 std::shared_ptr<PooledConnection> connection) {
     try {
         co_await connection->connection->recover(self->cleanup_deadline());
     } catch (...) {
@@ -117,7 +119,7 @@ inline asio::awaitable<void> Pool::clean(Shared self,
 }
 
 /// Watches what is idle when this turn is over: under load, most of it is lent again by then.
-inline void Pool::watch_soon() noexcept try {
+TXSCOPE_INLINE void Pool::watch_soon() noexcept try {
     if (watching_soon_) return;
     asio::defer(connector_->executor(), [pool = weak_from_this()] {
         if (const auto self = pool.lock()) self->watch_idle();
@@ -127,7 +129,7 @@ inline void Pool::watch_soon() noexcept try {
 }
 
 /// Arms the reads that notice when a server ends an idle connection.
-inline void Pool::watch_idle() {
+TXSCOPE_INLINE void Pool::watch_idle() {
     const Lock lock{mutex_};
     watching_soon_ = false;
     for (ConnectionNode& node : machine_.idle()) {
@@ -144,8 +146,8 @@ inline void Pool::watch_idle() {
     }
 }
 
-inline void Pool::examine(const std::shared_ptr<PooledConnection>& watched,
-                          boost::system::error_code error) {
+TXSCOPE_INLINE void Pool::examine(const std::shared_ptr<PooledConnection>& watched,
+                                  boost::system::error_code error) {
     Lock lock{mutex_};
     watched->watched = false;
     if (watched->state != ConnectionNode::State::idle) return;  // lent, and this was an answer

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/session/observer.hpp>
 
 #include <fmt/format.h>
@@ -87,9 +88,13 @@ private:
     }
 };
 
-inline void txscope::PrintingObserver::notice(const ScopeEvent& event) noexcept {
+#if TXSCOPE_DEFINITIONS
+
+TXSCOPE_INLINE void txscope::PrintingObserver::notice(const ScopeEvent& event) noexcept {
     try {
         fmt::print(out_, "txscope: {}\n", event);  // one write: lines of threads do not mix
     } catch (...) {  // what cannot be printed must not stop a transaction
     }
 }
+
+#endif

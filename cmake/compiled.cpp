@@ -1,0 +1,1 @@
+#include <txscope/src.hpp>
