@@ -63,6 +63,9 @@ private:
 
 inline Transport::Transport(Native<PGconn> connection)
     : connection_{std::move(connection)}, socket_{PQsocket(native())}, tls_{tls_of(native())} {
+    // Or else it would wait, when it closes the connection, until the socket takes its farewell.
+    if (PQsetnonblocking(native(), 1) != 0)
+        throw ConnectionFailed{one_line(PQerrorMessage(native()))};
     // What libpq has read already it hands out; a part of a message would be missed, but what
     // follows it is no message then.
     if (PQconsumeInput(native()) == 0 || PQisBusy(native()) != 0)
