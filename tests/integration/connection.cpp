@@ -429,7 +429,7 @@ TEST_CASE("closing wakes those who wait", "[connection]") {
     const auto running = wire.send(wait_for_lock);
     int woken = 0;
     const auto waiting = [&]() -> support::asio::awaitable<void> {
-        co_await wire.connection->wait(running);
+        co_await wire.connection->answered(running);
         ++woken;
     };
     for (int i = 0; i < 3; ++i)
@@ -528,7 +528,7 @@ TEST_CASE("a connection is closed while a request to cancel is on its way to wha
                                                                      std::chrono::seconds{5})};
     support::run_until(io, [&] { return requested; });
     holder.query("SELECT pg_advisory_unlock(1)");
-    support::run(io, connection->wait(exchange));
+    support::run(io, connection->answered(exchange));
     CHECK(exchange->done);
     support::run_until(io, [&] { return cancelling.done(); });
     CHECK(connection->broken());

@@ -44,7 +44,7 @@ public:
     }
     Exchange send(const std::string& sql) { return send({txscope::Statement{sql}}).front(); }
 
-    void await(const Exchange& exchange) { run(io, connection->wait(exchange)); }
+    void await(const Exchange& exchange) { run(io, connection->answered(exchange)); }
     void await(const std::vector<Exchange>& exchanges) {
         for (const Exchange& exchange : exchanges) await(exchange);
     }

@@ -85,8 +85,7 @@ private:
     bool begin_opening(const PoolMachine::Action& opening) noexcept;
     bool begin_cleaning(PooledConnection& connection) noexcept;
     void put(std::shared_ptr<PooledConnection> opened) noexcept;
-    void examine(const std::shared_ptr<PooledConnection>& connection,
-                 boost::system::error_code error);
+    void examine(const std::shared_ptr<PooledConnection>& connection);
 
     // With the mutex locked:
     Lease lend_idle(Lock& lock, Holder* holder);

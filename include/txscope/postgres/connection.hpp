@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
-#include <txscope/postgres/detail/borrowed_socket.hpp>
+#include <txscope/net/socket_watcher.hpp>
 #include <txscope/postgres/detail/cancel_request.hpp>
 #include <txscope/postgres/detail/connect.hpp>
 #include <txscope/postgres/detail/session_settings.hpp>
@@ -35,7 +35,7 @@ namespace asio = boost::asio;
 /// auto connection = co_await Connection::open(executor, "postgresql:///app", 256, deadline);
 /// auto exchange = std::make_shared<detail::Exchange>();
 /// connection->submit({{Statement{"SELECT 1"}, exchange}});
-/// co_await connection->wait(exchange);        // exchange->result, or exchange->error
+/// co_await connection->answered(exchange);    // exchange->result, or exchange->error
 /// ```
 ///
 /// **Threads**: none of its own. Used from one strand at a time.
@@ -68,7 +68,7 @@ public:
                detail::StatementNaming naming)
         : transport_{std::move(native)},
           statements_{naming},
-          socket_{executor, PQsocket(transport_.native())} {}
+          watcher_{executor, PQsocket(transport_.native())} {}
     ~Connection() {
         if (!broken()) close("the connection was closed");
     }
@@ -81,9 +81,16 @@ public:
     /// Sends what is left to send; false when the socket takes no more for now.
     bool flush();
 
-    /// Until `exchange` is done; or the caller is cancelled, and it is not.
-    asio::awaitable<void> wait(Exchange exchange);
-    /// Begins what `wait` does, and says whether only reading is left of it. Where the answer comes
+    enum class Interruption {
+        none,  ///< Whatever happens to the caller, who must not be interruptible.
+        allowed,
+    };
+    /// Sends what is to be sent, and waits until `exchange` is done, `deadline` has passed or, if that
+    /// is allowed, the caller is cancelled. Returns whether it is done.
+    asio::awaitable<bool> answered(Exchange exchange,
+                                   Clock::time_point deadline = Clock::time_point::max(),
+                                   Interruption interruption = Interruption::allowed);
+    /// Begins what `answered` does, and says whether only reading is left of it. Where the answer comes
     /// in one piece, its coroutine is then saved by awaiting `readable`, followed by `poll` if
     /// `exchange` is not done by then. The connection must outlive that.
     bool only_to_read(const detail::Exchange& exchange, const asio::cancellation_state& caller) {
@@ -91,11 +98,16 @@ public:
         return !exchange.done && caller.cancelled() == asio::cancellation_type::none && flush() &&
                !exchange.done;
     }
-    auto readable() { return socket_.readable(); }
+    auto readable() { return watcher_.async_wait_readable(); }
+    /// Calls `handler()` once, when there is something to read or somebody has ended the waits.
+    template <typename Handler>
+    void when_readable(Handler handler) {
+        watcher_.async_wait_readable(std::move(handler));
+    }
 
     /// From now on whoever waits does so on the execution context of `executor`: destroying that one
     /// destroys the wait. Nothing is awaited meanwhile.
-    void move_to(const asio::any_io_executor& executor) { socket_.move_to(executor); }
+    void move_to(const asio::any_io_executor& executor) { watcher_.move_to(executor); }
 
     /// Makes the server stop working on `exchange`, and waits until it has. What is ahead of it in
     /// its batch may be hit in its place: what the server works on shows at the batch's Sync only.
@@ -124,7 +136,7 @@ public:
     /// Gives it up: all that is outstanding is answered with `reason`.
     void close(std::exception_ptr reason) noexcept {
         statements_.fail(std::move(reason));
-        socket_.wake();
+        watcher_.wake();
     }
     /// The same, with `ConnectionLost` for that reason.
     void close(const char* reason) noexcept {
@@ -140,7 +152,7 @@ public:
         if (!receive()) return;
         heard_ = Clock::now();
         // What others wait for may have come too, and the socket will not say so again.
-        socket_.wake();
+        watcher_.wake();
     }
     /// The same, unless the server has just answered: to look once more would be a system call for
     /// nothing.
@@ -175,13 +187,11 @@ public:
         return value != nullptr ? value : std::string_view{};
     }
     PGconn* native() const noexcept { return transport_.native(); }
-    asio::posix::stream_descriptor& descriptor() noexcept { return socket_.descriptor(); }
 
 private:
     // Reads what has arrived. True when that completed an exchange.
     bool receive();
     void lose() { statements_.fail(std::make_exception_ptr(ConnectionLost{transport_.error()})); }
-    asio::awaitable<bool> settle_until(Exchange exchange, Clock::time_point when);
     // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead.
     enum class Interrupt {
         it,
@@ -196,7 +206,7 @@ private:
 
     detail::Transport transport_;
     detail::StatementPipeline statements_;
-    detail::BorrowedSocket socket_;
+    detail::SocketWatcher watcher_;
     Clock::time_point heard_{};  // when the last answer came
     std::uint64_t opening_trips_ = 0;
     int cancel_requests_ = 0;  // which may strike yet; those left behind stay counted
@@ -211,7 +221,7 @@ inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_i
             auto native = co_await detail::connect(executor, conninfo, deadline);
             auto connection = std::make_unique<Connection>(executor, std::move(native), naming);
             const Exchange fixed = connection->submit_own(connection->fix_settings());
-            const bool answered = co_await connection->settle_until(fixed, deadline);
+            const bool answered = co_await connection->answered(fixed, deadline);
             if (!answered) throw ConnectionFailed{"the server did not answer in the time allowed"};
             if (connection->broken() && !again) continue;  // nobody has missed anything of it
             if (const auto failure = detail::settings_failure(*fixed))
@@ -233,7 +243,7 @@ inline bool Connection::flush() {
         if (!taken.lost) continue;
         receive();  // the server may have said why
         if (!broken()) lose();
-        socket_.wake();
+        watcher_.wake();
     }
     return broken() || !transport_.wants_to_send();
 }
@@ -257,36 +267,25 @@ inline bool Connection::receive() try {
     return true;
 }
 
-inline asio::awaitable<void> Connection::wait(Exchange exchange) {
-    while (!exchange->done) {
-        const bool all_sent = flush();
+inline asio::awaitable<bool> Connection::answered(Exchange exchange, Clock::time_point deadline,
+                                                  Interruption interruption) {
+    while (!exchange->done && Clock::now() < deadline) {
+        if (!flush()) watcher_.wake_when_writable();
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-        if (exchange->done || caller.cancelled() != asio::cancellation_type::none) break;
-        if (all_sent)
-            co_await socket_.readable();
+        const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
+        if (exchange->done || (cancelled && interruption == Interruption::allowed)) break;
+        if (deadline == Clock::time_point::max())
+            co_await watcher_.async_wait_readable();
         else
-            co_await socket_.ready_for_any(Clock::time_point::max());
-        if (exchange->done) break;  // another wait has read the answer; *this may be gone
-        poll();
-    }
-}
-
-inline asio::awaitable<bool> Connection::settle_until(Exchange exchange, Clock::time_point when) {
-    while (!exchange->done && Clock::now() < when) {
-        const bool all_sent = flush();
-        if (exchange->done) break;
-        if (all_sent)
-            co_await socket_.ready(detail::BorrowedSocket::Base::wait_read, when);
-        else
-            co_await socket_.ready_for_any(when);
-        if (!exchange->done) poll();
+            co_await watcher_.wait_readable(deadline);
+        if (!exchange->done) poll();  // else another wait has read it, and *this may be gone
     }
     co_return exchange->done;
 }
 
 // g++ 12 miscompiles a `co_await` inside the condition of an `if`: conditions stand by themselves.
 inline asio::awaitable<void> Connection::settle(Exchange exchange, Clock::time_point deadline) {
-    const bool settled = co_await settle_until(exchange, deadline);
+    const bool settled = co_await answered(exchange, deadline, Interruption::none);
     if (!settled) close("the server did not answer within the cleanup time");
 }
 
@@ -305,14 +304,15 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
         flush();
         if (statements_.running(*exchange) == (what == Interrupt::it)) {
             ++cancel_requests_;
-            const bool over = co_await detail::request_cancel(socket_.descriptor().get_executor(),
-                                                              native(), deadline);
+            const bool over =
+                co_await detail::request_cancel(watcher_.get_executor(), native(), deadline);
             --cancel_requests_;
             if (!over)  // it would strike whoever has the connection by then
                 co_return close(
                     "the request to cancel a statement was not taken within the cleanup time");
         }
-        co_await settle_until(exchange, std::min(deadline, Clock::now() + patience));
+        const auto until = std::min(deadline, Clock::now() + patience);
+        co_await answered(exchange, until, Interruption::none);
     }
 }
 

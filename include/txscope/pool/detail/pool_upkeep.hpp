@@ -135,26 +135,20 @@ TXSCOPE_INLINE void Pool::watch_idle() {
     for (ConnectionNode& node : machine_.idle()) {
         PooledConnection& connection = pooled(node);
         if (std::exchange(connection.watched, true)) continue;
-        connection.connection->descriptor().async_wait(
-            BorrowedSocket::Base::wait_read,
-            [pool = weak_from_this(),
-             watched = std::weak_ptr{connection.kept}](boost::system::error_code error) {
+        connection.connection->when_readable(
+            [pool = weak_from_this(), watched = std::weak_ptr{connection.kept}] {
                 const auto still = watched.lock();
                 const auto self = pool.lock();
-                if (still && self) self->examine(still, error);
+                if (still && self) self->examine(still);
             });
     }
 }
 
-TXSCOPE_INLINE void Pool::examine(const std::shared_ptr<PooledConnection>& watched,
-                                  boost::system::error_code error) {
+TXSCOPE_INLINE void Pool::examine(const std::shared_ptr<PooledConnection>& watched) {
     Lock lock{mutex_};
     watched->watched = false;
     if (watched->state != ConnectionNode::State::idle) return;  // lent, and this was an answer
     Connection& connection = *watched->connection;
-    if (error && error != asio::error::operation_aborted)
-        connection.close(
-            std::make_exception_ptr(ConnectionLost{"the socket failed: " + error.message()}));
     connection.poll();
     if (!connection.broken()) return watch_soon();
     ++statistics_.discarded;

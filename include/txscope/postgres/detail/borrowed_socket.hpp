@@ -3,16 +3,18 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/deferred.hpp>
-#include <boost/asio/experimental/parallel_group.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
 
 #include <fcntl.h>
 
 #include <cerrno>
 #include <chrono>
+#include <memory>
 
 namespace txscope::detail {
 
@@ -32,45 +34,21 @@ public:
     using Base = asio::posix::descriptor_base;
 
     BorrowedSocket(const asio::any_io_executor& executor, int socket)
-        : descriptor_{executor, duplicate(socket)} {}
+        : descriptor_{
+              std::make_shared<asio::posix::stream_descriptor>(executor, duplicate(socket))} {}
 
-    asio::posix::stream_descriptor& descriptor() noexcept { return descriptor_; }
-
-    /// From now on waits belong to the execution context of `executor`. Ends those under way.
-    void move_to(const asio::any_io_executor& executor) {
-        if (executor != descriptor_.get_executor())
-            descriptor_ = {executor, duplicate(descriptor_.native_handle())};
-    }
-
-    /// Ends every wait on this socket.
-    void wake() {
-        boost::system::error_code ignored;
-        descriptor_.cancel(ignored);
-    }
-
-    /// Until readable. Costs no timer: this is what every statement waits in.
-    auto readable() {
-        return descriptor_.async_wait(Base::wait_read, asio::as_tuple(asio::deferred));
-    }
-
-    /// Until ready for `what` or until `deadline`; true when it is ready.
+    /// Until ready for `what` or until `deadline`; true when it is ready. The caller is on a strand, or
+    /// alone.
     asio::awaitable<bool> ready(Base::wait_type what, Clock::time_point deadline) {
-        asio::steady_timer timer{descriptor_.get_executor(), deadline};
-        const auto [order, socket_error, timer_error] =
-            co_await asio::experimental::make_parallel_group(
-                descriptor_.async_wait(what, asio::deferred), timer.async_wait(asio::deferred))
-                .async_wait(asio::experimental::wait_for_one(), asio::deferred);
-        co_return order[0] == 0 && !socket_error;
-    }
-
-    /// Until readable or writable or until `deadline`.
-    asio::awaitable<void> ready_for_any(Clock::time_point deadline) {
-        asio::steady_timer timer{descriptor_.get_executor(), deadline};
-        co_await asio::experimental::make_parallel_group(
-            descriptor_.async_wait(Base::wait_read, asio::deferred),
-            descriptor_.async_wait(Base::wait_write, asio::deferred),
-            timer.async_wait(asio::deferred))
-            .async_wait(asio::experimental::wait_for_one(), asio::deferred);
+        asio::steady_timer timer{descriptor_->get_executor(), deadline};
+        const auto executor = co_await asio::this_coro::executor;
+        timer.async_wait(asio::bind_executor(
+            executor, [waited = std::weak_ptr{descriptor_}](boost::system::error_code error) {
+                const auto still = waited.lock();
+                if (still && !error) still->cancel();
+            }));
+        const auto [error] = co_await descriptor_->async_wait(what, asio::as_tuple(asio::deferred));
+        co_return !error;
     }
 
 private:
@@ -82,7 +60,7 @@ private:
         return copy;
     }
 
-    asio::posix::stream_descriptor descriptor_;
+    std::shared_ptr<asio::posix::stream_descriptor> descriptor_;
 };
 
 }  // namespace txscope::detail

@@ -118,7 +118,7 @@ inline asio::awaitable<void> Conversation::begun(Clock::time_point deadline) {
 inline asio::awaitable<bool> Conversation::see_through(Connection::Exchange exchange) {
     const auto member = lease.member();  // outlives a loan that ends
     if (beginning() && begin != exchange) co_await begun();
-    if (!exchange->done) co_await member->connection->wait(exchange);
+    if (!exchange->done) co_await member->connection->answered(exchange);
     const bool cancelled = !exchange->done;
     if (cancelled) co_await member->connection->cancel(exchange, pool->cleanup_deadline());
     co_return cancelled;
@@ -127,7 +127,7 @@ inline asio::awaitable<bool> Conversation::see_through(Connection::Exchange exch
 inline asio::awaitable<void> Conversation::answered(Connection::Exchange exchange,
                                                     Clock::time_point deadline) {
     const auto member = lease.member();
-    if (deadline == Clock::time_point::max()) co_await member->connection->wait(exchange);
+    if (deadline == Clock::time_point::max()) co_await member->connection->answered(exchange);
     if (!exchange->done)
         co_await member->connection->settle(exchange, std::min(deadline, pool->cleanup_deadline()));
 }

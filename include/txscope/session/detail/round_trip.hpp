@@ -66,8 +66,7 @@ public:
         return asio::get_associated_cancellation_slot(handler_);
     }
     /// The connection can be read.
-    template <typename Outcome>
-    void operator()(const Outcome&) {
+    void operator()() {
         const auto on = on_;
         on.execute([self = std::move(*this)]() mutable { std::move(self).receive(); });
     }
