@@ -1,0 +1,292 @@
+#include "support/catch.hpp"
+#include "support/failure.hpp"
+#include "support/server_messages.hpp"
+#include <txscope/postgres/detail/statement_pipeline.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+using Catch::Matchers::ContainsSubstring;
+using support::is;
+using support::text_of;
+using txscope::ConnectionLost;
+using txscope::Statement;
+using txscope::detail::Exchange;
+using txscope::detail::Outgoing;
+using txscope::detail::Staleness;
+using txscope::detail::StatementNaming;
+using txscope::detail::StatementPipeline;
+namespace server = support::server;
+
+namespace {
+
+// What answers a statement that was prepared before; and one that was not, which is described, too.
+std::string executed(std::string_view tag = "INSERT 0 1") {
+    return server::bind_complete() + server::complete(tag);
+}
+std::string unnamed(std::string_view tag = "INSERT 0 1") {
+    return server::parse_complete() + server::bind_complete() + server::no_data() +
+           server::complete(tag);
+}
+std::string prepared(std::initializer_list<std::uint32_t> types = {}) {
+    return server::parse_complete() + server::parameter_description(types) + server::no_data();
+}
+
+struct Fixture {
+    explicit Fixture(std::size_t most = 16) : naming{most}, pipeline{naming} {}
+
+    using Shared = std::shared_ptr<Exchange>;
+
+    // A batch of statements, each for an exchange of its own.
+    std::vector<Shared> send(std::vector<Statement> statements) {
+        std::vector<Shared> exchanges;
+        std::vector<Outgoing> batch;
+        for (Statement& statement : statements) {
+            exchanges.push_back(std::make_shared<Exchange>());
+            batch.push_back({std::move(statement), exchanges.back()});
+        }
+        pipeline.submit(std::move(batch));
+        return exchanges;
+    }
+    Shared send(const std::string& sql) { return send({Statement{sql}}).front(); }
+
+    // The messages that were written since, a letter each; the last name that Parse gave is kept.
+    std::string written() {
+        std::string types;
+        std::string_view bytes = pipeline.output();
+        while (!bytes.empty()) {
+            const std::size_t size = 1 + txscope::protocol::load32(bytes.data() + 1);
+            types += bytes.front();
+            if (bytes.front() == 'P') name = std::string{bytes.data() + 5};
+            bytes.remove_prefix(size);
+        }
+        pipeline.sent(pipeline.output().size());
+        return types;
+    }
+    void hear(std::string_view bytes) {
+        while (!bytes.empty() && !pipeline.broken()) {
+            const auto space = pipeline.space();
+            const std::size_t size = std::min(space.size(), bytes.size());
+            std::memcpy(space.data(), bytes.data(), size);
+            pipeline.received(size);
+            bytes.remove_prefix(size);
+        }
+    }
+    // As a statement that is prepared by now.
+    void prepare(const std::string& sql) {
+        send(sql);
+        written();
+        hear(prepared() + executed() + server::ready());
+    }
+
+    StatementNaming naming;
+    StatementPipeline pipeline;
+    std::string name;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "a statement is prepared when it comes, and sent by its name after that",
+                 "[statement_pipeline]") {
+    const auto first = send("INSERT INTO notes VALUES (1)");
+    CHECK(written() == "PDBES");
+    CHECK_FALSE(name.empty());
+    hear(prepared() + executed() + server::ready());
+    CHECK(first->done);
+    CHECK_FALSE(first->error);
+    CHECK(first->result.command_tag() == "INSERT 0 1");
+
+    const auto second = send("INSERT INTO notes VALUES (1)");
+    CHECK(written() == "BES");
+    hear(executed() + server::ready());
+    CHECK(second->done);
+    CHECK(pipeline.idle());
+    CHECK(pipeline.batches() == 2);
+}
+
+TEST_CASE_METHOD(Fixture, "transaction control is neither prepared nor described",
+                 "[statement_pipeline]") {
+    send("BEGIN");
+    CHECK(written() == "PBES");
+    CHECK(name.empty());
+}
+
+TEST_CASE("without names nothing is prepared", "[statement_pipeline]") {
+    Fixture fixture{0};
+    for (int i = 0; i < 2; ++i) {
+        fixture.send("INSERT INTO notes VALUES (1)");
+        CHECK(fixture.written() == "PBDES");
+        CHECK(fixture.name.empty());
+        fixture.hear(unnamed() + server::ready());
+    }
+}
+
+TEST_CASE("more statements than may be kept take turns, and are closed", "[statement_pipeline]") {
+    Fixture fixture{1};
+    for (int i = 0; i < 6; ++i) {
+        const std::string sql = "SELECT " + std::to_string(i);
+        fixture.send(sql);
+        CHECK(fixture.written() == (i < 2 ? "PDBES" : "CPDBES"));
+        fixture.hear((i < 2 ? "" : server::close_complete()) + prepared() + executed() +
+                     server::ready());
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "the failed statement's error is everybody's whom it concerns",
+                 "[statement_pipeline]") {
+    const auto sent = send({Statement{"BEGIN"}, Statement{"INSERT INTO notes VALUES (1)"},
+                            Statement{"INSERT INTO notes VALUES (2)"}});
+    hear(server::parse_complete() + server::bind_complete() + server::complete("BEGIN") +
+         prepared() + server::bind_complete() + server::error("23505", "it is there already") +
+         server::ready('E'));
+    CHECK_FALSE(sent[0]->error);
+    CHECK(is<pqxx::unique_violation>(sent[1]->error));
+    CHECK_FALSE(sent[1]->skipped);
+    CHECK_THAT(text_of(sent[1]->error), ContainsSubstring("INSERT INTO notes VALUES (1)"));
+    CHECK(sent[2]->error == sent[1]->error);
+    CHECK(sent[2]->skipped);
+    CHECK(pipeline.transaction_status() == txscope::protocol::TransactionStatus::failed);
+}
+
+TEST_CASE_METHOD(Fixture, "what failed at the Sync is told without a statement's text",
+                 "[statement_pipeline]") {
+    const auto orphan = send("INSERT INTO notes VALUES (1)");
+    hear(prepared() + executed() + server::error("23503", "a parent is missing") + server::ready());
+    CHECK(is<pqxx::foreign_key_violation>(orphan->error));
+    CHECK_THAT(text_of(orphan->error), !ContainsSubstring("INSERT"));
+}
+
+TEST_CASE_METHOD(Fixture, "COPY that nobody has asked for gives the connection up, by its text",
+                 "[statement_pipeline]") {
+    const auto copy = send("COPY notes TO STDOUT");
+    const auto behind = send("SELECT 1");
+    written();
+    hear(prepared() + server::bind_complete() + server::copy_response('H'));
+    CHECK(pipeline.broken());
+    CHECK(is<pqxx::usage_error>(copy->error));
+    CHECK_THAT(text_of(copy->error), ContainsSubstring("COPY notes TO STDOUT"));
+    CHECK(behind->done);
+    CHECK(behind->error);
+}
+
+TEST_CASE_METHOD(Fixture, "the server's last words are why everything outstanding is lost",
+                 "[statement_pipeline]") {
+    const auto running = send("SELECT 1");
+    written();
+    const auto unsent = send("SELECT 2");
+    hear(server::fatal("57P01", "terminating connection"));
+    CHECK(is<ConnectionLost>(running->error));
+    CHECK_THAT(text_of(running->error), ContainsSubstring("terminating connection"));
+    CHECK(running->lost);
+    CHECK_FALSE(running->unsent);
+    CHECK(unsent->lost);
+    CHECK(unsent->unsent);
+    CHECK(pipeline.broken());
+
+    const auto late = send("SELECT 3");
+    CHECK(late->done);
+    CHECK(late->unsent);
+    CHECK(is<ConnectionLost>(late->error));
+}
+
+TEST_CASE_METHOD(Fixture, "so they are where nothing is outstanding", "[statement_pipeline]") {
+    hear(server::fatal("57P05", "terminating connection due to idle-session timeout"));
+    CHECK_THAT(text_of(pipeline.failure()), ContainsSubstring("idle-session"));
+}
+
+TEST_CASE_METHOD(Fixture, "bytes that are no protocol lose the connection, and say so",
+                 "[statement_pipeline]") {
+    const auto running = send("SELECT 1");
+    hear("HTTP/1.1 400 Bad Request");
+    CHECK(is<ConnectionLost>(running->error));
+    CHECK_THAT(text_of(running->error), ContainsSubstring("the server sent"));
+}
+
+TEST_CASE_METHOD(Fixture, "a name that the server does not know ends all, with advice",
+                 "[statement_pipeline]") {
+    prepare("INSERT INTO notes VALUES (1)");
+    const std::string before = name;
+    const auto failed = send("INSERT INTO notes VALUES (1)");
+    hear(server::error("26000", "prepared statement \"" + before + "\" does not exist") +
+         server::ready());
+    CHECK_THAT(text_of(failed->error), ContainsSubstring("statement_cache_size"));
+    REQUIRE(pipeline.failed() != nullptr);
+    CHECK(pipeline.failed()->staleness == Staleness::unknown);
+    CHECK(pipeline.failed()->alone == failed);
+    written();
+    send("INSERT INTO notes VALUES (1)");
+    CHECK(written() == "PDBES");
+    CHECK(name != before);
+}
+
+TEST_CASE_METHOD(Fixture, "an error that only looks like it comes of a name of the program's own",
+                 "[statement_pipeline]") {
+    prepare("INSERT INTO notes VALUES (1)");
+    const auto failed = send("EXECUTE mine");
+    hear(server::error("26000", "prepared statement \"mine\" does not exist") + server::ready());
+    CHECK_THAT(text_of(failed->error), !ContainsSubstring("statement_cache_size"));
+    CHECK(pipeline.failed() == nullptr);
+}
+
+TEST_CASE_METHOD(Fixture, "a statement that is not stale when it is prepared anew stays in use",
+                 "[statement_pipeline]") {
+    prepare("INSERT INTO notes VALUES (1)");
+    const auto generation = naming.generation();
+    send("INSERT INTO notes VALUES (1)");
+    written();
+    hear(server::bind_complete() + server::error("22003", "out of range") + server::ready());
+    auto failed = pipeline.take_failed();
+    REQUIRE(failed);
+    CHECK(failed->staleness == Staleness::possible);
+    REQUIRE(failed->description);
+
+    const std::uint32_t type = GENERATE(0u, 23u);
+    const auto anew = pipeline.prepare_anew(*failed);
+    CHECK(written() == "CPDS");
+    hear(server::close_complete() + (type == 0 ? prepared() : prepared({type})) + server::ready());
+    CHECK(anew->done);
+    CHECK_FALSE(anew->error);
+    CHECK((pipeline.description_of(*failed) == failed->description) == (type == 0));
+    CHECK(naming.generation() == generation);
+    send("INSERT INTO notes VALUES (1)");
+    CHECK(written() == "BES");
+}
+
+TEST_CASE_METHOD(Fixture, "\"cached plan must not change result type\" ends a generation",
+                 "[statement_pipeline]") {
+    prepare("SELECT * FROM notes");
+    const auto generation = naming.generation();
+    const auto failed = send("SELECT * FROM notes");
+    std::string said = server::error_body("0A000", "cached plan must not change result type");
+    said.insert(said.size() - 1, "R" + server::string("RevalidateCachedQuery"));
+    hear(server::bind_complete() + server::message('E', said) + server::ready());
+    CHECK(failed->error);
+    CHECK(naming.generation() == generation + 1);
+    written();
+    send("SELECT * FROM notes");
+    CHECK(written().ends_with("PDBES"));
+}
+
+TEST_CASE_METHOD(Fixture, "where names may mean other tables, nothing is sent by name",
+                 "[statement_pipeline]") {
+    prepare("INSERT INTO notes VALUES (1)");
+    const auto sent = send({Statement{"BEGIN"}, Statement{"SET LOCAL search_path = other"},
+                            Statement{"INSERT INTO notes VALUES (1)"}});
+    name = "none yet";
+    CHECK(written() == "PBEPBDEPBDES");
+    CHECK(name.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "what the server reports of its settings is known",
+                 "[statement_pipeline]") {
+    CHECK(pipeline.parameter("application_name") == nullptr);
+    hear(server::message('S', server::string("application_name") + server::string("psql")));
+    REQUIRE(pipeline.parameter("application_name") != nullptr);
+    CHECK(*pipeline.parameter("application_name") == "psql");
+}
