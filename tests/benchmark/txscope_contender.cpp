@@ -47,7 +47,13 @@ class Coroutines : public Contender {
 public:
     Coroutines(const std::string& dsn, int connections)
         : sessions_{io_, dsn, {.max_size = static_cast<std::size_t>(connections)}},
-          steps_(static_cast<std::size_t>(connections)) {}
+          steps_(static_cast<std::size_t>(connections)) {
+        asio::co_spawn(io_, sessions_.warm_up(steps_.size()), [&](std::exception_ptr error) {
+            if (error) std::rethrow_exception(error);
+            io_.stop();
+        });
+        io_.run();
+    }
 
     std::int64_t run(Workload workload, Limit limit) override {
         std::int64_t committed = 0;
