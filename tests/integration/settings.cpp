@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/checking_observer.hpp"
 #include "support/database.hpp"
+#include "support/environment_variable.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
 #include "support/pgbouncer.hpp"
@@ -21,7 +22,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <optional>
 #include <string>
@@ -221,18 +221,6 @@ TEST_CASE("no setting of a server changes a value", "[settings]") {
 }
 
 // An environment variable that is set for as long as this lives.
-class Environment {
-public:
-    Environment(const char* name, const std::string& value) : name_{name} {
-        ::setenv(name, value.c_str(), 1);
-    }
-    Environment(const Environment&) = delete;
-    ~Environment() { ::unsetenv(name_); }
-
-private:
-    const char* name_;
-};
-
 TEST_CASE("no setting of a connection string or of the environment changes a value", "[settings]") {
     const Database database{schema};
     std::string options;
@@ -243,9 +231,9 @@ TEST_CASE("no setting of a connection string or of the environment changes a val
     SECTION("options") { check_values(database.dsn() + " options='" + options + "'"); }
     SECTION("client_encoding") { check_values(database.dsn() + " client_encoding=LATIN1"); }
     SECTION("the environment") {
-        const Environment pgoptions{"PGOPTIONS", options};
-        const Environment date_style{"PGDATESTYLE", "SQL, DMY"};
-        const Environment encoding{"PGCLIENTENCODING", "LATIN1"};
+        const support::EnvironmentVariable pgoptions{"PGOPTIONS", options};
+        const support::EnvironmentVariable date_style{"PGDATESTYLE", "SQL, DMY"};
+        const support::EnvironmentVariable encoding{"PGCLIENTENCODING", "LATIN1"};
         check_values(database.dsn());
     }
 }

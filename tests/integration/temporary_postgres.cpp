@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/client.hpp"
 #include "support/database.hpp"
+#include "support/environment_variable.hpp"
 #include <txscope/testing/temporary_postgres.hpp>
 
 #include <fcntl.h>
@@ -62,20 +63,6 @@ bool eventually(Condition condition) {
 std::string setting(const TemporaryPostgres& server, const std::string& name) {
     return support::query(server.dsn(), "SHOW " + name).value();
 }
-
-/// Sets an environment variable for as long as it lives.
-class EnvironmentVariable {
-public:
-    EnvironmentVariable(const char* name, const std::string& value) : name_{name} {
-        if (const char* before = std::getenv(name)) before_ = before;
-        ::setenv(name, value.c_str(), 1);
-    }
-    ~EnvironmentVariable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
-
-private:
-    const char* name_;
-    std::optional<std::string> before_;
-};
 
 TEST_CASE("a temporary server answers on its socket and on its port", "[temporary_postgres]") {
     const TemporaryPostgres server;
@@ -260,7 +247,7 @@ TEST_CASE("a server that cannot start says why, and leaves nothing", "[temporary
     fs::create_directory(parent);
     fs::permissions(parent, fs::perms::all);
     {
-        const EnvironmentVariable folder{"TMPDIR", parent.string()};
+        const support::EnvironmentVariable folder{"TMPDIR", parent.string()};
         TemporaryPostgresOptions options;
         options.settings = {"no_such_setting = 1"};
         CHECK_THROWS_WITH(TemporaryPostgres{options}, ContainsSubstring("did not start") &&
@@ -274,7 +261,7 @@ TEST_CASE("a temporary folder too deep for a socket is not used", "[temporary_po
     const fs::path parent = fs::temp_directory_path() / std::string(100, 'x');
     fs::create_directory(parent);
     {
-        const EnvironmentVariable folder{"TMPDIR", parent.string()};
+        const support::EnvironmentVariable folder{"TMPDIR", parent.string()};
         const TemporaryPostgres server;
         CHECK(support::query(server.dsn(), "SELECT 1").value() == "1");
     }
@@ -286,7 +273,7 @@ TEST_CASE("missing binaries are told apart by who named their folder", "[tempora
     options.binaries = "/nonexistent";
     CHECK_THROWS_WITH(TemporaryPostgres{options},
                       ContainsSubstring("/nonexistent") && ContainsSubstring("binaries"));
-    const EnvironmentVariable folder{"TXSCOPE_POSTGRES_BINDIR", "/neither"};
+    const support::EnvironmentVariable folder{"TXSCOPE_POSTGRES_BINDIR", "/neither"};
     CHECK_THROWS_WITH(TemporaryPostgres{}, ContainsSubstring("/neither") &&
                                                ContainsSubstring("TXSCOPE_POSTGRES_BINDIR"));
 }
@@ -294,7 +281,7 @@ TEST_CASE("missing binaries are told apart by who named their folder", "[tempora
 TEST_CASE("PATH comes before the distribution's folders", "[temporary_postgres]") {
     fs::path real;
     {
-        const EnvironmentVariable path{"PATH", "/nonexistent"};
+        const support::EnvironmentVariable path{"PATH", "/nonexistent"};
         real = txscope::detail::find_postgres_binaries({});
     }
     const fs::path links =
@@ -303,12 +290,13 @@ TEST_CASE("PATH comes before the distribution's folders", "[temporary_postgres]"
     for (const char* program : {"initdb", "postgres"})
         fs::create_symlink(real / program, links / program);
     {
-        const EnvironmentVariable path{"PATH", "/nonexistent::" + links.string() + ":/usr/bin"};
+        const support::EnvironmentVariable path{"PATH",
+                                                "/nonexistent::" + links.string() + ":/usr/bin"};
         CHECK(txscope::detail::find_postgres_binaries({}) == links);
     }
     {
         fs::remove(links / "initdb");  // half a server is none
-        const EnvironmentVariable path{"PATH", links.string()};
+        const support::EnvironmentVariable path{"PATH", links.string()};
         CHECK(txscope::detail::find_postgres_binaries({}) == real);
     }
     fs::remove_all(links);
