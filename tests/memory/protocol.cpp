@@ -11,7 +11,7 @@
 #include <string_view>
 
 using namespace txscope::protocol;
-namespace server = support::server;
+namespace server = support::server_message;
 
 namespace {
 

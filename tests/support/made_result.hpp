@@ -17,7 +17,7 @@ inline txscope::Result made_result(
     const std::vector<std::string>& columns,
     std::initializer_list<std::vector<std::optional<std::string>>> rows,
     const std::string& tag = "SELECT") {
-    namespace server = support::server;
+    namespace server = support::server_message;
     namespace protocol = txscope::protocol;
     std::string bytes;
     for (const auto& row : rows) bytes += server::row({row.begin(), row.end()});

@@ -9,7 +9,7 @@
 #include <vector>
 
 /// What a server sends, byte by byte (PostgreSQL manual, "Message Formats").
-namespace support::server {
+namespace support::server_message {
 
 inline std::string number16(std::size_t number) {
     return {static_cast<char>(number >> 8), static_cast<char>(number)};
@@ -71,4 +71,4 @@ inline std::string copy_response(char type, std::size_t columns = 2) {
     return message(type, body);
 }
 
-}  // namespace support::server
+}  // namespace support::server_message

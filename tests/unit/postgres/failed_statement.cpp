@@ -14,7 +14,7 @@ using txscope::detail::staleness_told_by;
 using txscope::protocol::Columns;
 using txscope::protocol::ErrorResponse;
 using txscope::protocol::PreparedStatement;
-namespace server = support::server;
+namespace server = support::server_message;
 
 namespace {
 

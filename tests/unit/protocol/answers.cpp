@@ -8,7 +8,7 @@
 #include <string_view>
 
 using namespace txscope::protocol;
-namespace server = support::server;
+namespace server = support::server_message;
 
 namespace {
 
@@ -45,7 +45,7 @@ std::map<char, std::string> every_message() {
 struct Asked {
     explicit Asked(Copy copy = Copy::none) {
         if (copy == Copy::both) {
-            requests.query(response, "START_REPLICATION", copy);
+            requests.query(response, "START_REPLICATION", copy, false);
         } else {
             requests.execute(response, {.sql = "SELECT 1", .name = "one", .copy = copy});
             if (copy != Copy::in) requests.sync();

@@ -5,7 +5,7 @@
 #include <string>
 
 using namespace txscope::protocol;
-namespace server = support::server;
+namespace server = support::server_message;
 
 TEST_CASE("columns are what RowDescription says", "[protocol]") {
     const std::string body = server::number16(2) + server::string("id") + server::number32(16384) +

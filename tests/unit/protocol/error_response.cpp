@@ -6,7 +6,7 @@
 
 using namespace txscope::protocol;
 using namespace std::string_literals;
-namespace server = support::server;
+namespace server = support::server_message;
 
 TEST_CASE("an error's fields are found, and those that were not sent are empty", "[protocol]") {
     const std::string fields =

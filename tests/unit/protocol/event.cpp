@@ -6,7 +6,7 @@
 
 using namespace txscope::protocol;
 using namespace std::string_literals;
-namespace server = support::server;
+namespace server = support::server_message;
 
 TEST_CASE("what comes unasked is told by its kind", "[protocol]") {
     const auto parse = [](MessageType type, const std::string& body) {

@@ -5,7 +5,7 @@
 #include <string>
 
 using namespace txscope::protocol;
-namespace server = support::server;
+namespace server = support::server_message;
 
 TEST_CASE("a body is read value by value", "[protocol]") {
     const std::string bytes =

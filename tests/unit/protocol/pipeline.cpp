@@ -12,7 +12,7 @@
 
 using namespace txscope::protocol;
 using Outcome = Response::Outcome;
-namespace server = support::server;
+namespace server = support::server_message;
 
 namespace {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 using namespace txscope::protocol;
-namespace server = support::server;
+namespace server = support::server_message;
 
 namespace {
 

@@ -142,7 +142,7 @@ TEST_CASE_METHOD(Fixture, "a request that is refused has changed nothing", "[pro
             requests.execute(response, {.sql = "b", .name = "b", .parameters = {.count = 70'000}}),
             std::length_error);
         CHECK_THROWS_AS(requests.fetch(response, long_name, 0), std::invalid_argument);
-        CHECK_THROWS_AS(requests.query(response, std::string_view{"a\0b", 3}, Copy::none),
+        CHECK_THROWS_AS(requests.query(response, std::string_view{"a\0b", 3}, Copy::none, false),
                         std::invalid_argument);
     }
     CHECK(written().empty());

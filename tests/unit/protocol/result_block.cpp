@@ -9,7 +9,7 @@
 
 using namespace txscope::protocol;
 using namespace std::string_literals;
-namespace server = support::server;
+namespace server = support::server_message;
 
 TEST_CASE("a row's fields are found by index and one after another", "[protocol]") {
     const std::string body = server::row_body({"1", std::nullopt, "", "a longer text"});

@@ -10,10 +10,10 @@
 
 using namespace txscope::protocol;
 using namespace std::string_literals;
-using support::server::message;
-using support::server::number16;
-using support::server::number32;
-using support::server::string;
+using support::server_message::message;
+using support::server_message::number16;
+using support::server_message::number32;
+using support::server_message::string;
 
 TEST_CASE("requests are written as the manual says", "[protocol]") {
     std::string parameters;
