@@ -3,7 +3,7 @@
 #include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
-#include <txscope/observing/printing_observer.hpp>
+#include <txscope/session/observer.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -11,10 +11,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <array>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -464,33 +462,6 @@ TEST_CASE("destroyed at any moment of its life, a scope is told of in order", "[
     }
     CHECK_FALSE(recorder.of(ScopeEvent::leaked).empty());
     CHECK(recorder.of(ScopeEvent::commit).size() >= 3);
-}
-
-TEST_CASE("the printing observer writes an event as a line", "[observer]") {
-    const auto close = [](std::FILE* file) { std::fclose(file); };
-    const std::unique_ptr<std::FILE, decltype(close)> file{std::tmpfile(), close};
-    REQUIRE(file);
-    txscope::PrintingObserver printing{file.get()};
-    const auto where = std::source_location::current();
-    printing.notice({.kind = ScopeEvent::commit,
-                     .where = where,
-                     .label = "transfer",
-                     .attempt = 2,
-                     .duration = 1'274'000ns});
-    printing.notice({.kind = ScopeEvent::statement,
-                     .where = {},
-                     .label = {},
-                     .attempt = 1,
-                     .duration = 15us,
-                     .sql = "SELECT $1",
-                     .error = std::make_exception_ptr(std::runtime_error{"the reason"})});
-    std::rewind(file.get());
-    std::array<char, 1000> text{};
-    const auto size = std::fread(text.data(), 1, text.size(), file.get());
-    CHECK(std::string(text.data(), size) ==
-          "txscope: commit after 1.274 ms, attempt 2, \"transfer\" at " +
-              std::string{where.file_name()} + ":" + std::to_string(where.line()) +
-              "\ntxscope: statement after 0.015 ms: SELECT $1: the reason\n");
 }
 
 }  // namespace observer
