@@ -1,18 +1,16 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/net/socket_watcher.hpp>
-#include <txscope/postgres/detail/cancel_request.hpp>
-#include <txscope/postgres/detail/connect.hpp>
-#include <txscope/postgres/detail/session_settings.hpp>
 #include <txscope/postgres/detail/statement_pipeline.hpp>
 #include <txscope/postgres/detail/transport.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_state.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/system/system_error.hpp>
+#include <libpq-fe.h>
 
-#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <new>
@@ -200,9 +198,7 @@ private:
     asio::awaitable<void> interrupt(Interrupt what, Exchange exchange, Clock::time_point deadline);
     template <typename... Statements>
     Exchange submit_own(Statements&&... statements);
-    Statement fix_settings() const {
-        return Statement{detail::fix_session_settings(PQbackendPID(native()))};
-    }
+    Statement fix_settings() const;
 
     detail::Transport transport_;
     detail::StatementPipeline statements_;
@@ -212,10 +208,24 @@ private:
     int cancel_requests_ = 0;  // which may strike yet; those left behind stay counted
 };
 
-inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_io_executor executor,
-                                                                     std::string conninfo,
-                                                                     detail::StatementNaming naming,
-                                                                     Clock::time_point deadline) {
+}  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/postgres/detail/cancel_request.hpp>
+#include <txscope/postgres/detail/connect.hpp>
+#include <txscope/postgres/detail/session_settings.hpp>
+
+#include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <algorithm>
+
+namespace txscope {
+
+TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
+    asio::any_io_executor executor, std::string conninfo, detail::StatementNaming naming,
+    Clock::time_point deadline) {
     try {
         for (bool again = false;; again = true) {
             auto native = co_await detail::connect(executor, conninfo, deadline);
@@ -235,7 +245,7 @@ inline asio::awaitable<std::unique_ptr<Connection>> Connection::open(asio::any_i
     }
 }
 
-inline bool Connection::flush() {
+TXSCOPE_INLINE bool Connection::flush() {
     while (!broken() && !statements_.output().empty()) {
         const auto taken = transport_.send(statements_.output());
         statements_.sent(taken.bytes);
@@ -248,7 +258,7 @@ inline bool Connection::flush() {
     return broken() || !transport_.wants_to_send();
 }
 
-inline bool Connection::receive() try {
+TXSCOPE_INLINE bool Connection::receive() try {
     bool progress = false;
     while (!broken()) {
         const auto space = statements_.space();
@@ -267,8 +277,9 @@ inline bool Connection::receive() try {
     return true;
 }
 
-inline asio::awaitable<bool> Connection::answered(Exchange exchange, Clock::time_point deadline,
-                                                  Interruption interruption) {
+TXSCOPE_INLINE asio::awaitable<bool> Connection::answered(Exchange exchange,
+                                                          Clock::time_point deadline,
+                                                          Interruption interruption) {
     while (!exchange->done && Clock::now() < deadline) {
         if (!flush()) watcher_.wake_when_writable();
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
@@ -284,17 +295,19 @@ inline asio::awaitable<bool> Connection::answered(Exchange exchange, Clock::time
 }
 
 // g++ 12 miscompiles a `co_await` inside the condition of an `if`: conditions stand by themselves.
-inline asio::awaitable<void> Connection::settle(Exchange exchange, Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<void> Connection::settle(Exchange exchange,
+                                                        Clock::time_point deadline) {
     const bool settled = co_await answered(exchange, deadline, Interruption::none);
     if (!settled) close("the server did not answer within the cleanup time");
 }
 
-inline asio::awaitable<void> Connection::cancel(Exchange exchange, Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<void> Connection::cancel(Exchange exchange,
+                                                        Clock::time_point deadline) {
     co_await interrupt(Interrupt::it, exchange, deadline);
 }
 
-inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exchange,
-                                                   Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exchange,
+                                                           Clock::time_point deadline) {
     // A request that overtakes its statement is lost on the server, hence the repetition.
     for (auto patience = std::chrono::milliseconds{100}; !exchange->done; patience *= 2) {
         if (Clock::now() >= deadline) {
@@ -316,7 +329,7 @@ inline asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exch
     }
 }
 
-inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
     if (cancel_requests_ > 0) co_return close("a request to cancel a statement was left behind");
     // Twice: a cancel request that comes late may hit the first ROLLBACK.
     for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !statements_.idle());
@@ -337,7 +350,7 @@ inline asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
     if (!clean()) close("the connection could not be reset");
 }
 
-inline asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_stale(
+TXSCOPE_INLINE asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_stale(
     Clock::time_point deadline) {
     using detail::Staleness;
     auto failed = statements_.take_failed();
@@ -359,6 +372,10 @@ inline asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_
     co_return failed;
 }
 
+TXSCOPE_INLINE Statement Connection::fix_settings() const {
+    return Statement{detail::fix_session_settings(PQbackendPID(native()))};
+}
+
 template <typename... Statements>
 Connection::Exchange Connection::submit_own(Statements&&... statements) {
     auto exchange = std::make_shared<detail::Exchange>();
@@ -369,3 +386,5 @@ Connection::Exchange Connection::submit_own(Statements&&... statements) {
 }
 
 }  // namespace txscope
+
+#endif

@@ -1,12 +1,10 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/postgres/detail/field.hpp>
 #include <txscope/postgres/detail/result_iterator.hpp>
 #include <txscope/postgres/row_mapping.hpp>
 
-#include <pqxx/except>
-
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -178,47 +176,6 @@ private:
     Result result_;
 };
 
-inline std::string_view Result::column_name(std::size_t index) const {
-    detail::check_column(block_, index);
-    return detail::column_name(block_, index);
-}
-
-inline std::uint64_t Result::affected_rows() const noexcept {
-    const std::string_view text = command_tag().substr(command_tag().rfind(' ') + 1);
-    std::uint64_t rows = 0;  // of CREATE TABLE and the like
-    std::from_chars(text.data(), text.data() + text.size(), rows);
-    return rows;
-}
-
-inline Result::Iterator Result::begin() const noexcept { return {*this, 0}; }
-inline Result::Iterator Result::end() const noexcept { return {*this, size()}; }
-
-inline Row Result::operator[](std::size_t index) const {
-    if (index >= size()) {
-        throw pqxx::range_error("no row with index " + std::to_string(index) + "; the result has " +
-                                std::to_string(size()) + " rows");
-    }
-    return Row(*this, index);
-}
-
-inline Row Result::front() const { return (*this)[0]; }
-
-inline Row Result::one() const {
-    if (size() != 1) {
-        throw pqxx::unexpected_rows("exactly one row was asked for, and there are " +
-                                    std::to_string(size()));
-    }
-    return Row(*this, 0);
-}
-
-inline std::optional<Row> Result::one_or_none() const {
-    if (size() > 1) {
-        throw pqxx::unexpected_rows("at most one row was asked for, and there are " +
-                                    std::to_string(size()));
-    }
-    return empty() ? std::nullopt : std::optional<Row>(Row(*this, 0));
-}
-
 template <typename... Ts>
 TypedRows<Ts...> Result::rows() const {
     return TypedRows<Ts...>(*this);
@@ -234,3 +191,56 @@ std::vector<T> Result::as() const {
 }
 
 }  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <pqxx/except>
+
+#include <charconv>
+
+namespace txscope {
+
+TXSCOPE_INLINE std::string_view Result::column_name(std::size_t index) const {
+    detail::check_column(block_, index);
+    return detail::column_name(block_, index);
+}
+
+TXSCOPE_INLINE std::uint64_t Result::affected_rows() const noexcept {
+    const std::string_view text = command_tag().substr(command_tag().rfind(' ') + 1);
+    std::uint64_t rows = 0;  // of CREATE TABLE and the like
+    std::from_chars(text.data(), text.data() + text.size(), rows);
+    return rows;
+}
+
+TXSCOPE_INLINE Result::Iterator Result::begin() const noexcept { return {*this, 0}; }
+TXSCOPE_INLINE Result::Iterator Result::end() const noexcept { return {*this, size()}; }
+
+TXSCOPE_INLINE Row Result::operator[](std::size_t index) const {
+    if (index >= size()) {
+        throw pqxx::range_error("no row with index " + std::to_string(index) + "; the result has " +
+                                std::to_string(size()) + " rows");
+    }
+    return Row(*this, index);
+}
+
+TXSCOPE_INLINE Row Result::front() const { return (*this)[0]; }
+
+TXSCOPE_INLINE Row Result::one() const {
+    if (size() != 1) {
+        throw pqxx::unexpected_rows("exactly one row was asked for, and there are " +
+                                    std::to_string(size()));
+    }
+    return Row(*this, 0);
+}
+
+TXSCOPE_INLINE std::optional<Row> Result::one_or_none() const {
+    if (size() > 1) {
+        throw pqxx::unexpected_rows("at most one row was asked for, and there are " +
+                                    std::to_string(size()));
+    }
+    return empty() ? std::nullopt : std::optional<Row>(Row(*this, 0));
+}
+
+}  // namespace txscope
+
+#endif

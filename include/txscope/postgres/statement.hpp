@@ -1,10 +1,10 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/protocol/parameters.hpp>
 
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -103,7 +103,15 @@ Statement& Statement::bind(const T& value) {
     return *this;
 }
 
-inline void Statement::close(std::size_t start, bool has_value) {
+}  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <cassert>
+
+namespace txscope {
+
+TXSCOPE_INLINE void Statement::close(std::size_t start, bool has_value) {
     detail::check_statement_size(text_.size());
     const std::size_t size = text_.size() - start - 4;
     protocol::store32(text_.data() + start,
@@ -111,7 +119,8 @@ inline void Statement::close(std::size_t start, bool has_value) {
     ++size_;
 }
 
-inline std::optional<std::string_view> Statement::parameter(std::size_t index) const noexcept {
+TXSCOPE_INLINE std::optional<std::string_view> Statement::parameter(
+    std::size_t index) const noexcept {
     assert(index < size_);
     std::optional<std::string_view> found;
     for_each_parameter([&, i = std::size_t{0}](std::optional<std::string_view> text) mutable {
@@ -121,3 +130,5 @@ inline std::optional<std::string_view> Statement::parameter(std::size_t index) c
 }
 
 }  // namespace txscope
+
+#endif

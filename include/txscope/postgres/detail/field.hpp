@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/protocol/result_block.hpp>
@@ -80,7 +81,13 @@ template <typename T>
     }
 }
 
-inline std::size_t find_column(const ResultBlock& result, std::string_view name) {
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE std::size_t find_column(const ResultBlock& result, std::string_view name) {
     std::size_t found = ColumnError::none;
     std::string all;
     for (std::size_t i = 0; i < column_count(result); ++i) {
@@ -104,32 +111,34 @@ inline std::size_t find_column(const ResultBlock& result, std::string_view name)
                           (all.empty() ? std::string("none") : all));
 }
 
-inline void check_column(const ResultBlock& result, std::size_t column) {
+TXSCOPE_INLINE void check_column(const ResultBlock& result, std::size_t column) {
     if (column < column_count(result)) return;
     throw ColumnError(ColumnError::Reason::no_such_column, {}, column,
                       "no column with index " + std::to_string(column) + "; the result has " +
                           std::to_string(column_count(result)) + " columns");
 }
 
-inline void check_column_count(const ResultBlock& result, std::size_t wanted) {
+TXSCOPE_INLINE void check_column_count(const ResultBlock& result, std::size_t wanted) {
     if (wanted == column_count(result)) return;
     throw ColumnError(ColumnError::Reason::wrong_count, {}, ColumnError::none,
                       "the result has " + std::to_string(column_count(result)) + " columns, and " +
                           std::to_string(wanted) + " were asked for");
 }
 
-inline void throw_unexpected_null(const ResultBlock& result, std::size_t column,
-                                  const std::string& wanted) {
+TXSCOPE_INLINE void throw_unexpected_null(const ResultBlock& result, std::size_t column,
+                                          const std::string& wanted) {
     throw ColumnError(ColumnError::Reason::unexpected_null,
                       std::string(column_name(result, column)), column,
                       column_words(result, column) + " is NULL, and " + wanted +
                           " was asked for; ask for a std::optional to allow it");
 }
 
-inline void throw_wrong_type(const ResultBlock& result, std::size_t column,
-                             const std::string& why) {
+TXSCOPE_INLINE void throw_wrong_type(const ResultBlock& result, std::size_t column,
+                                     const std::string& why) {
     throw ColumnError(ColumnError::Reason::wrong_type, std::string(column_name(result, column)),
                       column, column_words(result, column) + ": " + why);
 }
 
 }  // namespace txscope::detail
+
+#endif

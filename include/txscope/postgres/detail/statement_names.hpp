@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_naming.hpp>
 
@@ -7,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <random>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,17 +29,7 @@ public:
         Clock::time_point named;
     };
 
-    explicit StatementNames(const StatementNaming& naming)
-        : naming_{naming},
-          generation_{naming.generation()},
-          enabled_{naming.most() > 0 && !naming.stopped()} {
-        constexpr std::string_view digits = "0123456789abcdef";
-        std::random_device random;
-        for (int word = 0; word < 4; ++word)
-            for (auto [bits, left] = std::pair{random(), 8}; left > 0; --left, bits >>= 4)
-                prefix_ += digits[bits & 15];
-        prefix_ += '_';
-    }
+    explicit StatementNames(const StatementNaming& naming);
 
     bool enabled() const noexcept { return enabled_; }
     std::size_t most() const noexcept { return naming_.most(); }
@@ -100,3 +90,25 @@ private:
 };
 
 }  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <random>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE StatementNames::StatementNames(const StatementNaming& naming)
+    : naming_{naming},
+      generation_{naming.generation()},
+      enabled_{naming.most() > 0 && !naming.stopped()} {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::random_device random;
+    for (int word = 0; word < 4; ++word)
+        for (auto [bits, left] = std::pair{random(), 8}; left > 0; --left, bits >>= 4)
+            prefix_ += digits[bits & 15];
+    prefix_ += '_';
+}
+
+}  // namespace txscope::detail
+
+#endif

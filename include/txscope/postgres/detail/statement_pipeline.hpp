@@ -1,22 +1,17 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
-#include <txscope/postgres/detail/diagnostics.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/postgres/detail/exchange.hpp>
 #include <txscope/postgres/detail/failed_statement.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_names.hpp>
 #include <txscope/protocol/pipeline.hpp>
 
-#include <pqxx/except>
-
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <map>
 #include <memory>
-#include <new>
 #include <optional>
 #include <source_location>
 #include <span>
@@ -133,7 +128,21 @@ private:
     std::map<std::string, std::string, std::less<>> parameters_;
 };
 
-inline void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/diagnostics.hpp>
+
+#include <pqxx/except>
+
+#include <algorithm>
+#include <new>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
     try {
         if (idle() && transaction_status() == protocol::TransactionStatus::idle) {
             names_moved_ = false;
@@ -155,12 +164,12 @@ inline void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
 }
 
 /// Answers them with why the connection is lost.
-inline void StatementPipeline::refuse(std::vector<Outgoing>& batch) noexcept {
+TXSCOPE_INLINE void StatementPipeline::refuse(std::vector<Outgoing>& batch) noexcept {
     for (const Outgoing& unsent : batch) pipeline_.execute(*unsent.exchange, {.sql = {}});
     take_events();
 }
 
-inline void StatementPipeline::send(Sent& sent, bool own) {
+TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, bool own) {
     const std::string_view sql = sent.statement.sql();
     auto* const known = own ? nullptr : names_.find(sql);
     const StatementKind kind = own     ? StatementKind{.worth_preparing = false}
@@ -187,9 +196,8 @@ inline void StatementPipeline::send(Sent& sent, bool own) {
 }
 
 /// The name to send `sql` by, which may be new; null where it goes without one.
-inline const StatementNames::Entry* StatementPipeline::name_of(std::string_view sql,
-                                                               StatementKind kind,
-                                                               StatementNames::Entry* known) {
+TXSCOPE_INLINE const StatementNames::Entry* StatementPipeline::name_of(
+    std::string_view sql, StatementKind kind, StatementNames::Entry* known) {
     if (!kind.worth_preparing || !names_.enabled() || names_moved_) return nullptr;
     if (known == nullptr) {
         if (names_.size() >= 2 * names_.most())
@@ -207,7 +215,7 @@ inline const StatementNames::Entry* StatementPipeline::name_of(std::string_view 
     return known;
 }
 
-inline bool StatementPipeline::take_events() noexcept {
+TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
     using Kind = protocol::Event::Kind;
     bool progress = false;
     for (auto event = pipeline_.next(); event.kind != Kind::none; event = pipeline_.next()) {
@@ -232,7 +240,7 @@ inline bool StatementPipeline::take_events() noexcept {
     return progress;
 }
 
-inline void StatementPipeline::answer(Exchange& exchange) {
+TXSCOPE_INLINE void StatementPipeline::answer(Exchange& exchange) {
     switch (exchange.outcome()) {
         case Outcome::lost:
         case Outcome::unsent:
@@ -255,7 +263,7 @@ inline void StatementPipeline::answer(Exchange& exchange) {
 }
 
 /// The exception for the error that `exchange` has met, the same for all whom it concerns.
-inline std::exception_ptr StatementPipeline::error_of(const Exchange& exchange) {
+TXSCOPE_INLINE std::exception_ptr StatementPipeline::error_of(const Exchange& exchange) {
     const auto& error = exchange.Response::error();
     if (error_told_ == error) return error_;
     const Sent* const failed = find_failed(exchange);
@@ -275,7 +283,7 @@ inline std::exception_ptr StatementPipeline::error_of(const Exchange& exchange) 
     return error_;
 }
 
-inline const StatementPipeline::Sent* StatementPipeline::find_sent(
+TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_sent(
     const protocol::Response* response, std::uint32_t statement) const {
     for (std::size_t i = answered_; i < sent_.size(); ++i)
         if (sent_[i].exchange.get() == response && statement-- == 0) return &sent_[i];
@@ -283,7 +291,7 @@ inline const StatementPipeline::Sent* StatementPipeline::find_sent(
 }
 
 /// The statement that has failed in the batch of `exchange`; null for none.
-inline const StatementPipeline::Sent* StatementPipeline::find_failed(
+TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_failed(
     const Exchange& exchange) const {
     const Sent* const first = find_sent(&exchange, 0);
     for (std::size_t i = answered_; first != nullptr && i < sent_.size(); ++i) {
@@ -294,7 +302,7 @@ inline const StatementPipeline::Sent* StatementPipeline::find_failed(
     return nullptr;
 }
 
-inline std::exception_ptr StatementPipeline::make_failure() {
+TXSCOPE_INLINE std::exception_ptr StatementPipeline::make_failure() {
     using Reason = protocol::Failure::Reason;
     const protocol::Failure& failure = pipeline_.failure();
     const Sent* const sent = find_sent(failure.response, failure.statement);
@@ -314,8 +322,8 @@ inline std::exception_ptr StatementPipeline::make_failure() {
     }
 }
 
-inline Staleness StatementPipeline::staleness(const Sent& sent,
-                                              const protocol::ErrorResponse& error) const {
+TXSCOPE_INLINE Staleness StatementPipeline::staleness(const Sent& sent,
+                                                      const protocol::ErrorResponse& error) const {
     const bool about_names = error.sqlstate() == sqlstate::invalid_sql_statement_name ||
                              error.sqlstate() == sqlstate::duplicate_prepared_statement;
     if ((sent.named || sent.prepared_now) && about_names && names_.is_named_in(error.message()))
@@ -324,8 +332,8 @@ inline Staleness StatementPipeline::staleness(const Sent& sent,
 }
 
 /// Sees to it that no statement which `sent` shows to be stale is used again.
-inline void StatementPipeline::remember_failed(Staleness why, const Sent& sent,
-                                               const std::exception_ptr& error) {
+TXSCOPE_INLINE void StatementPipeline::remember_failed(Staleness why, const Sent& sent,
+                                                       const std::exception_ptr& error) {
     failed_.reset();
     std::optional<Description> description;
     if (why == Staleness::unlikely || why == Staleness::possible) {
@@ -350,7 +358,8 @@ inline void StatementPipeline::remember_failed(Staleness why, const Sent& sent,
                               .alone = alone ? sent.exchange : nullptr};
 }
 
-inline std::shared_ptr<Exchange> StatementPipeline::prepare_anew(const FailedStatement& failed) {
+TXSCOPE_INLINE std::shared_ptr<Exchange> StatementPipeline::prepare_anew(
+    const FailedStatement& failed) {
     auto exchange = std::make_shared<Exchange>();
     const std::string_view sql = failed.statement.sql();
     try {
@@ -370,14 +379,15 @@ inline std::shared_ptr<Exchange> StatementPipeline::prepare_anew(const FailedSta
     return exchange;
 }
 
-inline std::optional<Description> StatementPipeline::description_of(const FailedStatement& failed) {
+TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
+    const FailedStatement& failed) {
     const auto* const entry = names_.find(failed.statement.sql());
     const auto* const prepared = entry != nullptr ? pipeline_.prepared(entry->name) : nullptr;
     if (prepared == nullptr) return std::nullopt;
     return Description{*prepared};
 }
 
-inline void StatementPipeline::release_answered() noexcept {
+TXSCOPE_INLINE void StatementPipeline::release_answered() noexcept {
     while (answered_ < sent_.size() && sent_[answered_].exchange->done) ++answered_;
     if (answered_ <= sent_.size() / 2) return;
     sent_.erase(sent_.begin(), sent_.begin() + static_cast<std::ptrdiff_t>(answered_));
@@ -385,3 +395,5 @@ inline void StatementPipeline::release_answered() noexcept {
 }
 
 }  // namespace txscope::detail
+
+#endif

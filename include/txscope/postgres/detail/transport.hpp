@@ -1,23 +1,17 @@
 #pragma once
 
-#include <txscope/postgres/detail/diagnostics.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/postgres/detail/native.hpp>
-#include <txscope/postgres/detail/tls.hpp>
 
 #include <libpq-fe.h>
 
-#include <sys/socket.h>
-#include <sys/types.h>
-
-#include <algorithm>
-#include <cerrno>
 #include <cstddef>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
+
+struct ssl_st;  // what OpenSSL calls SSL, without its headers
 
 namespace txscope::detail {
 
@@ -56,12 +50,30 @@ private:
 
     Native<PGconn> connection_;
     int socket_;
-    SSL* tls_;
+    ssl_st* tls_;
     bool wants_to_send_ = false;
     std::string error_;
 };
 
-inline Transport::Transport(Native<PGconn> connection)
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/diagnostics.hpp>
+#include <txscope/postgres/detail/tls.hpp>
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <system_error>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE Transport::Transport(Native<PGconn> connection)
     : connection_{std::move(connection)}, socket_{PQsocket(native())}, tls_{tls_of(native())} {
     // Or else it would wait, when it closes the connection, until the socket takes its farewell.
     if (PQsetnonblocking(native(), 1) != 0)
@@ -75,7 +87,7 @@ inline Transport::Transport(Native<PGconn> connection)
         SSL_set_mode(tls_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }
 
-inline Transport::Transfer Transport::send(std::string_view bytes) {
+TXSCOPE_INLINE Transport::Transfer Transport::send(std::string_view bytes) {
     if (tls_ != nullptr) {
         ERR_clear_error();
         const auto size = std::min<std::size_t>(bytes.size(), std::numeric_limits<int>::max());
@@ -90,7 +102,7 @@ inline Transport::Transfer Transport::send(std::string_view bytes) {
     }
 }
 
-inline Transport::Transfer Transport::receive(std::span<char> space) {
+TXSCOPE_INLINE Transport::Transfer Transport::receive(std::span<char> space) {
     if (tls_ != nullptr) {
         ERR_clear_error();
         const auto size = std::min<std::size_t>(space.size(), std::numeric_limits<int>::max());
@@ -105,7 +117,7 @@ inline Transport::Transfer Transport::receive(std::span<char> space) {
     }
 }
 
-inline Transport::Transfer Transport::take_tls(const char* what, int returned) {
+TXSCOPE_INLINE Transport::Transfer Transport::take_tls(const char* what, int returned) {
     const int code = errno;
     wants_to_send_ = false;
     if (returned > 0) return {.bytes = static_cast<std::size_t>(returned)};
@@ -127,9 +139,11 @@ inline Transport::Transfer Transport::take_tls(const char* what, int returned) {
     }
 }
 
-inline Transport::Transfer Transport::failed(const char* what, int code) {
+TXSCOPE_INLINE Transport::Transfer Transport::failed(const char* what, int code) {
     error_ = std::string{what} + " data: " + std::generic_category().message(code);
     return {.lost = true};
 }
 
 }  // namespace txscope::detail
+
+#endif
