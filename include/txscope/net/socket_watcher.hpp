@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/net/deadline.hpp>
+#include <txscope/net/descriptor.hpp>
 #include <txscope/net/reactor_registration.hpp>
 #ifndef TXSCOPE_HAS_REACTOR_REGISTRATION
 #include <txscope/net/descriptor_registration.hpp>
@@ -14,12 +15,9 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/system/system_error.hpp>
 
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <memory>
 #include <utility>
 
@@ -29,9 +27,6 @@ namespace asio = boost::asio;
 
 /// A socket that somebody else owns and reads, and that Asio waits on, through a descriptor of its
 /// own.
-///
-/// The owner may close it by itself when the connection is lost. Its number would then be that of
-/// whatever is opened next, on any thread, and letting go of it would end the waits of that.
 ///
 /// A wait may end for many reasons (readiness, `wake`, the time, a cancellation of any waiter): the
 /// waiter looks again at what it waits for. Read until nothing is left before waiting: what is left
@@ -79,20 +74,13 @@ private:
     using Shared = typename Registration::Shared;
 
     static Shared register_duplicate(const asio::any_io_executor& executor, int socket) {
-        const int copy = duplicate(socket);
+        const int copy = duplicate_descriptor(socket);
         try {
             return Registration::make(executor, copy);
         } catch (...) {
             ::close(copy);
             throw;
         }
-    }
-    static int duplicate(int socket) {
-        const int copy = ::fcntl(socket, F_DUPFD_CLOEXEC, 0);
-        if (copy < 0)
-            throw boost::system::system_error{errno, boost::system::system_category(),
-                                              "no descriptor for a connection"};
-        return copy;
     }
     void end() {
         registration_->life().unless_over([this] {
@@ -125,7 +113,7 @@ void BasicSocketWatcher<Registration>::wake_when_writable() {
     if (!writable_.expired()) return;
     const auto descriptor =
         std::make_shared<asio::posix::stream_descriptor>(registration_->executor());
-    descriptor->assign(duplicate(registration_->descriptor()));
+    descriptor->assign(duplicate_descriptor(registration_->descriptor()));
     writable_ = descriptor;
     descriptor->async_wait(
         asio::posix::descriptor_base::wait_write,

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/postgres/detail/borrowed_socket.hpp>
+#include <txscope/net/descriptor.hpp>
 #include <txscope/postgres/detail/native.hpp>
 
 #include <fcntl.h>
@@ -84,15 +84,10 @@ inline asio::awaitable<bool> request_cancel(asio::any_io_executor executor, PGco
                                             Clock::time_point deadline) {
     CancelRequest request{connection};
     while (request.phase() == PGRES_POLLING_WRITING || request.phase() == PGRES_POLLING_READING) {
-        bool ready = false;
-        {
-            // Borrowed anew each time: the socket may be another after every poll.
-            BorrowedSocket socket{executor, request.socket()};
-            ready = co_await socket.ready(request.phase() == PGRES_POLLING_WRITING
-                                              ? BorrowedSocket::Base::wait_write
-                                              : BorrowedSocket::Base::wait_read,
-                                          deadline);
-        }
+        const auto what = request.phase() == PGRES_POLLING_WRITING
+                              ? asio::posix::descriptor_base::wait_write
+                              : asio::posix::descriptor_base::wait_read;
+        const bool ready = co_await wait_until_ready(executor, request.socket(), what, deadline);
         if (!ready && Clock::now() >= deadline) co_return false;
         if (ready) request.poll();
     }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/postgres/detail/borrowed_socket.hpp>
+#include <txscope/net/descriptor.hpp>
 #include <txscope/postgres/detail/conninfo.hpp>
 #include <txscope/postgres/detail/resolve.hpp>
 #include <txscope/postgres/detail/tls.hpp>
@@ -87,6 +87,7 @@ inline void pass_over(ConnInfo& info, const ServerAddress& current) {
 /// @throws ConnectionFailed with libpq's reason.
 inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, std::string conninfo,
                                                Clock::time_point deadline) {
+    using Socket = asio::posix::descriptor_base;
     ConnInfo info = parse_conninfo(conninfo);
     const auto patience = connect_timeout(info);
     const auto give_up_at = [&] {
@@ -109,13 +110,11 @@ inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, s
                 give_up = give_up_at();
             }
             bool ready = phase == PGRES_POLLING_READING && holds_decrypted(connection.get());
-            if (!ready) {
-                // Borrowed anew each time: the socket may be another after every poll.
-                BorrowedSocket socket{executor, PQsocket(connection.get())};
-                ready = co_await socket.ready(phase == PGRES_POLLING_WRITING
-                                                  ? BorrowedSocket::Base::wait_write
-                                                  : BorrowedSocket::Base::wait_read,
-                                              give_up);
+            if (!ready) {  // the socket may be another after every poll
+                const auto what =
+                    phase == PGRES_POLLING_WRITING ? Socket::wait_write : Socket::wait_read;
+                ready =
+                    co_await wait_until_ready(executor, PQsocket(connection.get()), what, give_up);
             }
             if (!ready && Clock::now() < give_up)
                 throw boost::system::system_error{asio::error::operation_aborted};

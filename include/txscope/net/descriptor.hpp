@@ -1,0 +1,72 @@
+#pragma once
+
+#include <txscope/core/config.hpp>
+#include <txscope/net/deadline.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/posix/descriptor_base.hpp>
+
+namespace txscope::detail {
+
+namespace asio = boost::asio;
+
+/// Another descriptor for the same socket: one of Asio's own, where somebody else owns the socket, and
+/// may close it at any time. Its number would then be that of whatever is opened next, on any thread,
+/// and letting go of it would end the waits of that.
+/// @throws boost::system::system_error when there are no more
+int duplicate_descriptor(int descriptor);
+
+/// Waits, once, until `descriptor` is ready for `what`, or until `deadline`: true when it is ready. The
+/// caller is on a strand, or alone.
+asio::awaitable<bool> wait_until_ready(asio::any_io_executor executor, int descriptor,
+                                       asio::posix::descriptor_base::wait_type what,
+                                       Clock::time_point deadline);
+
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <memory>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE int duplicate_descriptor(int descriptor) {
+    const int copy = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        throw boost::system::system_error{errno, boost::system::system_category(),
+                                          "no descriptor for a connection"};
+    return copy;
+}
+
+TXSCOPE_INLINE asio::awaitable<bool> wait_until_ready(asio::any_io_executor executor,
+                                                      int descriptor,
+                                                      asio::posix::descriptor_base::wait_type what,
+                                                      Clock::time_point deadline) {
+    const auto own = co_await asio::this_coro::executor;
+    const auto waiting = std::make_shared<asio::posix::stream_descriptor>(
+        executor, duplicate_descriptor(descriptor));
+    asio::steady_timer timer{executor, deadline};
+    timer.async_wait(asio::bind_executor(
+        own, [waited = std::weak_ptr{waiting}](boost::system::error_code cancelled) {
+            const auto still = waited.lock();
+            if (still && !cancelled) still->cancel();
+        }));
+    const auto [error] = co_await waiting->async_wait(what, asio::as_tuple(asio::deferred));
+    co_return !error;
+}
+
+}  // namespace txscope::detail
+
+#endif
