@@ -15,6 +15,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,6 +79,11 @@ public:
     void submit(Batch&& batch) { statements_.submit(std::move(batch)); }
     /// Sends what is left to send; false when the socket takes no more for now.
     bool flush();
+
+    /// An exchange for what is to be submitted. `where` is where the scope was opened that asks.
+    Exchange make_exchange(std::source_location where = {}) {
+        return statements_.make_exchange(where);
+    }
 
     enum class Interruption {
         none,  ///< Whatever happens to the caller, who must not be interruptible.
@@ -378,7 +384,7 @@ TXSCOPE_INLINE Statement Connection::fix_settings() const {
 
 template <typename... Statements>
 Connection::Exchange Connection::submit_own(Statements&&... statements) {
-    auto exchange = std::make_shared<detail::Exchange>();
+    auto exchange = make_exchange();
     Batch batch;
     (batch.push_back({std::forward<Statements>(statements), exchange, true}), ...);
     submit(std::move(batch));

@@ -5,6 +5,8 @@
 #include <txscope/protocol/numbers.hpp>
 #include <txscope/protocol/parameters.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cassert>
 #include <cstddef>
@@ -101,7 +103,8 @@ public:
     /// No rows, no columns, no tag.
     ResultBlock() = default;
     ResultBlock(const ResultBlock& other) noexcept : data_{other.data_} {
-        if (data_ != nullptr) data_->owners.fetch_add(1, std::memory_order_relaxed);
+        if (data_ != nullptr && !data_->lasts)
+            data_->owners.fetch_add(1, std::memory_order_relaxed);
     }
     ResultBlock(ResultBlock&& other) noexcept : data_{std::exchange(other.data_, nullptr)} {}
     ResultBlock& operator=(ResultBlock other) noexcept {
@@ -109,7 +112,8 @@ public:
         return *this;
     }
     ~ResultBlock() {
-        if (data_ != nullptr && data_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1)
+        if (data_ != nullptr && !data_->lasts &&
+            data_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1)
             Data::destroy(data_);
     }
 
@@ -137,6 +141,7 @@ private:
 
     struct Data {
         std::atomic<std::uint32_t> owners{1};
+        bool lasts = false;  // for the whole program, and nobody counts its owners
         bool suspended = false;
         std::size_t size = 0;         // rows
         const char* bytes = nullptr;  // behind `rows()`, or in `block`
@@ -153,6 +158,26 @@ private:
             data->size = rows;
             data->bytes = reinterpret_cast<char*>(data->rows() + rows);
             return data;
+        }
+        // What has nothing but one of the commonest tags; null for another one.
+        static Data* of_tag(std::string_view tag) noexcept {
+            static constexpr std::array<std::string_view, 8> tags{
+                "COMMIT",   "INSERT 0 1", "UPDATE 1", "UPDATE 0",
+                "DELETE 1", "DELETE 0",   "ROLLBACK", "SET"};
+            static union Results {  // never destroyed: there may be results until the very end
+                std::array<Data, tags.size()> of;
+                Results() : of{} {
+                    for (std::size_t i = 0; i < tags.size(); ++i) {
+                        of[i].lasts = true;
+                        of[i].tag = tags[i];
+                    }
+                }
+                ~Results() {}
+            } results;
+            const auto found = std::ranges::find(tags, tag);
+            return found == tags.end()
+                       ? nullptr
+                       : &results.of[static_cast<std::size_t>(found - tags.begin())];
         }
         static void destroy(Data* data) noexcept {
             data->~Data();

@@ -59,6 +59,8 @@ TXSCOPE_INLINE ResultBlock ResultBuilder::finish(Reader& reader,
                                                  std::shared_ptr<const Columns> columns,
                                                  std::string_view tag, bool suspended) {
     using Data = ResultBlock::Data;
+    if (columns == nullptr && !suspended)
+        if (Data* const data = Data::of_tag(tag)) return ResultBlock{data};
     const std::string_view bytes = rows_.empty() ? tag : reader.kept();
     // At most half of what a result holds on to is not its own then.
     const bool takes_block = !rows_.empty() && bytes.size() >= reader.capacity() / 2;

@@ -42,6 +42,9 @@ public:
         return take_events();
     }
 
+    /// An exchange, whose memory may have been that of one which nobody has any more.
+    [[nodiscard]] std::shared_ptr<Exchange> make_exchange(std::source_location where = {});
+
     /// Gives the connection up: everything outstanding is answered with `reason`.
     void fail(std::exception_ptr reason) noexcept {
         if (broken()) return;
@@ -121,6 +124,8 @@ private:
     std::optional<FailedStatement> failed_;
     std::vector<Sent> sent_;  // those before `answered_` are answered
     std::size_t answered_ = 0;
+    std::array<std::shared_ptr<Exchange>, 4> spare_{};  // maybe somebody else has it, too
+    std::size_t last_spare_ = 0;
     // The last error that was made an exception, for all whom it concerns.
     std::shared_ptr<const protocol::ErrorResponse> error_told_;
     std::exception_ptr error_;
@@ -138,6 +143,8 @@ private:
 #include <pqxx/except>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <new>
 
 namespace txscope::detail {
@@ -290,6 +297,19 @@ TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_sent(
     return nullptr;
 }
 
+TXSCOPE_INLINE std::shared_ptr<Exchange> StatementPipeline::make_exchange(
+    std::source_location where) {
+    for (auto& spare : spare_) {
+        if (spare.use_count() != 1) continue;
+        std::atomic_thread_fence(std::memory_order_acquire);  // behind the last who had it
+        Exchange& reused = *spare;
+        std::destroy_at(&reused);
+        std::construct_at(&reused, where);
+        return std::move(spare);
+    }
+    return std::make_shared<Exchange>(where);
+}
+
 /// The statement that has failed in the batch of `exchange`; null for none.
 TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_failed(
     const Exchange& exchange) const {
@@ -360,7 +380,7 @@ TXSCOPE_INLINE void StatementPipeline::remember_failed(Staleness why, const Sent
 
 TXSCOPE_INLINE std::shared_ptr<Exchange> StatementPipeline::prepare_anew(
     const FailedStatement& failed) {
-    auto exchange = std::make_shared<Exchange>();
+    auto exchange = make_exchange();
     const std::string_view sql = failed.statement.sql();
     try {
         sent_.emplace_back(Statement{sql}, exchange, pipeline_.batches());
@@ -388,7 +408,12 @@ TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
 }
 
 TXSCOPE_INLINE void StatementPipeline::release_answered() noexcept {
-    while (answered_ < sent_.size() && sent_[answered_].exchange->done) ++answered_;
+    for (; answered_ < sent_.size() && sent_[answered_].exchange->done; ++answered_) {
+        auto exchange = std::move(sent_[answered_].exchange);
+        if (exchange == spare_[last_spare_]) continue;  // of several statements
+        last_spare_ = (last_spare_ + 1) % spare_.size();
+        spare_[last_spare_] = std::move(exchange);
+    }
     if (answered_ <= sent_.size() / 2) return;
     sent_.erase(sent_.begin(), sent_.begin() + static_cast<std::ptrdiff_t>(answered_));
     answered_ = 0;
