@@ -22,7 +22,7 @@ using txscope::detail::Outgoing;
 using txscope::detail::Staleness;
 using txscope::detail::StatementNaming;
 using txscope::detail::StatementPipeline;
-namespace server = support::server;
+namespace server = support::server_message;
 
 namespace {
 
