@@ -2,7 +2,6 @@
 #include "support/client.hpp"
 #include "support/eventually.hpp"
 #include "support/fault_proxy.hpp"
-#include "support/made_result.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/silent_server.hpp"
 #include "support/time_enough.hpp"
@@ -389,7 +388,7 @@ TEST_CASE("a COMMIT that the server answers with ROLLBACK is no commit", "[trans
             const auto connection = conversation.lease.member()->connection.get();
             const auto unseen = std::make_shared<txscope::detail::Exchange>();
             connection->submit({{txscope::Statement{"SELECT 1 / 0"}, unseen}});
-            co_await connection->wait(unseen);
+            co_await connection->answered(unseen);
             CHECK(is<pqxx::data_exception>(unseen->error));
         }));
     });
@@ -404,19 +403,13 @@ TEST_CASE("UnexpectedRollback at COMMIT has the failure that caused it nested in
           "[transaction_failures]") {
     Fixture fixture;
     const auto cause = failure_of([&] { fixture.database.query("SELECT 1 / 0"); });
-    txscope::detail::SessionState::Ending ending;
-    ending.last = std::make_shared<txscope::detail::Exchange>();
-    ending.last->result = made_result({}, {}, "ROLLBACK");
-    ending.last->done = true;
-
     const auto session = txscope::detail::open_transaction(
         fixture.sessions.pool(), txscope::detail::strand_on(fixture.io.get_executor()), {},
         txscope::detail::Clock::time_point::max(), 1, std::source_location::current());
-    session->conversation().failure = cause;
-    const auto failure = txscope::detail::read_commit(*session, ending);
+    const auto failure = txscope::detail::error_of(
+        *session, txscope::detail::ScopeNode::Outcome::server_rolled_back, nullptr, cause);
     CHECK(is<txscope::UnexpectedRollback>(failure));
     CHECK(cause_of(failure) == cause);
-    CHECK_FALSE(session->conversation().in_doubt);
 }
 
 TEST_CASE("no error of a transaction shows a value that was bound", "[transaction_failures]") {

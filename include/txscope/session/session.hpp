@@ -82,13 +82,14 @@ public:
     /// while such a scope was open, in whatever branch.
     /// @throws pqxx::usage_error in a session without a transaction
     void set_rollback_only() {
-        if (!state_->conversation().transaction)
+        if (!state_->machine().is_transaction())
             throw pqxx::usage_error{"there is no transaction to roll back"};
         const auto scope = detail::SessionState::here(state_);
         scope->check_not_ended();
         if (scope == state_ ? joined_ : scope->joined())
-            scope->doom(std::make_exception_ptr(
-                TransactionError{"a joined scope asked for a rollback", scope->where()}));
+            scope->machine().scope_failed(
+                *scope, std::make_exception_ptr(TransactionError{
+                            "a joined scope asked for a rollback", scope->where()}));
         else
             scope->set_rollback_only();
     }
@@ -132,7 +133,7 @@ public:
 private:
     template <typename Function>
     void add_hook(std::vector<detail::Hook> detail::Hooks::* list, Function hook) {
-        if (!state_->conversation().transaction)
+        if (!state_->machine().is_transaction())
             throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
         const auto scope = detail::SessionState::here(state_);
         auto& hooks = scope->hooks().*list;

@@ -142,7 +142,9 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
                 }
             }
         }
-        if (!session->conversation().in_doubt && !detail::outcome_hooks(*session).empty()) {
+        const bool in_doubt =
+            session->machine().phase() == detail::TransactionMachine::Phase::in_doubt;
+        if (!in_doubt && !detail::outcome_hooks(*session).empty()) {
             // The outcome is told also to a caller who was cancelled while COMMIT was under way.
             const bool throws = co_await asio::this_coro::throw_if_cancelled();
             co_await asio::this_coro::throw_if_cancelled(false);
@@ -171,8 +173,8 @@ auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
     }
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
-    if (error) error = detail::body_error(error, cancelled, outer->conversation().failure);
-    if (error && outer->conversation().transaction) outer->doom(error);
+    if (error) error = detail::thrown_error(error, cancelled, outer->machine().cause());
+    if (error && outer->machine().is_transaction()) outer->machine().scope_failed(*outer, error);
     if (error) std::rethrow_exception(error);
     outer->check_not_ended();  // it did not wait: what the body did was undone
     co_return detail::take_result<Body>(result);
@@ -196,7 +198,7 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
                                                      session->conversation().strand};
     detail::ResultSlot<detail::BodyResult<Body>> result;
     const auto end = [savepoint](detail::SessionState& nested, std::exception_ptr error) {
-        return detail::end_savepoint(nested, savepoint, std::move(error));
+        return detail::end_scope(nested, savepoint, std::move(error));
     };
     co_await detail::run_session(executor, cancellation, session, body, end, result);
     co_return detail::take_result<Body>(result);

@@ -467,6 +467,16 @@ TEST_CASE("whatever happens to a savepoint has its consequence", "[transaction_m
         };
     };
     row(set, "gone back to", gone_back(Answer::executed), "release", rolled_back);
+    row(
+        being_set, "gone back to after a failure",
+        [=](NestedBench& b) {
+            b.machine.answered(Answer::failed, error(3));
+            b.body_ends(true, false, false);
+            b.machine.savepoint_answered(b.scope, Answer::executed, nullptr);
+            const auto action = gone_back(Answer::executed)(b);
+            return b.machine.cause() ? "the failure stays" : action;
+        },
+        "release", rolled_back);
     row(set, "gone back to, and the scope around has ended", gone_back(Answer::executed, true),
         "finish: threw", set);
     for (const Answer answer : {Answer::failed, Answer::skipped, Answer::lost, Answer::unsent}) {
@@ -1063,6 +1073,7 @@ void World::check_end(const Scope& scope) {
     const bool as_wanted = scope.ends_with == Outcome::as_wanted;
     if (as_wanted && !scope.rollback_only) {
         require(!scope.heard && !scope.failed, "a failure was swallowed");
+        require(!scope.queued, "what was queued was never sent");
         require(scope.around != nullptr || scope.undone == 0,
                 "what was done is lost, and nobody was told");
     }
@@ -1074,6 +1085,8 @@ void World::check_end(const Scope& scope) {
                     "a nested scope has failed, and nothing was undone");
         return;
     }
+    require(lost_ || (transaction_ != Transaction::open && transaction_ != Transaction::failed),
+            "a transaction stays open on the server");
     const bool wrote = transaction_ != Transaction::none;
     const bool in_doubt = machine_.phase() == Phase::in_doubt;
     if (as_wanted && !scope.rollback_only)

@@ -237,6 +237,7 @@ TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
             pipeline_.fail({.reason = protocol::Failure::Reason::out_of_memory});
             if (event.kind == Kind::answered) {
                 auto& exchange = static_cast<Exchange&>(*event.response);
+                exchange.lost |= exchange.error == nullptr;
                 if (!exchange.error) exchange.error = failure_;
                 exchange.done = true;
             }

@@ -5,6 +5,7 @@
 #include <txscope/session/detail/reporter.hpp>
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/strand.hpp>
+#include <txscope/session/detail/transaction_machine.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -20,39 +21,34 @@ namespace txscope::detail {
 /// What is said over one connection, by a session and the sessions nested in it.
 struct Conversation {
     Conversation(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
-                 bool is_transaction, int number = 1)
+                 bool transaction, int number = 1)
         : pool{std::move(from)},
           strand{std::move(on)},
-          transaction{is_transaction},
           attempt{number},
+          machine{transaction},
           holder{where},
           reporter{.observer = pool->options().observer, .where = where, .attempt = number} {}
 
     const std::shared_ptr<SessionPool> pool;
     const Strand strand;
-    const bool transaction;
     const int attempt;  // of those that the scope's retry policy allows
 
+    TransactionMachine machine;
     Holder holder;
     Reporter reporter;
     Lease lease{};                  // taken with the first statement
     FifoMutex leasing{};            // parallel first statements take it once
     Connection::Batch outbox{};     // goes out together, at the end of this turn of the strand
     Connection::Exchange begin{};   // a transaction's first: its BEGIN, once that was sent
-    std::exception_ptr failure{};   // why the server refuses statements until a rollback
     std::string stale{};            // the text of a statement that failed because it was stale
-    bool in_doubt = false;          // COMMIT was sent, and nobody knows whether it was executed
     bool read_only = false;         // nothing that it does is to outlive it
     bool own_transactions = false;  // statements may begin and end transactions of their own
     bool over = false;              // whoever would give a connection back has ended
 
-    /// What has been done can only be undone, because of `error`. The first one counts; but when the
-    /// connection is lost, no error before that may hide it: another attempt need not meet it.
-    void lose_to(std::exception_ptr error) noexcept {
+    /// To be called when something has failed: the connection may have been lost right behind it.
+    void tell_if_lost() noexcept {
         if (lease && lease->broken())
-            failure = lease->failure();
-        else if (!failure)
-            failure = std::move(error);
+            machine.failed(TransactionMachine::Failure::of_connection, lease->failure());
     }
     /// Whether there is one, or was an idle one to take.
     bool has_connection();
@@ -95,7 +91,7 @@ inline bool Conversation::has_connection() {
 inline void Conversation::take(Lease found, Clock::time_point asked) {
     found->move_to(pool->connector().executor_for(strand));
     lease = std::move(found);
-    if (transaction) reporter.begin(asked);
+    if (machine.is_transaction()) reporter.begin(asked);
 }
 
 inline asio::awaitable<void> Conversation::borrow() {
@@ -143,7 +139,7 @@ inline asio::awaitable<std::optional<Statement>> Conversation::find_stale() {
 
 inline void Conversation::send_outbox() {
     if (outbox.empty() || beginning()) return;
-    if (transaction) {
+    if (machine.is_transaction()) {
         if (!begin) begin = outbox.front().exchange;
         if (begin->error && lease->idle()) return refuse_outbox(begin->error);
         return lease->submit(std::move(outbox));

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/scope_life.hpp>
+#include <txscope/session/detail/scope_node.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -52,7 +52,7 @@ struct Hooks {
 /// keep it alive for ever.
 class HooksEnd {
 public:
-    HooksEnd(ScopeLife& scope, Hooks& hooks) noexcept : scope_{scope}, hooks_{hooks} {}
+    HooksEnd(ScopeNode& scope, Hooks& hooks) noexcept : scope_{scope}, hooks_{hooks} {}
     HooksEnd(const HooksEnd&) = delete;
     HooksEnd& operator=(const HooksEnd&) = delete;
     ~HooksEnd() {
@@ -62,7 +62,7 @@ public:
     }
 
 private:
-    ScopeLife& scope_;
+    ScopeNode& scope_;
     Hooks& hooks_;
 };
 

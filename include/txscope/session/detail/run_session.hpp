@@ -62,15 +62,35 @@ using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::mono
 /// Branches that fail together (`a() && b()`) throw Asio's `multiple_exceptions`, which says nothing
 /// of why. In its place comes the cancellation, if the body was cancelled; or why the transaction
 /// failed, `failure`; or else what the first of these branches threw.
-inline std::exception_ptr body_error(std::exception_ptr thrown, bool cancelled,
-                                     const std::exception_ptr& failure) {
+inline std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
+                                       const std::exception_ptr& failure) {
     try {
         std::rethrow_exception(thrown);
     } catch (const asio::multiple_exceptions& several) {
         if (cancelled) return std::make_exception_ptr(cancellation_error());
-        return failure ? failure : body_error(several.first_exception(), cancelled, failure);
+        return failure ? failure : thrown_error(several.first_exception(), cancelled, failure);
     } catch (...) {
         return thrown;
+    }
+}
+
+/// What a body ends with, which has thrown `thrown`, or null; null if nothing is wrong.
+inline std::exception_ptr body_error(const SessionState& state, ScopeNode::Outcome outcome,
+                                     std::exception_ptr thrown) {
+    const TransactionMachine& machine = state.machine();
+    switch (outcome) {
+        case ScopeNode::Outcome::threw:
+            return thrown_error(std::move(thrown), state.interrupted(), machine.cause());
+        case ScopeNode::Outcome::cancelled:
+            return std::make_exception_ptr(cancellation_error());
+        case ScopeNode::Outcome::unfinished:
+            return std::make_exception_ptr(UnfinishedWork{
+                std::string{"the body returned while statements or scopes that it had started "
+                            "were under way; "} +
+                    (machine.is_transaction() ? "nothing was committed" : "these were broken off"),
+                state.where()});
+        default:
+            return nullptr;
     }
 }
 
@@ -78,7 +98,8 @@ inline std::exception_ptr body_error(std::exception_ptr thrown, bool cancelled,
 /// something to be committed.
 inline asio::awaitable<void> run_before_commit(SessionState& state) {
     const auto& hooks = state.hooks().before_commit;
-    for (std::size_t next = 0; next < hooks.size() && state.may_be_kept(); ++next) {
+    const auto would_be_kept = [&] { return state.machine().keeps(state) && !state.busy(); };
+    for (std::size_t next = 0; next < hooks.size() && would_be_kept(); ++next) {
         const Hook hook = hooks[next];
         co_await hook();
     }
@@ -104,26 +125,17 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     // From here on nothing interrupts.
     co_await asio::this_coro::throw_if_cancelled(false);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    if (caller.cancelled() != asio::cancellation_type::none) state->interrupt();
-    if (error)
-        error = body_error(error, state->interrupted(), state->conversation().failure);
-    else if (state->interrupted())
-        error = std::make_exception_ptr(cancellation_error());
-    state->end();
-    if (!error && state->busy()) {
-        const bool transaction = state->conversation().transaction;
-        error = std::make_exception_ptr(UnfinishedWork{
-            std::string{"the body returned while statements or scopes that it had started were "
-                        "under way; "} +
-                (transaction ? "nothing was committed" : "these were broken off"),
-            state->where()});
-    }
+    const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
+    TransactionMachine& machine = state->machine();
+    const auto outcome = machine.body_ended(*state, error != nullptr, cancelled, state->busy());
+    error = body_error(*state, outcome, error);
     try {
         error = co_await end(*state, error);
     } catch (...) {
-        // What a nested scope was to undo, or to keep, may be there or not.
-        if (state->parent() && state->begun() && !state->parent()->ended())
-            state->conversation().lose_to(std::current_exception());
+        const Conversation& conversation = state->conversation();
+        const bool sent = conversation.lease && conversation.outbox.empty();
+        machine.gave_up(*state, std::current_exception(), sent && !conversation.read_only);
+        if (state->parent()) state->conversation().tell_if_lost();
         if (!error) error = std::current_exception();  // the first error wins
     }
     if (!state->parent()) state->conversation().close();
@@ -152,8 +164,8 @@ inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecut
     if (!error) co_return;
     const bool expired = order[0] == 1 && !timer_error;
     // What the body threw in time, or the server said to COMMIT, stands.
-    const bool cut_short = state->interrupted() || is_cancellation(error);
-    if (!expired || !cut_short || state->conversation().in_doubt) std::rethrow_exception(error);
+    if (!expired || !state->machine().was_cut_short(*state, is_cancellation(error)))
+        std::rethrow_exception(error);
     std::rethrow_exception(time_is_over(*state, error));
 }
 

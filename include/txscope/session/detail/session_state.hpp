@@ -10,7 +10,7 @@
 #include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/round_trip.hpp>
-#include <txscope/session/detail/scope_life.hpp>
+#include <txscope/session/detail/scope_node.hpp>
 #include <txscope/session/detail/statement_report.hpp>
 #include <txscope/session/detail/unsent.hpp>
 
@@ -25,21 +25,28 @@
 
 namespace txscope::detail {
 
+inline Answer answer_of(const Exchange& exchange) noexcept {
+    if (!exchange.error) return Answer::executed;
+    if (exchange.unsent) return Answer::unsent;
+    if (exchange.lost) return Answer::lost;
+    return exchange.skipped ? Answer::skipped : Answer::failed;
+}
+
 /// One session: the statements of one scope, in their order.
 ///
 /// A nested session speaks over its parent's connection, and keeps the parent's other branches
 /// waiting meanwhile. All of it runs on the conversation's strand.
-class SessionState : public ScopeLife {
+class SessionState : public ScopeNode {
 public:
     using Shared = std::shared_ptr<SessionState>;
 
     SessionState(std::shared_ptr<Conversation> conversation, Unsent::Opening opening,
                  std::source_location where)
-        : ScopeLife{nullptr, where},
+        : ScopeNode{nullptr, where},
           conversation_{std::move(conversation)},
           unsent_{std::move(opening)} {}
     SessionState(Shared parent, Unsent::Opening opening, std::source_location where)
-        : ScopeLife{parent.get(), where},
+        : ScopeNode{parent.get(), where},
           conversation_{parent->conversation_},
           parent_{std::move(parent)},
           unsent_{std::move(opening)} {}
@@ -51,10 +58,10 @@ public:
     /// Sends what is queued and awaits it.
     static asio::awaitable<void> flush(Shared self) { co_await execute(std::move(self), {}); }
 
-    /// How the last statements of a session went.
+    /// How the last statements of a session were answered.
     struct Ending {
-        std::exception_ptr queued_error;  ///< Of what was queued before the last statement.
-        std::shared_ptr<Exchange> last;   ///< The last statement's.
+        Connection::Exchange queued;  ///< What went ahead of the last statement, or null.
+        Connection::Exchange last;    ///< The last statement.
     };
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when the session's strand does not run it
@@ -68,22 +75,17 @@ public:
                                      Clock::time_point deadline = Clock::time_point::max());
 
     /// @throws why statements are refused, if they are
-    void check_open() const;
+    void check_open() const { refuse_by(machine().refusal(*this)); }
+    /// @throws ScopeEnded when this scope or one around is over
+    void check_not_ended() const {
+        if (const ScopeNode* over = ended()) throw_ended(*over);
+    }
 
     /// Lets go of all that was not sent; those who await it get the refusal.
     void discard_unsent();
-    /// Whether something was sent that is to be ended.
-    bool begun() const noexcept { return begun_; }
     bool has_queued() const noexcept { return unsent_.has_queued(); }
     /// Whether statements or scopes within are still under way.
     bool busy() const noexcept { return outstanding_ > 0 || joined_ > 0 || !nesting_.free(); }
-    /// Why what was done here can only be undone, null if it can be kept: the error of a joined
-    /// scope or of a statement.
-    std::exception_ptr lost_to() const noexcept {
-        return doomed_by() ? doomed_by() : conversation_->failure;
-    }
-    /// Whether it would be kept, if its body returned now.
-    bool may_be_kept() const noexcept { return !rollback_only() && !lost_to() && !busy(); }
     /// Whether a scope that has joined this session's is open; and one is, for as long as that lasts.
     bool joined() const noexcept { return joined_ > 0; }
     Counted joining() noexcept { return Counted{joined_}; }
@@ -93,6 +95,7 @@ public:
 
     Hooks& hooks() noexcept { return hooks_; }
     Conversation& conversation() const noexcept { return *conversation_; }
+    TransactionMachine& machine() const noexcept { return conversation_->machine; }
     const Shared& parent() const noexcept { return parent_; }
 
 private:
@@ -102,6 +105,10 @@ private:
     bool may_ask_again(const Exchange& exchange) const noexcept;
     static Shared innermost(const Shared& self, const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
+    [[noreturn]] static void throw_ended(const ScopeNode& over) {
+        throw ScopeEnded{"the scope of this session has ended", over.where()};
+    }
+    void refuse_by(const TransactionMachine::Refusal& refusal) const;
     asio::awaitable<void> take_connection();
     Connection::Exchange make_exchange() const { return std::make_shared<Exchange>(where()); }
     Connection::Exchange put_out(std::optional<Statement> statement);
@@ -115,7 +122,6 @@ private:
     FifoMutex nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
-    bool begun_ = false;
 };
 
 /// A session handed down into a scope nested in it means that scope's session there.
@@ -170,13 +176,14 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     if (exchange->error && !cancelled && self->may_ask_again(*exchange))
         co_return co_await execute_again(self, exchange);
     if (exchange->error) self->throw_failure(*exchange, cancelled);
+    self->machine().answered(Answer::executed, nullptr);
     co_return std::move(exchange->result);
 }
 
 /// Whether it was one statement without a transaction, which failed and may be stale.
 inline bool SessionState::may_ask_again(const Exchange& exchange) const noexcept {
     const Lease& lease = conversation_->lease;
-    return !conversation_->transaction && lease && lease->may_be_stale(&exchange);
+    return !machine().is_transaction() && lease && lease->may_be_stale(&exchange);
 }
 
 /// Nothing of it has been executed, and nothing went ahead of it.
@@ -228,27 +235,39 @@ inline void SessionState::check_allowed(const Statement& statement) const {
     if (kind.listen) refuse("LISTEN cannot be executed, nobody would hear anything: ");
 }
 
-inline void SessionState::check_open() const {
-    check_not_ended();
-    check_not_doomed();
-    if (conversation_->transaction && conversation_->failure)
-        std::rethrow_exception(
-            nest(conversation_->failure,
-                 TransactionAborted{"a statement failed before, so the transaction can only be "
-                                    "rolled back",
-                                    conversation_->holder.where()}));
+inline void SessionState::refuse_by(const TransactionMachine::Refusal& refusal) const {
+    using Why = TransactionMachine::Refusal::Why;
+    switch (refusal.why) {
+        case Why::none:
+            return;
+        case Why::scope_ended:
+            throw_ended(*refusal.scope);
+        case Why::scope_failed:
+            std::rethrow_exception(
+                nest(refusal.cause,
+                     TransactionAborted{"a joined scope or a statement failed before, so the "
+                                        "transaction can only be rolled back",
+                                        refusal.scope->where()}));
+        case Why::statement_failed:
+            std::rethrow_exception(
+                nest(refusal.cause,
+                     TransactionAborted{"a statement failed before, so the transaction can only be "
+                                        "rolled back",
+                                        conversation_->holder.where()}));
+    }
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
 inline asio::awaitable<void> SessionState::take_connection() {
     const auto lock = co_await conversation_->leasing.lock();
     if (conversation_->lease) co_return;
-    check_not_doomed();  // somebody else has waited for one in vain
+    refuse_by(TransactionMachine::scope_failure(*this));  // somebody has waited for one in vain
     try {
         co_await conversation_->borrow();
     } catch (...) {
         const auto error = std::current_exception();
-        if (conversation_->transaction && !is_cancellation(error)) doom(error);
+        if (machine().is_transaction() && !is_cancellation(error))
+            machine().scope_failed(*this, error);
         throw;
     }
 }
@@ -262,7 +281,8 @@ inline Connection::Exchange SessionState::put_out(std::optional<Statement> state
         if (statement) conversation_->outbox.emplace_back(*std::move(statement), exchange);
         return exchange;
     } catch (...) {
-        conversation_->lose_to(std::current_exception());
+        machine().failed(TransactionMachine::Failure::of_statement, std::current_exception());
+        conversation_->tell_if_lost();
         throw;
     }
 }
@@ -271,19 +291,21 @@ inline Connection::Exchange SessionState::put_out(std::optional<Statement> state
 inline void SessionState::move_unsent(Connection::Batch& batch,
                                       const Connection::Exchange& exchange) {
     // Once this session's savepoint is set, what its parent queues belongs behind it.
-    if (parent_ && !begun_) parent_->move_unsent(batch, exchange);
-    begun_ = true;
+    if (parent_ && savepoint() == Savepoint::unset) parent_->move_unsent(batch, exchange);
+    machine().opens(*this);
     unsent_.move_to(batch, exchange, *conversation_->lease);
 }
 
 inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled) {
-    const auto& first = conversation_->failure;
-    const bool follows = exchange.skipped || (first && first != exchange.error);
-    if (conversation_->transaction && !ended()) conversation_->lose_to(exchange.error);
+    bool follows = false;
+    if (machine().is_transaction() && !ended()) {
+        follows = machine().answered(answer_of(exchange), exchange.error);
+        conversation_->tell_if_lost();
+    }
     if (cancelled) throw cancellation_error();
-    if (!conversation_->transaction || ended() || !follows) std::rethrow_exception(exchange.error);
+    if (!follows) std::rethrow_exception(exchange.error);
     std::rethrow_exception(nest(
-        first,
+        machine().cause(),
         TransactionAborted{"a statement that was under way at the same time failed", where()}));
 }
 
@@ -293,10 +315,10 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     if (conversation_->beginning()) co_await conversation_->begun(deadline);
     if (parent_) parent_->check_not_ended();
     Ending ending;
-    Connection::Exchange queued;
-    if (last == nullptr || !begun_ || !unsent_.empty()) {
-        queued = ending.last = make_exchange();
-        move_unsent(conversation_->outbox, queued);
+    if (last == nullptr || !unsent_.empty()) {
+        ending.last = make_exchange();
+        ending.queued = ending.last;
+        move_unsent(conversation_->outbox, ending.last);
     }
     if (last != nullptr) {
         ending.last = make_exchange();
@@ -312,8 +334,6 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
               .checks = true};
     co_await round_trip(trip);
     if (!ending.last->done) co_await conversation_->answered(ending.last, deadline);
-    const auto lost = trip.member->connection->failure();
-    if (queued && queued->error != lost) ending.queued_error = queued->error;
     co_return ending;
 }
 

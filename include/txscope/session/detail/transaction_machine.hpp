@@ -219,10 +219,9 @@ inline TransactionMachine::Refusal TransactionMachine::scope_failure(const Scope
 }
 
 inline void TransactionMachine::opens(ScopeNode& scope) noexcept {
-    if (!is_outermost(scope))
+    if (is_outermost(scope) && phase_ == Phase::unopened) phase_ = Phase::beginning;
+    if (!is_outermost(scope) && scope.savepoint_ == Savepoint::unset)
         scope.savepoint_ = Savepoint::being_set;
-    else if (phase_ == Phase::unopened)
-        phase_ = Phase::beginning;
 }
 
 inline bool TransactionMachine::answered(Answer answer, const std::exception_ptr& error) noexcept {

@@ -30,35 +30,22 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
     if (stale) conversation.stale = stale->sql();
 }
 
-/// What COMMIT's answer means: null when the transaction is committed.
-inline std::exception_ptr read_commit(const SessionState& session,
-                                      const SessionState::Ending& ending) {
+/// How COMMIT, which was sent last, has been answered.
+inline CommitAnswer commit_answer(const SessionState::Ending& ending) {
     const Exchange& commit = *ending.last;
-    Transaction& transaction = transaction_of(session);
-    if (ending.queued_error) return ending.queued_error;
-    if (commit.unsent) return commit.error;
+    const bool queue_failed = ending.queued && ending.queued->error && !ending.queued->lost;
+    if (queue_failed || commit.skipped) return CommitAnswer::not_executed;
+    if (commit.unsent) return CommitAnswer::unsent;
     // COMMIT's own error says that it is not, also when the connection was lost behind it.
-    if (commit.error && commit.error == transaction.lease->failure()) {
-        if (is_read_only(transaction)) return commit.error;  // committed or not is the same
-        transaction.in_doubt = true;
-        return nest(commit.error,
-                    CommitInDoubt{"the connection was lost while COMMIT was under way: the "
-                                  "transaction may or may not have been committed",
-                                  session.where()});
-    }
-    if (commit.error) return commit.error;
-    // PostgreSQL answers COMMIT with ROLLBACK in a transaction that has failed.
-    if (commit.result.command_tag() != "COMMIT")
-        return nest(transaction.failure,
-                    UnexpectedRollback{"the server rolled back at COMMIT", session.where()});
-    return nullptr;
+    if (commit.error) return commit.lost ? CommitAnswer::lost : CommitAnswer::failed;
+    return commit.result.command_tag() == "COMMIT" ? CommitAnswer::committed
+                                                   : CommitAnswer::rolled_back;
 }
 
-/// What became of a transaction whose COMMIT was not answered: the error that its scope ends with.
-/// Looked up also where the scope's time is over or its caller was cancelled.
-inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transaction,
-                                                         std::exception_ptr doubt,
-                                                         std::exception_ptr loss) {
+/// What can be proven of a transaction whose COMMIT was not answered. Looked up also where the
+/// scope's time is over or its caller was cancelled.
+inline asio::awaitable<TransactionMachine::Proof> look_up(Transaction& transaction) {
+    using Proof = TransactionMachine::Proof;
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     const auto time = transaction.options.verify_timeout;
     const auto deadline = time.count() > 0 ? deadline_in(time) : Clock::time_point::max();
@@ -67,50 +54,142 @@ inline asio::awaitable<std::exception_ptr> resolve_doubt(Transaction& transactio
     if (!transaction.history->error) history.emplace(transaction.history->result.one());
     transaction.lease = {};  // it is of no use any more, and somebody may wait for its place
     const auto outcome = co_await find_outcome(transaction.pool, identity, history, deadline);
-    transaction.in_doubt = outcome == CommitOutcome::unknown;
-    if (outcome == CommitOutcome::committed) co_return nullptr;
-    co_return outcome == CommitOutcome::aborted ? loss : doubt;
+    if (outcome == CommitOutcome::committed) co_return Proof::committed;
+    co_return outcome == CommitOutcome::aborted ? Proof::aborted : Proof::none;
 }
 
-/// Ends a transaction after its body, which failed with `error` if that is not null: commits it or
-/// rolls it back. Returns the error that the scope ends with, or null.
+/// Scopes on the same depth take turns, and one that outlives the scope around it names its
+/// savepoint no more: so the depth is name enough.
+inline std::string savepoint_name(unsigned depth) { return "txscope_" + std::to_string(depth); }
+
+inline TransactionMachine::Circumstances circumstances(const SessionState& session) {
+    const Transaction& transaction = transaction_of(session);
+    if (session.parent()) return {.queued = session.has_queued()};
+    return {.queued = session.has_queued(),
+            .verifies = transaction.id != nullptr,
+            // A body that computes is not interrupted.
+            .time_is_over = Clock::now() >= transaction.deadline};
+}
+
+/// The error that a scope ends with, or null.
+/// @param error the body's, or that of what was sent last
+/// @param cause why what the body did could not be kept
+/// @throws ScopeEnded when a scope around did not wait for it: what it did was undone with that
+inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outcome outcome,
+                                   std::exception_ptr error, std::exception_ptr cause) {
+    using enum ScopeNode::Outcome;
+    switch (outcome) {
+        case as_wanted:
+            return nullptr;
+        case threw:
+        case cancelled:
+        case unfinished:
+        case failed:
+            return error;
+        case swallowed: {
+            const std::string what = session.parent() ? "nested scope" : "transaction";
+            return nest(std::move(cause),
+                        UnexpectedRollback{"the " + what +
+                                               " was rolled back, because an error in "
+                                               "it had been swallowed",
+                                           session.where()});
+        }
+        case timed_out:
+            return time_is_over(session, nullptr);
+        case server_rolled_back:
+            return nest(std::move(cause),
+                        UnexpectedRollback{"the server rolled back at COMMIT", session.where()});
+        case in_doubt:
+            return nest(std::move(error),
+                        CommitInDoubt{"the connection was lost while COMMIT was under way: the "
+                                      "transaction may or may not have been committed",
+                                      session.where()});
+        case scope_ended:
+            session.parent()->check_not_ended();
+    }
+    return nullptr;
+}
+
+/// Ends a scope after its body, which failed with `error` if that is not null: commits it or rolls it
+/// back, or does so with its savepoint, to whose SAVEPOINT `savepoint` is the answer. Returns the
+/// error that the scope ends with, or null.
+inline asio::awaitable<std::exception_ptr> end_scope(SessionState& session,
+                                                     Connection::Exchange savepoint,
+                                                     std::exception_ptr error) {
+    using Kind = TransactionMachine::Action::Kind;
+    Transaction& transaction = transaction_of(session);
+    TransactionMachine& machine = transaction.machine;
+    const std::exception_ptr cause = machine.failure_of(session);
+    auto cleanup_deadline = Clock::time_point::max();
+    auto action = machine.end(session, circumstances(session));
+    const auto answer_to = [&](const Exchange& exchange) {
+        if (exchange.error) transaction.tell_if_lost();
+        return answer_of(exchange);
+    };
+    while (action.kind != Kind::finish) switch (action.kind) {
+            case Kind::send_queued: {
+                const auto sent = co_await session.end_with(nullptr);
+                error = sent.last->error;
+                action = machine.queued_answered(session, answer_to(*sent.last), error,
+                                                 circumstances(session));
+                break;
+            }
+            case Kind::commit: {
+                const auto sent = co_await session.end_with("COMMIT");
+                const auto answer = commit_answer(sent);
+                const bool executed = answer != CommitAnswer::not_executed || !sent.queued->error;
+                error = executed ? sent.last->error : sent.queued->error;
+                action = machine.commit_answered(session, answer, error, !is_read_only(transaction),
+                                                 transaction.id && !transaction.id->error);
+                if (error) transaction.tell_if_lost();
+                break;
+            }
+            case Kind::look_up: {
+                const auto proof = co_await look_up(transaction);
+                action = machine.looked_up(session, proof, error);
+                break;
+            }
+            case Kind::roll_back:
+                co_await roll_back(session);
+                action = machine.rolled_back(session);
+                break;
+            case Kind::await_savepoint:
+                session.discard_unsent();
+                cleanup_deadline = transaction.pool->cleanup_deadline();
+                if (transaction.beginning()) co_await transaction.begun(cleanup_deadline);
+                if (!savepoint->done) co_await transaction.answered(savepoint, cleanup_deadline);
+                action =
+                    machine.savepoint_answered(session, answer_to(*savepoint), savepoint->error);
+                break;
+            case Kind::roll_back_to_savepoint: {
+                const auto rollback = "ROLLBACK TO SAVEPOINT " + savepoint_name(session.depth());
+                const auto sent = co_await session.end_with(rollback.c_str(), cleanup_deadline);
+                action = machine.rolled_back_to_savepoint(session, answer_to(*sent.last),
+                                                          sent.last->error);
+                break;
+            }
+            case Kind::release:
+                session.parent()->release(
+                    Statement{"RELEASE SAVEPOINT " + savepoint_name(session.depth())});
+                action = machine.released(session);
+                break;
+            case Kind::finish:
+                break;
+        }
+    if (session.savepoint() == ScopeNode::Savepoint::released)
+        session.parent()->hooks().append(std::move(session.hooks()));
+    co_return error_of(session, action.outcome, std::move(error), cause);
+}
+
 inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session,
                                                            std::exception_ptr error) {
-    Transaction& transaction = transaction_of(session);
-    const auto lost_to = session.lost_to();
-    const bool roll_back_wanted = session.rollback_only();
-    if (!error && !roll_back_wanted && lost_to)
-        error = nest(lost_to,
-                     UnexpectedRollback{"the transaction was rolled back, because an error in it "
-                                        "had been swallowed",
-                                        session.where()});
-    if (!error && !roll_back_wanted) {
-        if (transaction.id && !session.begun() && session.has_queued()) {
-            // Which transaction it is must be known before COMMIT is on its way.
-            const auto begun = co_await session.end_with(nullptr);
-            error = begun.last->error;
-        }
-        // A body that computes is not interrupted.
-        if (!error && Clock::now() >= transaction.deadline) error = time_is_over(session, nullptr);
-        if (!error && (session.begun() || session.has_queued())) {
-            const auto ending = co_await session.end_with("COMMIT");
-            error = read_commit(session, ending);
-            if (transaction.in_doubt && transaction.id && !transaction.id->error)
-                error = co_await resolve_doubt(transaction, error, ending.last->error);
-        }
-        transaction.committed = !error;
-        if (!error) co_return nullptr;
-        transaction.lose_to(error);
-    }
-    // After a failed COMMIT the server has no transaction left, and this sends nothing.
-    co_await roll_back(session);
-    co_return error;
+    return end_scope(session, nullptr, std::move(error));
 }
 
 /// The hooks that wait for the outcome that the transaction has had.
 inline std::vector<Hook>& outcome_hooks(SessionState& session) {
-    return transaction_of(session).committed ? session.hooks().after_commit
-                                             : session.hooks().after_rollback;
+    const bool committed = session.machine().phase() == TransactionMachine::Phase::committed;
+    return committed ? session.hooks().after_commit : session.hooks().after_rollback;
 }
 
 /// Runs them one after another; what they throw changes nothing any more.
@@ -143,67 +222,6 @@ inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> ses
     const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
                                              conversation.strand};
     co_await cancellation.spawn(executor, call_outcome_hooks(session));
-}
-
-/// Scopes on the same depth take turns, and one that outlives the scope around it names its
-/// savepoint no more: so the depth is name enough.
-inline std::string savepoint_name(unsigned depth) { return "txscope_" + std::to_string(depth); }
-
-/// Undoes what a nested scope did since `savepoint`, which is the answer to its SAVEPOINT. Where that
-/// fails too, the whole transaction is lost.
-inline asio::awaitable<void> roll_back_to_savepoint(SessionState& session,
-                                                    Connection::Exchange savepoint) {
-    session.discard_unsent();
-    if (!session.begun()) co_return;
-    Conversation& conversation = session.conversation();
-    const auto deadline = conversation.pool->cleanup_deadline();
-    if (conversation.beginning()) co_await conversation.begun(deadline);
-    if (!savepoint->done) co_await conversation.answered(savepoint, deadline);
-    if (session.parent()->ended()) co_return;  // it has been undone by more than this
-    // The savepoint of that name may be of the scope before, and going back to it would undo that.
-    if (savepoint->error) co_return conversation.lose_to(savepoint->error);
-    const auto name = savepoint_name(session.depth());
-    const auto rollback = "ROLLBACK TO SAVEPOINT " + name;
-    const auto back = co_await session.end_with(rollback.c_str(), deadline);
-    if (session.parent()->ended()) co_return;
-    if (back.last->error) co_return conversation.lose_to(back.last->error);
-    conversation.failure = nullptr;
-    session.parent()->release(Statement{"RELEASE SAVEPOINT " + name});
-}
-
-/// Ends a nested scope after its body: keeps what it did in the transaction around it, or undoes
-/// it.
-/// @throws ScopeEnded when a scope around did not wait for it: what it did was undone with that
-inline asio::awaitable<std::exception_ptr> end_savepoint(SessionState& session,
-                                                         Connection::Exchange savepoint,
-                                                         std::exception_ptr error) {
-    session.parent()->check_not_ended();
-    Conversation& conversation = session.conversation();
-    const auto lost_to = session.lost_to();
-    if (!error && !session.rollback_only() && lost_to)
-        error = nest(lost_to,
-                     UnexpectedRollback{"the nested scope was rolled back, because an error in it "
-                                        "had been swallowed",
-                                        session.where()});
-    if (!error && !session.rollback_only()) {
-        // What was written behind belongs inside the savepoint: its errors are this scope's.
-        if (session.has_queued()) {
-            const auto ending = co_await session.end_with(nullptr);
-            error = ending.last->error;
-            session.parent()->check_not_ended();
-            // What the parent had queued goes ahead of the savepoint, and nothing undoes its error.
-            if (error) conversation.lose_to(error);
-        }
-        if (!error) {
-            if (session.begun())
-                session.parent()->release(
-                    Statement{"RELEASE SAVEPOINT " + savepoint_name(session.depth())});
-            session.parent()->hooks().append(std::move(session.hooks()));
-            co_return nullptr;
-        }
-    }
-    co_await roll_back_to_savepoint(session, std::move(savepoint));
-    co_return error;
 }
 
 }  // namespace txscope::detail

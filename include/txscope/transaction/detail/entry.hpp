@@ -34,7 +34,7 @@ enum class Entry {
 };
 
 inline bool in_transaction(const SessionState* outer) {
-    return outer != nullptr && outer->conversation().transaction;
+    return outer != nullptr && outer->machine().is_transaction();
 }
 
 /// @throws pqxx::argument_error for a time below zero, and a value that an enumeration does not have

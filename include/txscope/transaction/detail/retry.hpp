@@ -10,27 +10,34 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <exception>
+#include <string_view>
 
 namespace txscope::detail {
 
-/// Whether the transaction failed in a way that another attempt may not meet.
-inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
-    const Conversation& conversation = session.conversation();
-    if (conversation.in_doubt) return false;
+/// What `error` promises to another attempt, of which is known which statement was stale.
+inline TransactionMachine::Cause cause_of(const std::exception_ptr& error, std::string_view stale) {
+    using Cause = TransactionMachine::Cause;
     try {
-        // The statement that failed says it, whatever the body made of its error.
-        std::rethrow_exception(conversation.failure ? conversation.failure : error);
+        std::rethrow_exception(error);
     } catch (const ConnectionLost&) {
-        // Not another one, whose statement may have been executed, and committed by itself.
-        return conversation.failure != nullptr;
+        return Cause::connection_lost;
     } catch (const std::exception& failure) {
         const SqlDiagnostics* said = find_diagnostics(failure);
-        return said != nullptr &&
-               (sqlstate::is_retryable(said->sqlstate) ||
-                (!said->statement.empty() && said->statement == conversation.stale));
+        const bool passes =
+            said != nullptr && (sqlstate::is_retryable(said->sqlstate) ||
+                                (!said->statement.empty() && said->statement == stale));
+        return passes ? Cause::passing : Cause::lasting;
     } catch (...) {
-        return false;
+        return Cause::lasting;
     }
+}
+
+/// Whether the transaction failed in a way that another attempt may not meet.
+inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
+    const auto& failure = session.machine().cause();
+    // The statement that failed says it, whatever the body made of its error.
+    return session.machine().may_try_again(
+        cause_of(failure ? failure : error, session.conversation().stale));
 }
 
 /// The pause before the next attempt.

@@ -27,8 +27,9 @@ struct Transaction : Conversation {
     Transaction(const Transaction&) = delete;
 
     ScopeEvent::Kind outcome() const noexcept {
-        if (in_doubt) return ScopeEvent::in_doubt;
-        return committed ? ScopeEvent::commit : ScopeEvent::rollback;
+        using Phase = TransactionMachine::Phase;
+        if (machine.phase() == Phase::in_doubt) return ScopeEvent::in_doubt;
+        return machine.phase() == Phase::committed ? ScopeEvent::commit : ScopeEvent::rollback;
     }
 
     const TransactionOptions options;
@@ -36,7 +37,6 @@ struct Transaction : Conversation {
     // The answers to "which transaction is this?" and "what has its server come of?", where wanted.
     Connection::Exchange id{};
     Connection::Exchange history{};
-    bool committed = false;
 };
 
 inline Transaction& transaction_of(const SessionState& session) {
