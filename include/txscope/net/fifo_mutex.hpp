@@ -1,13 +1,8 @@
 #pragma once
 
-#include <txscope/net/cancellation.hpp>
+#include <txscope/core/config.hpp>
 
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/deferred.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
 
 #include <list>
 #include <utility>
@@ -45,54 +40,15 @@ public:
     /// Whether nobody has it or waits for it.
     bool free() const noexcept { return !locked_ && waiters_.empty(); }
 
-    asio::awaitable<Lock> lock() {
-        if (!free()) co_await wait();
-        locked_ = true;
-        co_return Lock{*this};
-    }
+    asio::awaitable<Lock> lock();
     /// Waits until whoever asked before is through, and keeps nobody waiting.
-    asio::awaitable<void> pass() {
-        if (!free()) co_await wait();
-        admit_next();
-    }
+    asio::awaitable<void> pass();
 
 private:
-    // A place in the queue; left when the coroutine is admitted, cancelled or destroyed.
-    struct Waiter {
-        FifoMutex& mutex;
-        asio::steady_timer timer;
-        bool admitted = false;
-        bool through = false;
+    struct Waiter;
 
-        Waiter(FifoMutex& awaited, const asio::any_io_executor& executor)
-            : mutex{awaited}, timer{executor, asio::steady_timer::time_point::max()} {
-            mutex.waiters_.push_back(this);
-        }
-        Waiter(const Waiter&) = delete;
-        Waiter& operator=(const Waiter&) = delete;
-        ~Waiter() {
-            const bool first = mutex.waiters_.front() == this;
-            mutex.waiters_.remove(this);
-            if (first && !through) mutex.admit_next();
-        }
-    };
-
-    asio::awaitable<void> wait() {
-        Waiter waiter{*this, co_await asio::this_coro::executor};
-        while (!waiter.admitted) {
-            co_await waiter.timer.async_wait(asio::as_tuple(asio::deferred));
-            const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-            if (!waiter.admitted) check_not_cancelled(caller);
-        }
-        waiter.through = true;
-    }
-
-    void admit_next() {
-        if (locked_ || waiters_.empty()) return;
-        waiters_.front()->admitted = true;
-        waiters_.front()->timer.cancel();
-    }
-
+    asio::awaitable<void> wait();
+    void admit_next();
     void unlock() {
         locked_ = false;
         admit_next();
@@ -103,3 +59,66 @@ private:
 };
 
 }  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/net/cancellation.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+
+namespace txscope::detail {
+
+/// A place in the queue; left when the coroutine is admitted, cancelled or destroyed.
+struct FifoMutex::Waiter {
+    FifoMutex& mutex;
+    asio::steady_timer timer;
+    bool admitted = false;
+    bool through = false;
+
+    Waiter(FifoMutex& awaited, const asio::any_io_executor& executor)
+        : mutex{awaited}, timer{executor, asio::steady_timer::time_point::max()} {
+        mutex.waiters_.push_back(this);
+    }
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    ~Waiter() {
+        const bool first = mutex.waiters_.front() == this;
+        mutex.waiters_.remove(this);
+        if (first && !through) mutex.admit_next();
+    }
+};
+
+TXSCOPE_INLINE asio::awaitable<FifoMutex::Lock> FifoMutex::lock() {
+    if (!free()) co_await wait();
+    locked_ = true;
+    co_return Lock{*this};
+}
+
+TXSCOPE_INLINE asio::awaitable<void> FifoMutex::pass() {
+    if (!free()) co_await wait();
+    admit_next();
+}
+
+TXSCOPE_INLINE asio::awaitable<void> FifoMutex::wait() {
+    Waiter waiter{*this, co_await asio::this_coro::executor};
+    while (!waiter.admitted) {
+        co_await waiter.timer.async_wait(asio::as_tuple(asio::deferred));
+        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+        if (!waiter.admitted) check_not_cancelled(caller);
+    }
+    waiter.through = true;
+}
+
+TXSCOPE_INLINE void FifoMutex::admit_next() {
+    if (locked_ || waiters_.empty()) return;
+    waiters_.front()->admitted = true;
+    waiters_.front()->timer.cancel();
+}
+
+}  // namespace txscope::detail
+
+#endif

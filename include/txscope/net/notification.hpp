@@ -1,14 +1,10 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/net/context_life.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/deferred.hpp>
-#include <boost/asio/execution/context.hpp>
-#include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <chrono>
@@ -39,11 +35,7 @@ public:
 
     class Sender {
     public:
-        void operator()() const {
-            const auto lock = state_->lock();
-            state_->sent = true;
-            if (state_->timer != nullptr && !state_->context->over) state_->timer->cancel();
-        }
+        void operator()() const;
 
     private:
         friend Notification;
@@ -51,31 +43,15 @@ public:
         std::shared_ptr<State> state_;
     };
 
-    explicit Notification(const asio::any_io_executor& executor)
-        : timer_{executor},
-          state_{std::make_shared<State>(
-              State{ContextLife::of(asio::query(executor, asio::execution::context)), &timer_})} {}
+    explicit Notification(const asio::any_io_executor& executor);
     Notification(const Notification&) = delete;
     Notification& operator=(const Notification&) = delete;
-    ~Notification() {
-        const auto lock = state_->lock();
-        state_->timer = nullptr;
-    }
+    ~Notification();
 
     Sender sender() const { return Sender{state_}; }
 
     /// Until it is sent, `deadline` passes, or the waiting coroutine is cancelled: look which.
-    asio::awaitable<void> wait(TimePoint deadline = TimePoint::max()) {
-        const auto token = asio::as_tuple(asio::deferred);
-        // Begun under the lock: a sender comes before the wait, or finds it; none falls between.
-        co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(
-            [this, deadline](auto handler) {
-                const auto lock = state_->lock();
-                timer_.expires_at(state_->sent ? TimePoint::min() : deadline);
-                timer_.async_wait(std::move(handler));
-            },
-            token);
-    }
+    asio::awaitable<void> wait(TimePoint deadline = TimePoint::max());
 
     bool sent() const {
         const auto lock = state_->lock();
@@ -88,3 +64,45 @@ private:
 };
 
 }  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE void Notification::Sender::operator()() const {
+    const auto lock = state_->lock();
+    state_->sent = true;
+    if (state_->timer != nullptr && !state_->context->over) state_->timer->cancel();
+}
+
+TXSCOPE_INLINE Notification::Notification(const asio::any_io_executor& executor)
+    : timer_{executor},
+      state_{std::make_shared<State>(
+          State{ContextLife::of(asio::query(executor, asio::execution::context)), &timer_})} {}
+
+TXSCOPE_INLINE Notification::~Notification() {
+    const auto lock = state_->lock();
+    state_->timer = nullptr;
+}
+
+TXSCOPE_INLINE asio::awaitable<void> Notification::wait(TimePoint deadline) {
+    const auto token = asio::as_tuple(asio::deferred);
+    // Begun under the lock: a sender comes before the wait, or finds it; none falls between.
+    co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(
+        [this, deadline](auto handler) {
+            const auto lock = state_->lock();
+            timer_.expires_at(state_->sent ? TimePoint::min() : deadline);
+            timer_.async_wait(std::move(handler));
+        },
+        token);
+}
+
+}  // namespace txscope::detail
+
+#endif

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
-#include <txscope/core/error.hpp>
 #include <txscope/net/socket_watcher.hpp>
 #include <txscope/postgres/detail/statement_pipeline.hpp>
 #include <txscope/postgres/detail/transport.hpp>
@@ -13,7 +12,6 @@
 
 #include <chrono>
 #include <memory>
-#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -64,13 +62,8 @@ public:
                                                              Clock::time_point deadline);
 
     Connection(const asio::any_io_executor& executor, detail::Native<PGconn> native,
-               detail::StatementNaming naming)
-        : transport_{std::move(native)},
-          statements_{naming},
-          watcher_{executor, PQsocket(transport_.native())} {}
-    ~Connection() {
-        if (!broken()) close("the connection was closed");
-    }
+               detail::StatementNaming naming);
+    ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
@@ -138,26 +131,12 @@ public:
     asio::awaitable<std::optional<detail::FailedStatement>> find_stale(Clock::time_point deadline);
 
     /// Gives it up: all that is outstanding is answered with `reason`.
-    void close(std::exception_ptr reason) noexcept {
-        statements_.fail(std::move(reason));
-        watcher_.wake();
-    }
+    void close(std::exception_ptr reason) noexcept;
     /// The same, with `ConnectionLost` for that reason.
-    void close(const char* reason) noexcept {
-        try {
-            close(std::make_exception_ptr(ConnectionLost{reason}));
-        } catch (const std::bad_alloc&) {
-            close(std::current_exception());
-        }
-    }
+    void close(const char* reason) noexcept;
 
     /// Looks at the socket without waiting; notices a server that has gone away.
-    void poll() {
-        if (!receive()) return;
-        heard_ = Clock::now();
-        // What others wait for may have come too, and the socket will not say so again.
-        watcher_.wake();
-    }
+    void poll();
     /// The same, unless the server has just answered: to look once more would be a system call for
     /// nothing.
     void poll_unless_heard_within(Clock::duration time) {
@@ -195,7 +174,7 @@ public:
 private:
     // Reads what has arrived. True when that completed an exchange.
     bool receive();
-    void lose() { statements_.fail(std::make_exception_ptr(ConnectionLost{transport_.error()})); }
+    void lose();
     // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead.
     enum class Interrupt {
         it,
@@ -218,6 +197,7 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
+#include <txscope/core/error.hpp>
 #include <txscope/postgres/detail/cancel_request.hpp>
 #include <txscope/postgres/detail/connect.hpp>
 #include <txscope/postgres/detail/session_settings.hpp>
@@ -226,6 +206,7 @@ private:
 #include <boost/system/system_error.hpp>
 
 #include <algorithm>
+#include <new>
 
 namespace txscope {
 
@@ -249,6 +230,40 @@ TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
         if (error.code() == asio::error::operation_aborted) throw;
         throw ConnectionFailed{error.what()};  // no descriptor, or no thread to look a name up
     }
+}
+
+TXSCOPE_INLINE Connection::Connection(const asio::any_io_executor& executor,
+                                      detail::Native<PGconn> native, detail::StatementNaming naming)
+    : transport_{std::move(native)},
+      statements_{naming},
+      watcher_{executor, PQsocket(transport_.native())} {}
+
+TXSCOPE_INLINE Connection::~Connection() {
+    if (!broken()) close("the connection was closed");
+}
+
+TXSCOPE_INLINE void Connection::close(std::exception_ptr reason) noexcept {
+    statements_.fail(std::move(reason));
+    watcher_.wake();
+}
+
+TXSCOPE_INLINE void Connection::close(const char* reason) noexcept {
+    try {
+        close(std::make_exception_ptr(ConnectionLost{reason}));
+    } catch (const std::bad_alloc&) {
+        close(std::current_exception());
+    }
+}
+
+TXSCOPE_INLINE void Connection::lose() {
+    statements_.fail(std::make_exception_ptr(ConnectionLost{transport_.error()}));
+}
+
+TXSCOPE_INLINE void Connection::poll() {
+    if (!receive()) return;
+    heard_ = Clock::now();
+    // What others wait for may have come too, and the socket will not say so again.
+    watcher_.wake();
 }
 
 TXSCOPE_INLINE bool Connection::flush() {

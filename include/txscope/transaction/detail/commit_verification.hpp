@@ -3,6 +3,10 @@
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/transaction/detail/transaction_identity.hpp>
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/steady_timer.hpp>
+
 #include <algorithm>
 #include <memory>
 #include <optional>
