@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/forwarded_cancellation.hpp>
+#include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/session_state.hpp>
@@ -133,7 +133,7 @@ asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function f
     const auto strand = detail::strand_on(executor);
     const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
                                                      strand};
-    co_await cancellation.spawn(strand, function(*pool));
+    co_await cancellation.spawn(detail::AmbientExecutor{strand}, function(*pool));
 }
 
 }  // namespace txscope

@@ -34,7 +34,7 @@ inline std::optional<Session> session_in(const Ambient* ambient,
 
 /// The ambient session of the code that this thread runs right now: for calls that are not awaited.
 inline std::optional<Session> ambient_session_here(const AsyncSessionFactory& sessions) {
-    return session_in(AmbientExecutor::running(), sessions);
+    return session_in(running_ambient(), sessions);
 }
 
 }  // namespace detail

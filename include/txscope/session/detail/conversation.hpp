@@ -1,10 +1,10 @@
 #pragma once
 
 #include <txscope/net/fifo_mutex.hpp>
-#include <txscope/session/detail/ambient_executor.hpp>
+#include <txscope/net/strand.hpp>
+#include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/detail/reporter.hpp>
 #include <txscope/session/detail/session_pool.hpp>
-#include <txscope/session/detail/strand.hpp>
 #include <txscope/session/detail/transaction_machine.hpp>
 
 #include <algorithm>
@@ -89,7 +89,7 @@ inline bool Conversation::has_connection() {
 }
 
 inline void Conversation::take(Lease found, Clock::time_point asked) {
-    found->move_to(pool->connector().executor_for(strand));
+    found->move_to(pool->connector().executor_for(AmbientExecutor{strand}));
     lease = std::move(found);
     if (machine.is_transaction()) reporter.begin(asked);
 }

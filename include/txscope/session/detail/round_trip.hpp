@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/ambient_executor.hpp>
+#include <txscope/net/ambient_executor.hpp>
 #include <txscope/session/detail/conversation.hpp>
 
 #include <boost/asio/associated_cancellation_slot.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/net/cancellation.hpp>
-#include <txscope/session/detail/forwarded_cancellation.hpp>
+#include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
@@ -155,7 +155,7 @@ inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecut
                                        std::shared_ptr<SessionState> state,
                                        asio::awaitable<void> work) {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    asio::steady_timer timer{executor.strand(), deadline};
+    asio::steady_timer timer{executor, deadline};
     const auto [order, error, timer_error] =
         co_await asio::experimental::make_parallel_group(
             asio::co_spawn(executor, std::move(work), asio::deferred),
@@ -179,13 +179,12 @@ auto run_session(const asio::any_io_executor& callers, const ForwardedCancellati
                  ResultSlot<BodyResult<Body>>& result,
                  Clock::time_point deadline = Clock::time_point::max()) {
     Conversation& conversation = state->conversation();
-    auto ambient = std::make_shared<const Ambient>(conversation.pool.get(), &conversation.holder,
-                                                   state, ambient_of(callers));
-    AmbientExecutor executor{std::move(ambient), conversation.strand};
+    AmbientExecutor executor{Ambient::make(conversation.strand, conversation.pool.get(),
+                                           &conversation.holder, state, ambient_of(callers))};
     auto work = run_on_strand(state, body, std::move(end), result);
     if (deadline == Clock::time_point::max())
         return cancellation.spawn(std::move(executor), std::move(work));
-    return cancellation.spawn(conversation.strand,
+    return cancellation.spawn(AmbientExecutor{conversation.strand},
                               run_until(deadline, std::move(executor), state, std::move(work)));
 }
 

@@ -3,11 +3,11 @@
 #include <txscope/core/error.hpp>
 #include <txscope/net/cancellation.hpp>
 #include <txscope/net/fifo_mutex.hpp>
+#include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
-#include <txscope/session/detail/ambient_executor.hpp>
+#include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/detail/conversation.hpp>
 #include <txscope/session/detail/counted.hpp>
-#include <txscope/session/detail/forwarded_cancellation.hpp>
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_node.hpp>
@@ -136,8 +136,8 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     Conversation& conversation = *self->conversation_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
-    const Strand* strand = find_strand(executor);
-    if (strand == nullptr || *strand != conversation.strand) {
+    const auto* carrier = executor.target<AmbientExecutor>();
+    if (carrier == nullptr || carrier->strand() != conversation.strand) {
         self->check_not_ended();
         co_return co_await execute_from_elsewhere(std::move(self), std::move(statement));
     }
@@ -203,13 +203,13 @@ inline asio::awaitable<Result> SessionState::execute_from_elsewhere(
     const Strand& strand = self->conversation_->strand;
     const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
     co_return co_await asio::co_spawn(
-        AmbientExecutor{ambient_of(executor), strand}, execute(self, std::move(statement)),
+        executor_on(strand, ambient_of(executor)), execute(self, std::move(statement)),
         asio::bind_cancellation_slot(cancellation.slot(), asio::use_awaitable));
 }
 
 inline SessionState::Shared SessionState::here(const Shared& self) {
     if (self->conversation_->strand.running_in_this_thread())
-        return innermost(self, AmbientExecutor::running());
+        return innermost(self, running_ambient());
     self->check_not_ended();
     throw pqxx::usage_error{
         "a session is used from outside the body of its scope by a call that is not awaited"};

@@ -97,7 +97,8 @@ inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<SessionPool> p
                                                   Clock::time_point deadline) {
     const auto strand = strand_on(co_await asio::this_coro::executor);
     Connector& connector = pool->connector();
-    const auto opened = co_await connector.open(connector.executor_for(strand), deadline);
+    const auto opened =
+        co_await connector.open(connector.executor_for(AmbientExecutor{strand}), deadline);
     Connection& connection = *opened->connection;
     const Result said = co_await ask(connection, status_question(transaction), deadline);
     const Row answer = said.one();

@@ -216,9 +216,8 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
 inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> session) {
     const Conversation& conversation = session->conversation();
     const auto around = ambient_of(co_await asio::this_coro::executor);
-    auto set_aside =
-        std::make_shared<const Ambient>(conversation.pool.get(), nullptr, nullptr, around);
-    const AmbientExecutor executor{std::move(set_aside), conversation.strand};
+    const AmbientExecutor executor{
+        Ambient::make(conversation.strand, conversation.pool.get(), nullptr, nullptr, around)};
     const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
                                              conversation.strand};
     co_await cancellation.spawn(executor, call_outcome_hooks(session));

@@ -16,7 +16,8 @@ public:
         const auto limit = conversation.pool->options().overlong_scope;
         if (!conversation.reporter || limit.count() <= 0) return;
         const auto started = Clock::now();  // before the limit begins: what is reported exceeds it
-        timer_ = std::make_unique<asio::steady_timer>(conversation.strand, deadline_in(limit));
+        timer_ = std::make_unique<asio::steady_timer>(AmbientExecutor{conversation.strand},
+                                                      deadline_in(limit));
         timer_->async_wait([watched = std::weak_ptr{session},
                             started](boost::system::error_code cancelled) {
             const auto still = watched.lock();

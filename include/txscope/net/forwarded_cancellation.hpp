@@ -1,7 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/ambient_executor.hpp>
-#include <txscope/session/detail/strand.hpp>
+#include <txscope/net/ambient_executor.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
@@ -22,8 +21,8 @@ namespace txscope::detail {
 /// Passes a caller's cancellations on to what it awaits on a strand.
 ///
 /// `co_spawn` alone leaves its executor in the caller's slot, for as long as the caller's signal
-/// lives, which may outlive the execution context; a strand must not, and neither must the session
-/// that an executor carries. And it lets the strand look into that slot when it gets the message,
+/// lives, which may outlive the execution context; a strand must not, and neither must what an
+/// executor carries. And it lets the strand look into that slot when it gets the message,
 /// which the caller has cleared if the work has ended meanwhile (Boost 1.81).
 class ForwardedCancellation {
     struct Channel {
@@ -58,7 +57,8 @@ public:
         channel_ = std::make_shared<Channel>(strand);
         slot.assign([to = std::weak_ptr{channel_}](asio::cancellation_type type) {
             if (const auto channel = to.lock())
-                asio::dispatch(channel->strand, [channel, type] { channel->signal.emit(type); });
+                asio::dispatch(AmbientExecutor{channel->strand},
+                               [channel, type] { channel->signal.emit(type); });
         });
     }
 

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <txscope/net/ambient_executor.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+
+#include <memory>
+#include <utility>
+
+namespace txscope::detail {
+
+class Holder;
+class Pool;
+class SessionState;
+
+/// What is ambient where a coroutine runs: the innermost session, and through `outer` all around
+/// it.
+struct Ambient final : AmbientContext {
+    using Shared = boost::intrusive_ptr<const Ambient>;
+
+    static Shared make(Strand strand, const Pool* pool, Holder* holder,
+                       std::shared_ptr<SessionState> session, Shared outer) {
+        return new Ambient{std::move(strand), pool, holder, std::move(session), std::move(outer)};
+    }
+
+    const Strand on;
+    const Pool* const pool;                       ///< Whose session it is.
+    Holder* const holder;                         ///< The session, as the pool knows it.
+    const std::shared_ptr<SessionState> session;  ///< Null where the surrounding one is set aside.
+    const Shared outer;
+
+private:
+    Ambient(Strand strand, const Pool* whose, Holder* known_as,
+            std::shared_ptr<SessionState> innermost, Shared around)
+        : AmbientContext{strand.state()},
+          on{std::move(strand)},
+          pool{whose},
+          holder{known_as},
+          session{std::move(innermost)},
+          outer{std::move(around)} {}
+};
+
+/// The ambient part of `executor`, null when it carries none.
+inline Ambient::Shared ambient_of(const asio::any_io_executor& executor) noexcept {
+    const auto* carrier = executor.target<AmbientExecutor>();
+    return carrier != nullptr ? static_cast<const Ambient*>(carrier->ambient()) : nullptr;
+}
+
+/// Carries what is `ambient` elsewhere onto `strand`.
+inline AmbientExecutor executor_on(const Strand& strand, const Ambient::Shared& ambient) {
+    if (!ambient) return AmbientExecutor{strand};
+    return AmbientExecutor{Ambient::make(strand, ambient->pool, ambient->holder, ambient->session,
+                                         ambient->outer)};
+}
+
+/// What is ambient for the code that this thread runs right now, null for nothing.
+inline const Ambient* running_ambient() noexcept {
+    return static_cast<const Ambient*>(AmbientExecutor::running());
+}
+
+/// The nearest entry for `pool`, from `ambient` outwards; null when there is none.
+inline const Ambient* find_ambient(const Ambient* ambient, const Pool* pool) noexcept {
+    while (ambient != nullptr && ambient->pool != pool) ambient = ambient->outer.get();
+    return ambient;
+}
+
+/// The nearest session of `pool`, likewise; null when there is none, or it is set aside.
+inline std::shared_ptr<SessionState> find_session(const Ambient* ambient,
+                                                  const Pool* pool) noexcept {
+    const Ambient* found = find_ambient(ambient, pool);
+    return found != nullptr ? found->session : nullptr;
+}
+
+}  // namespace txscope::detail
