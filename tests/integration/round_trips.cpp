@@ -42,7 +42,7 @@ struct Fixture {
 
     support::Database database{"CREATE TABLE entries (name text)"};
     support::FaultProxy proxy{support::server()};
-    asio::io_context io;
+    asio::io_context io{1};  // whose scopes need no strand of their own
     txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()),
                                           support::observed({.max_size = 1})};
     const TransactionScope scope{sessions};

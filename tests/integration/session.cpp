@@ -331,6 +331,23 @@ TEST_CASE("a session's queue is not to be used from outside of its body", "[sess
     CHECK(fixture.names().empty());
 }
 
+TEST_CASE("a session's queue is not to be used by another's body, on whichever context they run",
+          "[session]") {
+    ScopeFixture fixture;
+    asio::io_context io{GENERATE(1, 2)};  // for one thread, and for several
+    const txscope::AsyncSessionFactory sessions{io, fixture.database.dsn()};
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        const auto others = [&](Session&) -> asio::awaitable<void> {
+            CHECK(is<pqxx::usage_error>(failure_of([&] { session.enqueue(insert, "lost"); })));
+            co_return;
+        };
+        co_await asio::co_spawn(io, sessions.session_scope(others), asio::use_awaitable);
+        session.enqueue(insert, "kept");
+    };
+    support::run(io, sessions.session_scope(body));
+    CHECK(fixture.names() == Names{"kept"});
+}
+
 // A coroutine starts within the one that spawns it, and goes on wherever it belongs.
 TEST_CASE("many threads may share a session", "[session]") {
     ScopeFixture fixture;

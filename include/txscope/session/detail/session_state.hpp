@@ -64,7 +64,7 @@ public:
         Connection::Exchange last;    ///< The last statement.
     };
     /// The session that is meant by a call that is not awaited.
-    /// @throws ScopeEnded, pqxx::usage_error when the session's strand does not run it
+    /// @throws ScopeEnded, pqxx::usage_error when it is called from outside of the session's body
     static Shared here(const Shared& self);
 
     /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing.
@@ -208,8 +208,11 @@ inline asio::awaitable<Result> SessionState::execute_from_elsewhere(
 }
 
 inline SessionState::Shared SessionState::here(const Shared& self) {
-    if (self->conversation_->strand.running_in_this_thread())
-        return innermost(self, running_ambient());
+    // The strand may be that of others, too: a whole context for one thread is one.
+    const Ambient* const ambient = running_ambient();
+    for (const Ambient* around = ambient; around != nullptr; around = around->outer.get())
+        if (around->session && around->session->conversation_ == self->conversation_)
+            return innermost(self, ambient);
     self->check_not_ended();
     throw pqxx::usage_error{
         "a session is used from outside the body of its scope by a call that is not awaited"};
