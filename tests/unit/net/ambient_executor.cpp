@@ -30,7 +30,7 @@ static_assert(sizeof(AmbientExecutor) <= 2 * sizeof(void*));  // or any_io_execu
 namespace {
 
 struct Said final : AmbientContext {
-    explicit Said(const Strand& strand) : AmbientContext{strand.state()}, on{strand} {}
+    explicit Said(const Strand& its) : AmbientContext{its.state()}, on{its} {}
     const Strand on;
 };
 

@@ -19,9 +19,10 @@ class SessionState;
 struct Ambient final : AmbientContext {
     using Shared = boost::intrusive_ptr<const Ambient>;
 
-    static Shared make(Strand strand, const Pool* pool, Holder* holder,
-                       std::shared_ptr<SessionState> session, Shared outer) {
-        return new Ambient{std::move(strand), pool, holder, std::move(session), std::move(outer)};
+    static Shared make(Strand runs_on, const Pool* whose, Holder* known_as,
+                       std::shared_ptr<SessionState> innermost, Shared around) {
+        return new Ambient{std::move(runs_on), whose, known_as, std::move(innermost),
+                           std::move(around)};
     }
 
     const Strand on;
@@ -31,10 +32,10 @@ struct Ambient final : AmbientContext {
     const Shared outer;
 
 private:
-    Ambient(Strand strand, const Pool* whose, Holder* known_as,
+    Ambient(Strand runs_on, const Pool* whose, Holder* known_as,
             std::shared_ptr<SessionState> innermost, Shared around)
-        : AmbientContext{strand.state()},
-          on{std::move(strand)},
+        : AmbientContext{runs_on.state()},
+          on{std::move(runs_on)},
           pool{whose},
           holder{known_as},
           session{std::move(innermost)},
@@ -50,8 +51,8 @@ inline Ambient::Shared ambient_of(const asio::any_io_executor& executor) noexcep
 /// Carries what is `ambient` elsewhere onto `strand`.
 inline AmbientExecutor executor_on(const Strand& strand, const Ambient::Shared& ambient) {
     if (!ambient) return AmbientExecutor{strand};
-    return AmbientExecutor{Ambient::make(strand, ambient->pool, ambient->holder, ambient->session,
-                                         ambient->outer)};
+    return AmbientExecutor{
+        Ambient::make(strand, ambient->pool, ambient->holder, ambient->session, ambient->outer)};
 }
 
 /// What is ambient for the code that this thread runs right now, null for nothing.
