@@ -141,6 +141,8 @@ TXSCOPE_INLINE void Pool::watch_idle() {
                 const auto self = pool.lock();
                 if (still && self) self->examine(still);
             });
+        // The end may have come with the last answer: it is not announced once more.
+        connection.connection->poll();
     }
 }
 
