@@ -67,6 +67,10 @@ public:
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
+    /// An empty batch, with memory of an earlier one.
+    Batch take_spare_batch() noexcept { return std::exchange(spare_batch_, {}); }
+    void keep_batch(Batch&& emptied) noexcept { spare_batch_ = std::move(emptied); }
+
     /// Adds statements and one Sync to what is sent; whoever waits next sends it. Leaves `batch` empty,
     /// with its memory for the next one.
     void submit(Batch&& batch) { statements_.submit(std::move(batch)); }
@@ -189,6 +193,7 @@ private:
     detail::StatementPipeline statements_;
     detail::SocketWatcher watcher_;
     Clock::time_point heard_{};  // when the last answer came
+    Batch spare_batch_;
     std::uint64_t opening_trips_ = 0;
     int cancel_requests_ = 0;  // which may strike yet; those left behind stay counted
 };
@@ -289,8 +294,10 @@ TXSCOPE_INLINE bool Connection::receive() try {
             lose();
             progress = true;
         }
-        // A socket that gives less than it might has no more; TLS does not tell.
-        if (taken.blocked || (!transport_.encrypted() && taken.bytes < space.size())) break;
+        // A socket that gives less than it might has no more, but it may have come to its end, which
+        // nobody announces again: whoever still waits for something looks. TLS does not tell.
+        const bool drained = !transport_.encrypted() && taken.bytes < space.size();
+        if (taken.blocked || (drained && statements_.idle())) break;
     }
     return progress;
 } catch (...) {  // no memory for what has arrived

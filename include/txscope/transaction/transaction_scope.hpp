@@ -189,7 +189,8 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     const auto set_savepoint = [savepoint, depth = outer->depth() + 1](
                                    const Connection&, Connection::Batch& batch,
                                    const Connection::Exchange&) {
-        batch.emplace_back(Statement{"SAVEPOINT " + detail::savepoint_name(depth)}, savepoint);
+        batch.push_back(
+            detail::Outgoing::command("SAVEPOINT " + detail::savepoint_name(depth), savepoint));
     };
     const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
     const detail::HooksEnd hooks_end{*session, session->hooks()};

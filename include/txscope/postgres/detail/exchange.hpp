@@ -7,6 +7,8 @@
 #include <exception>
 #include <memory>
 #include <source_location>
+#include <string_view>
+#include <utility>
 
 namespace txscope::detail {
 
@@ -28,7 +30,13 @@ struct Exchange : protocol::Response {
 struct Outgoing {
     Statement statement;
     std::shared_ptr<Exchange> exchange;
-    bool own = false;  ///< The connection's: not to be prepared, and no change to undo.
+    bool own = false;  ///< The library's: not to be prepared, and no change to undo.
+    bool returns_rows = true;
+
+    /// A command of the library's own.
+    static Outgoing command(std::string_view sql, std::shared_ptr<Exchange> exchange) {
+        return {Statement{sql}, std::move(exchange), true, false};
+    }
 };
 
 }  // namespace txscope::detail

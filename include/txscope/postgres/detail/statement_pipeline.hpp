@@ -103,7 +103,7 @@ private:
         bool last = true;  // of its exchange: its result is the one that is wanted
     };
 
-    void send(Sent& sent, bool own);
+    void send(Sent& sent, const Outgoing& outgoing);
     const StatementNames::Entry* name_of(std::string_view sql, StatementKind kind,
                                          StatementNames::Entry* known);
     void refuse(std::vector<Outgoing>& batch) noexcept;
@@ -160,7 +160,7 @@ TXSCOPE_INLINE void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
             Sent& sent =
                 sent_.emplace_back(std::move(next->statement), next->exchange, pipeline_.batches());
             sent.last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
-            send(sent, next->own);
+            send(sent, *next);
         }
         pipeline_.sync();
     } catch (...) {  // no memory for the rest of what was begun
@@ -176,7 +176,8 @@ TXSCOPE_INLINE void StatementPipeline::refuse(std::vector<Outgoing>& batch) noex
     take_events();
 }
 
-TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, bool own) {
+TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, const Outgoing& outgoing) {
+    const bool own = outgoing.own;
     const std::string_view sql = sent.statement.sql();
     auto* const known = own ? nullptr : names_.find(sql);
     const StatementKind kind = own     ? StatementKind{.worth_preparing = false}
@@ -193,7 +194,7 @@ TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, bool own) {
                        .parameters = sent.statement.parameters(),
                        .keep_result = sent.last,
                        .changes_session = kind.changes_session,
-                       .returns_rows = !kind.transaction_control});
+                       .returns_rows = outgoing.returns_rows && !kind.transaction_control});
     // Should it be undone, names are back to what they were: nothing is prepared until that is over.
     names_moved_ |= kind.moves_names;
     if (kind.moves_names && kind.changes_session) {

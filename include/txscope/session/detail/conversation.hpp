@@ -74,6 +74,7 @@ struct Conversation {
     /// Gives the connection back, and takes no other.
     void close() noexcept {
         over = true;
+        if (lease && outbox.empty()) lease->keep_batch(std::move(outbox));
         lease = {};
     }
 
@@ -91,6 +92,7 @@ inline bool Conversation::has_connection() {
 inline void Conversation::take(Lease found, Clock::time_point asked) {
     found->move_to(pool->connector().executor_for(AmbientExecutor{strand}));
     lease = std::move(found);
+    if (outbox.empty()) outbox = lease->take_spare_batch();
     if (machine.is_transaction()) reporter.begin(asked);
 }
 

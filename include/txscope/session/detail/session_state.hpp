@@ -91,7 +91,7 @@ public:
     Counted joining() noexcept { return Counted{joined_}; }
     /// Where nested sessions take turns.
     FifoMutex& nesting() noexcept { return nesting_; }
-    void release(Statement savepoint) { unsent_.release(std::move(savepoint)); }
+    void release(std::string command) { unsent_.release(std::move(command)); }
 
     Hooks& hooks() noexcept { return hooks_; }
     Conversation& conversation() const noexcept { return *conversation_; }
@@ -110,7 +110,9 @@ private:
     }
     void refuse_by(const TransactionMachine::Refusal& refusal) const;
     asio::awaitable<void> take_connection();
-    Connection::Exchange make_exchange() const { return std::make_shared<Exchange>(where()); }
+    Connection::Exchange make_exchange() const {
+        return conversation_->lease->make_exchange(where());
+    }
     Connection::Exchange put_out(std::optional<Statement> statement);
     void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
     [[noreturn]] void throw_failure(const Exchange& exchange, bool cancelled);
@@ -325,7 +327,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     }
     if (last != nullptr) {
         ending.last = make_exchange();
-        conversation_->outbox.emplace_back(Statement{last}, ending.last);
+        conversation_->outbox.push_back(Outgoing::command(last, ending.last));
     }
     StatementReport report{*conversation_, last ? last : ""};
     report.answered_in(ending.last);

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
-#include <optional>
+#include <string>
 #include <utility>
 
 namespace txscope::detail {
@@ -27,31 +27,32 @@ public:
     }
     /// Puts the release of a savepoint ahead of all that is queued. It is not sent for its own sake:
     /// whatever ends the session releases the savepoints within, too.
-    void release(Statement savepoint) { release_ = std::move(savepoint); }
+    void release(std::string command) { release_ = std::move(command); }
     bool has_queued() const noexcept { return !queue_.empty(); }
-    bool empty() const noexcept { return !opening_ && !release_ && !has_queued(); }
+    bool empty() const noexcept { return !opening_ && release_.empty() && !has_queued(); }
 
     void move_to(Connection::Batch& batch, const Connection::Exchange& exchange,
                  const Connection& connection) {
         if (empty()) return;
         for (Outgoing& queued : queue_) queued.exchange = exchange;
-        if (batch.empty() && !opening_ && !release_) return batch.swap(queue_);
+        if (batch.empty() && !opening_ && release_.empty()) return batch.swap(queue_);
         batch.reserve(batch.size() + queue_.size() + 2);
         if (const Opening opening = std::exchange(opening_, nullptr))
             opening(connection, batch, exchange);
-        if (release_) batch.emplace_back(*std::exchange(release_, std::nullopt), exchange);
+        if (!release_.empty())
+            batch.push_back(Outgoing::command(std::exchange(release_, {}), exchange));
         std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
         queue_.clear();
     }
     void clear() noexcept {
         opening_ = nullptr;
-        release_.reset();
+        release_.clear();
         queue_.clear();
     }
 
 private:
-    Opening opening_;  // empty once it was sent
-    std::optional<Statement> release_;
+    Opening opening_;      // empty once it was sent
+    std::string release_;  // RELEASE SAVEPOINT, or empty
     Connection::Batch queue_;
 };
 

@@ -169,8 +169,7 @@ inline asio::awaitable<std::exception_ptr> end_scope(SessionState& session,
                 break;
             }
             case Kind::release:
-                session.parent()->release(
-                    Statement{"RELEASE SAVEPOINT " + savepoint_name(session.depth())});
+                session.parent()->release("RELEASE SAVEPOINT " + savepoint_name(session.depth()));
                 action = machine.released(session);
                 break;
             case Kind::finish:

@@ -71,19 +71,19 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     }
     if (options.deferrable) begin += " DEFERRABLE";
 
-    batch.emplace_back(Statement{begin}, exchange);
+    batch.push_back(Outgoing::command(begin, exchange));
     if (labelled) {
         std::string name{connection.parameter("application_name")};
         if (!name.empty()) name += ": ";
         name += blank_out("\0"sv, options.label);
-        batch.emplace_back(Statement{"SET LOCAL application_name = " + string_constant(name)},
-                           exchange);
+        batch.push_back(
+            Outgoing::command("SET LOCAL application_name = " + string_constant(name), exchange));
     }
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
         if (time.count() > 0)
-            batch.emplace_back(Statement{"SET LOCAL " + std::string{setting} + " = " +
-                                         std::to_string(time.count())},
-                               exchange);
+            batch.push_back(Outgoing::command(
+                "SET LOCAL " + std::string{setting} + " = " + std::to_string(time.count()),
+                exchange));
     };
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);
