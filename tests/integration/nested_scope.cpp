@@ -264,7 +264,7 @@ TEST_CASE("a nested scope whose savepoint was not set undoes nothing of the one 
             const auto connection = conversation.lease.member()->connection.get();
             const auto unseen = std::make_shared<txscope::detail::Exchange>();
             connection->submit({{txscope::Statement{"RELEASE SAVEPOINT txscope_1"}, unseen}});
-            co_await connection->wait(unseen);
+            co_await connection->answered(unseen);
             CHECK_FALSE(unseen->error);
             within = co_await failure_of(fixture.insert_nested("two"));
         }));

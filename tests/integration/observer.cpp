@@ -460,8 +460,29 @@ TEST_CASE("destroyed at any moment of its life, a scope is told of in order", "[
             for (int i = 0; i < turns; ++i) co_await asio::post(asio::use_awaitable);
         });
     }
-    CHECK_FALSE(recorder.of(ScopeEvent::leaked).empty());
     CHECK(recorder.of(ScopeEvent::commit).size() >= 3);
+}
+
+TEST_CASE("a scope that is destroyed in its middle is told of as leaked", "[observer]") {
+    const support::Database database;
+    Recorder recorder;
+    {
+        asio::io_context io;
+        const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.observer = &recorder}};
+        bool in_its_middle = false;
+        const auto client = [&]() -> asio::awaitable<void> {
+            const txscope::TransactionScope scope{sessions};
+            co_await scope([&](txscope::Session& session) -> asio::awaitable<void> {
+                co_await session.execute("SELECT 1");
+                asio::steady_timer timer{io, asio::steady_timer::time_point::max()};
+                in_its_middle = true;
+                co_await timer.async_wait(asio::use_awaitable);
+            });
+        };
+        asio::co_spawn(io, client(), asio::detached);
+        support::run_until(io, [&] { return in_its_middle; });
+    }
+    CHECK(recorder.of(ScopeEvent::leaked).size() == 1);
 }
 
 }  // namespace observer
