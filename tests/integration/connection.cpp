@@ -106,50 +106,50 @@ private:
     std::FILE* file_;
 };
 
-TEST_CASE("the statements of a batch are executed in order, each answer for its own exchange",
+TEST_CASE("the statements of a batch are executed in order, each answer for its own response",
           "[connection]") {
     WireConnection wire{"CREATE TABLE notes (id serial, text text)"};
-    const auto exchanges =
+    const auto responses =
         wire.send({Statement{"INSERT INTO notes (text) VALUES ($1) RETURNING id", "first"},
                    Statement{"INSERT INTO notes (text) VALUES ($1), ($2)", "second", "third"},
                    Statement{"SELECT string_agg(text, ' ' ORDER BY id) FROM notes"}});
-    wire.await(exchanges);
+    wire.await(responses);
 
-    for (const auto& exchange : exchanges) {
-        CHECK(exchange->done);
-        CHECK_FALSE(exchange->error);
+    for (const auto& response : responses) {
+        CHECK(response->done);
+        CHECK_FALSE(response->error);
     }
-    CHECK(exchanges[0]->result.one().get<int>("id") == 1);
-    CHECK(exchanges[1]->result.affected_rows() == 2);
-    CHECK(exchanges[1]->result.command_tag() == "INSERT 0 2");
-    CHECK(exchanges[2]->result.one().get<std::string>(0) == "first second third");
+    CHECK(responses[0]->result.one().get<int>("id") == 1);
+    CHECK(responses[1]->result.affected_rows() == 2);
+    CHECK(responses[1]->result.command_tag() == "INSERT 0 2");
+    CHECK(responses[2]->result.one().get<std::string>(0) == "first second third");
     CHECK(wire.connection->round_trips() == 1);
     CHECK(wire.connection->clean());
     CHECK(wire.database.count("notes") == 3);
 }
 
-TEST_CASE("an exchange of several statements has the last one's result", "[connection]") {
+TEST_CASE("a response of several statements has the last one's result", "[connection]") {
     WireConnection wire;
-    auto exchange = std::make_shared<txscope::detail::Exchange>();
+    auto response = std::make_shared<txscope::detail::Response>();
     txscope::Connection::Batch batch;
     for (const char* sql : {"SELECT 1", "SELECT 2", "SELECT 3"})
-        batch.push_back({Statement{sql}, exchange});
+        batch.push_back({Statement{sql}, response});
     wire.connection->submit(std::move(batch));
-    wire.await(exchange);
-    CHECK_FALSE(exchange->error);
-    CHECK(exchange->result.one().get<int>(0) == 3);
+    wire.await(response);
+    CHECK_FALSE(response->error);
+    CHECK(response->result.one().get<int>(0) == 3);
 }
 
 TEST_CASE("many batches may be under way at once, and are answered in the order they were sent",
           "[connection]") {
     WireConnection wire;
-    std::vector<WireConnection::Exchange> exchanges;
+    std::vector<WireConnection::SharedResponse> responses;
     for (int i = 0; i < 200; ++i)
-        exchanges.push_back(wire.send({Statement{"SELECT $1::int * 2", i}}).front());
-    wire.await(exchanges.back());
-    for (std::size_t i = 0; i < exchanges.size(); ++i) {
-        REQUIRE(exchanges[i]->done);
-        CHECK(exchanges[i]->result.one().get<std::size_t>(0) == 2 * i);
+        responses.push_back(wire.send({Statement{"SELECT $1::int * 2", i}}).front());
+    wire.await(responses.back());
+    for (std::size_t i = 0; i < responses.size(); ++i) {
+        REQUIRE(responses[i]->done);
+        CHECK(responses[i]->result.one().get<std::size_t>(0) == 2 * i);
     }
     CHECK(wire.connection->round_trips() == 200);
 }
@@ -395,9 +395,9 @@ TEST_CASE("a batch that libpq takes no more is answered, all of it", "[connectio
     REQUIRE_FALSE(wire.connection->broken());
 
     const auto refused = wire.send({Statement{"SELECT 1"}, Statement{"SELECT 2"}});
-    for (const auto& exchange : refused) {
-        CHECK(exchange->done);
-        CHECK(is<ConnectionLost>(exchange->error));
+    for (const auto& response : refused) {
+        CHECK(response->done);
+        CHECK(is<ConnectionLost>(response->error));
     }
     CHECK(wire.connection->broken());
 }
@@ -506,9 +506,9 @@ TEST_CASE("a connection is closed while a request to cancel is on its way to wha
         io, txscope::Connection::open(io.get_executor(), server.dsn(), 8, support::before_long()));
     support::Client holder{server.dsn()};
     holder.query("SELECT pg_advisory_lock(1)");
-    const auto exchange = std::make_shared<txscope::detail::Exchange>();
+    const auto response = std::make_shared<txscope::detail::Response>();
     txscope::Connection::Batch batch;
-    batch.push_back({Statement{wait_for_lock}, exchange});
+    batch.push_back({Statement{wait_for_lock}, response});
     connection->submit(std::move(batch));
     connection->flush();
     support::run_until(io, [&] {
@@ -524,12 +524,12 @@ TEST_CASE("a connection is closed while a request to cancel is on its way to wha
     bool requested = false;
     silent.async_accept(request, [&](const auto& error) { requested = !error; });
 
-    support::Started cancelling{io, connection->cancel(exchange, std::chrono::steady_clock::now() +
+    support::Started cancelling{io, connection->cancel(response, std::chrono::steady_clock::now() +
                                                                      std::chrono::seconds{5})};
     support::run_until(io, [&] { return requested; });
     holder.query("SELECT pg_advisory_unlock(1)");
-    support::run(io, connection->answered(exchange));
-    CHECK(exchange->done);
+    support::run(io, connection->answered(response));
+    CHECK(response->done);
     support::run_until(io, [&] { return cancelling.done(); });
     CHECK(connection->broken());
 }
@@ -713,24 +713,24 @@ TEST_CASE("a server that does not answer is given up at the deadline", "[connect
     support::asio::io_context io;
     const auto connection = support::run(
         io, txscope::Connection::open(io.get_executor(), server.dsn(), 8, support::before_long()));
-    const auto exchange = std::make_shared<txscope::detail::Exchange>();
+    const auto response = std::make_shared<txscope::detail::Response>();
     server.pause();
     txscope::Connection::Batch batch;
-    batch.push_back({Statement{"SELECT 1"}, exchange});
+    batch.push_back({Statement{"SELECT 1"}, response});
     connection->submit(std::move(batch));
     connection->flush();
 
     const auto begun = std::chrono::steady_clock::now();
     const std::chrono::milliseconds limit{300};
     SECTION("in recovery") { support::run(io, connection->recover(begun + limit)); }
-    SECTION("in cancellation") { support::run(io, connection->cancel(exchange, begun + limit)); }
+    SECTION("in cancellation") { support::run(io, connection->cancel(response, begun + limit)); }
     SECTION("in waiting for the answer") {
-        support::run(io, connection->settle(exchange, begun + limit));
+        support::run(io, connection->settle(response, begun + limit));
     }
     CHECK(std::chrono::steady_clock::now() - begun >= limit);
     CHECK(connection->broken());
-    CHECK(exchange->done);
-    CHECK(is<ConnectionLost>(exchange->error));
+    CHECK(response->done);
+    CHECK(is<ConnectionLost>(response->error));
     server.resume();
 }
 
@@ -768,17 +768,17 @@ TEST_CASE("a thousand different statements leave no more than the cache holds on
             std::vector<Statement> statements;
             for (int i = 0; i < 50; ++i)
                 statements.emplace_back("SELECT " + std::to_string(50 * batch + i));
-            const auto exchanges = wire.send(std::move(statements));
-            wire.await(exchanges);
-            for (std::size_t i = 0; i < 50; ++i) REQUIRE_FALSE(exchanges[i]->error);
+            const auto responses = wire.send(std::move(statements));
+            wire.await(responses);
+            for (std::size_t i = 0; i < 50; ++i) REQUIRE_FALSE(responses[i]->error);
         }
     }
     SECTION("in batches that are under way at the same time") {
-        std::vector<WireConnection::Exchange> exchanges;
+        std::vector<WireConnection::SharedResponse> responses;
         for (int i = 0; i < 1000; ++i)
-            exchanges.push_back(wire.send("SELECT " + std::to_string(i)));
-        wire.await(exchanges);
-        for (const auto& exchange : exchanges) REQUIRE_FALSE(exchange->error);
+            responses.push_back(wire.send("SELECT " + std::to_string(i)));
+        wire.await(responses);
+        for (const auto& response : responses) REQUIRE_FALSE(response->error);
     }
     SECTION("in one transaction") {
         wire.ask("BEGIN");
@@ -934,7 +934,7 @@ TEST_CASE("a transaction may begin with any isolation level behind a statement t
     const auto begin = wire.send({Statement{"BEGIN ISOLATION LEVEL SERIALIZABLE"},
                                   Statement{"INSERT INTO notes VALUES (1)"}, Statement{"COMMIT"}});
     wire.await(begin);
-    for (const auto& exchange : begin) CHECK_FALSE(exchange->error);
+    for (const auto& response : begin) CHECK_FALSE(response->error);
     CHECK(wire.database.count("notes") == 1);
 }
 

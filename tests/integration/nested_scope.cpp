@@ -258,11 +258,11 @@ TEST_CASE("a nested scope whose savepoint was not set undoes nothing of the one 
             co_await fixture.insert_nested("one");
             // Its savepoint is released behind the scope's back, and then cannot be once more.
             const auto ambient = txscope::detail::ambient_of(co_await asio::this_coro::executor);
-            const auto& conversation =
+            const auto& shared =
                 txscope::detail::find_ambient(ambient.get(), fixture.sessions.pool().get())
-                    ->session->conversation();
-            const auto connection = conversation.lease.member()->connection.get();
-            const auto unseen = std::make_shared<txscope::detail::Exchange>();
+                    ->session->shared();
+            const auto connection = shared.lease.member()->connection.get();
+            const auto unseen = std::make_shared<txscope::detail::Response>();
             connection->submit({{txscope::Statement{"RELEASE SAVEPOINT txscope_1"}, unseen}});
             co_await connection->answered(unseen);
             CHECK_FALSE(unseen->error);

@@ -86,7 +86,7 @@ TEST_CASE("a server answers recorded conversations as it did", "[protocol]") {
     for (const std::string& name : support::conversation_names()) {
         CAPTURE(name);
         const auto file = support::read_file(folder / "conversations" / name);
-        const auto recorded = support::Conversation::parse(file);
+        const auto recorded = support::SharedConnection::parse(file);
         protocol_test::LiveTalk live{database.dsn(), recorded.requests};
         const std::string notes = live.run();
         if (std::getenv("TXSCOPE_RECORD") != nullptr) {

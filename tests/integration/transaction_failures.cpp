@@ -382,11 +382,11 @@ TEST_CASE("a COMMIT that the server answers with ROLLBACK is no commit", "[trans
             co_await fixture.insert("one");
             // A statement that fails behind the scope's back, on its connection.
             const auto ambient = txscope::detail::ambient_of(co_await asio::this_coro::executor);
-            const auto& conversation =
+            const auto& shared =
                 txscope::detail::find_ambient(ambient.get(), fixture.sessions.pool().get())
-                    ->session->conversation();
-            const auto connection = conversation.lease.member()->connection.get();
-            const auto unseen = std::make_shared<txscope::detail::Exchange>();
+                    ->session->shared();
+            const auto connection = shared.lease.member()->connection.get();
+            const auto unseen = std::make_shared<txscope::detail::Response>();
             connection->submit({{txscope::Statement{"SELECT 1 / 0"}, unseen}});
             co_await connection->answered(unseen);
             CHECK(is<pqxx::data_exception>(unseen->error));

@@ -80,7 +80,7 @@ private:
     Socket server_;
     ProxyPipe to_server_;
     ProxyPipe to_client_;
-    wire::Conversation conversation_;
+    wire::SharedConnection shared_;
     std::optional<Deed> after_batch_;  // the answer is withheld until the batch is over
     Deed how_ = Deed::cut;             // how the connection is to be closed
     bool connected_ = false;           // to the server
@@ -156,15 +156,15 @@ inline bool ProxiedConnection::from_client(const wire::Message& message) {
         before_start_up(message);
         return true;
     }
-    const wire::Text statement = conversation_.statement_of(message);
+    const wire::Text statement = shared_.statement_of(message);
     if (statement) {
         if (const auto deed = plan_.due(When::Event::statement, *statement)) {
             strike(*deed);
             return false;
         }
     }
-    if (conversation_.started()) {
-        const bool begins = conversation_.client_says(message);
+    if (shared_.started()) {
+        const bool begins = shared_.client_says(message);
         tally_.update([&](ProxyCounts& counts) {
             counts.round_trips += begins;
             ++counts.sent[message.type];
@@ -190,7 +190,7 @@ inline void ProxiedConnection::before_start_up(const wire::Message& message) {
 }
 
 inline void ProxiedConnection::from_server(const wire::Message& message) {
-    const auto answered = conversation_.server_says(message);
+    const auto answered = shared_.server_says(message);
     if (answered.completes && !after_batch_)
         after_batch_ = plan_.due(When::Event::answer, *answered.completes);
     if (!after_batch_) return forward(Direction::to_client, message.bytes);
@@ -215,13 +215,13 @@ inline void ProxiedConnection::forward(Direction way, std::string_view bytes) {
 inline void ProxiedConnection::write(Direction way) {
     ProxyPipe& pipe = this->pipe(way);
     if (pipe.writing || closed_) return;
-    if (pipe.outgoing.empty()) {
+    if (pipe.request.empty()) {
         if (ending_ && this->pipe(opposite(way)).idle()) close(how_);
         if (!pipe.delayed.empty()) await_delayed(way);
         return;
     }
     pipe.writing = true;
-    pipe.in_flight = std::exchange(pipe.outgoing, {});
+    pipe.in_flight = std::exchange(pipe.request, {});
     asio::async_write(
         sink(way), asio::buffer(pipe.in_flight),
         [self = shared_from_this(), way](boost::system::error_code error, std::size_t) {
@@ -229,7 +229,7 @@ inline void ProxiedConnection::write(Direction way) {
             if (self->closed_) return;
             if (error) {
                 // The reader is gone; what it said at last is still to pass.
-                self->pipe(way).outgoing.clear();
+                self->pipe(way).request.clear();
                 self->receive(opposite(way));
                 self->end();
             }

@@ -24,7 +24,7 @@ struct ProxyPipe {
     /// Let `bytes` go out, `delay` from now and after all that went before.
     void put(std::string_view bytes, std::chrono::milliseconds delay) {
         if (delay.count() == 0 && delayed.empty())
-            outgoing += bytes;
+            request += bytes;
         else
             delayed.emplace_back(Clock::now() + delay, bytes);
     }
@@ -32,19 +32,19 @@ struct ProxyPipe {
     /// What was delayed until `now` is delayed no more.
     void release(Clock::time_point now) {
         for (; !delayed.empty() && delayed.front().first <= now; delayed.pop_front())
-            outgoing += delayed.front().second;
+            request += delayed.front().second;
     }
 
     /// Nothing is under way.
-    bool idle() const { return !writing && outgoing.empty(); }
+    bool idle() const { return !writing && request.empty(); }
 
     /// The reader does not keep up: no more should be read for it.
-    bool congested() const { return outgoing.size() > (1 << 20); }
+    bool congested() const { return request.size() > (1 << 20); }
 
     wire::Framer framer;
     std::string held;  ///< Has been understood, but is not to pass before a `resume`.
     std::deque<std::pair<Clock::time_point, std::string>> delayed;
-    std::string outgoing;
+    std::string request;
     std::string in_flight;  ///< Being written.
     boost::asio::steady_timer timer;
     bool reading = false;

@@ -23,39 +23,39 @@ inline std::chrono::steady_clock::time_point before_long() {
 /// A `txscope::Connection` to a database of its own, driven from outside of coroutines.
 class WireConnection {
 public:
-    using Exchange = std::shared_ptr<txscope::detail::Exchange>;
+    using SharedResponse = std::shared_ptr<txscope::detail::Response>;
 
     explicit WireConnection(const std::string& schema = {}, std::size_t statement_cache_size = 16)
         : database{schema},
           connection{run(io, txscope::Connection::open(io.get_executor(), database.dsn(),
                                                        statement_cache_size, before_long()))} {}
 
-    /// Sends one batch, each statement for an exchange of its own.
-    std::vector<Exchange> send(std::vector<txscope::Statement> statements) {
-        std::vector<Exchange> exchanges;
+    /// Sends one batch, each statement for a response of its own.
+    std::vector<SharedResponse> send(std::vector<txscope::Statement> statements) {
+        std::vector<SharedResponse> responses;
         txscope::Connection::Batch batch;
         for (txscope::Statement& statement : statements) {
-            exchanges.push_back(std::make_shared<txscope::detail::Exchange>());
-            batch.push_back({std::move(statement), exchanges.back()});
+            responses.push_back(std::make_shared<txscope::detail::Response>());
+            batch.push_back({std::move(statement), responses.back()});
         }
         connection->submit(std::move(batch));
         connection->flush();
-        return exchanges;
+        return responses;
     }
-    Exchange send(const std::string& sql) { return send({txscope::Statement{sql}}).front(); }
+    SharedResponse send(const std::string& sql) { return send({txscope::Statement{sql}}).front(); }
 
-    void await(const Exchange& exchange) { run(io, connection->answered(exchange)); }
-    void await(const std::vector<Exchange>& exchanges) {
-        for (const Exchange& exchange : exchanges) await(exchange);
+    void await(const SharedResponse& response) { run(io, connection->answered(response)); }
+    void await(const std::vector<SharedResponse>& responses) {
+        for (const SharedResponse& response : responses) await(response);
     }
 
     /// The result of one statement, a batch by itself.
     template <typename... Args>
     txscope::Result ask(const std::string& sql, const Args&... args) {
-        const Exchange exchange = send({txscope::Statement{sql, args...}}).front();
-        await(exchange);
-        if (exchange->error) std::rethrow_exception(exchange->error);
-        return exchange->result;
+        const SharedResponse response = send({txscope::Statement{sql, args...}}).front();
+        await(response);
+        if (response->error) std::rethrow_exception(response->error);
+        return response->result;
     }
 
     /// Brings it back to a clean state, or closes it.

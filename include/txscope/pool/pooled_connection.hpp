@@ -33,7 +33,7 @@ struct PooledConnection : ConnectionNode {
     }
 
     std::unique_ptr<Connection> connection;
-    Connection::Exchange about_server{};  // the answer about it, once that was asked for
+    Connection::SharedResponse about_server{};  // the answer about it, once that was asked for
     std::uint64_t round_trips_counted = 0;
     // Guarded by the pool:
     std::shared_ptr<PooledConnection> kept{};  // itself, while nobody has it on loan

@@ -30,20 +30,20 @@ namespace asio = boost::asio;
 ///
 /// ```cpp
 /// auto connection = co_await Connection::open(executor, "postgresql:///app", 256, deadline);
-/// auto exchange = std::make_shared<detail::Exchange>();
-/// connection->submit({{Statement{"SELECT 1"}, exchange}});
-/// co_await connection->answered(exchange);    // exchange->result, or exchange->error
+/// auto response = std::make_shared<detail::Response>();
+/// connection->submit({{Statement{"SELECT 1"}, response}});
+/// co_await connection->answered(response);    // response->result, or response->error
 /// ```
 ///
 /// **Threads**: none of its own. Used from one strand at a time.
 ///
 /// **Destruction**: closes the socket; the server rolls back what was open. Waits in progress end,
-/// with their exchange answered by an error.
+/// with their response answered by an error.
 class Connection {
 public:
     using Clock = std::chrono::steady_clock;
-    using Batch = std::vector<detail::Outgoing>;
-    using Exchange = std::shared_ptr<detail::Exchange>;
+    using Batch = std::vector<detail::Request>;
+    using SharedResponse = std::shared_ptr<detail::Response>;
 
     /// Connects to the first server of `conninfo` (URI or keywords) that takes us, by `deadline`.
     ///
@@ -77,27 +77,27 @@ public:
     /// Sends what is left to send; false when the socket takes no more for now.
     bool flush();
 
-    /// An exchange for what is to be submitted. `where` is where the scope was opened that asks.
-    Exchange make_exchange(std::source_location where = {}) {
-        return statements_.make_exchange(where);
+    /// An response for what is to be submitted. `where` is where the scope was opened that asks.
+    SharedResponse make_response(std::source_location where = {}) {
+        return statements_.make_response(where);
     }
 
     enum class Interruption {
         none,  ///< Whatever happens to the caller, who must not be interruptible.
         allowed,
     };
-    /// Sends what is to be sent, and waits until `exchange` is done, `deadline` has passed or, if that
+    /// Sends what is to be sent, and waits until `response` is done, `deadline` has passed or, if that
     /// is allowed, the caller is cancelled. Returns whether it is done.
-    asio::awaitable<bool> answered(Exchange exchange,
+    asio::awaitable<bool> answered(SharedResponse response,
                                    Clock::time_point deadline = Clock::time_point::max(),
                                    Interruption interruption = Interruption::allowed);
     /// Begins what `answered` does, and says whether only reading is left of it. Where the answer comes
     /// in one piece, its coroutine is then saved by awaiting `readable`, followed by `poll` if
-    /// `exchange` is not done by then. The connection must outlive that.
-    bool only_to_read(const detail::Exchange& exchange, const asio::cancellation_state& caller) {
+    /// `response` is not done by then. The connection must outlive that.
+    bool only_to_read(const detail::Response& response, const asio::cancellation_state& caller) {
         // Once it is done, the connection may be somebody else's.
-        return !exchange.done && caller.cancelled() == asio::cancellation_type::none && flush() &&
-               !exchange.done;
+        return !response.done && caller.cancelled() == asio::cancellation_type::none && flush() &&
+               !response.done;
     }
     auto readable() { return watcher_.async_wait_readable(); }
     /// Calls `handler()` once, when there is something to read or somebody has ended the waits.
@@ -110,25 +110,25 @@ public:
     /// destroys the wait. Nothing is awaited meanwhile.
     void move_to(const asio::any_io_executor& executor) { watcher_.move_to(executor); }
 
-    /// Makes the server stop working on `exchange`, and waits until it has. What is ahead of it in
+    /// Makes the server stop working on `response`, and waits until it has. What is ahead of it in
     /// its batch may be hit in its place: what the server works on shows at the batch's Sync only.
     /// The caller must not be interruptible (`throw_if_cancelled(false)`). Closes the connection at
     /// `deadline`.
-    asio::awaitable<void> cancel(Exchange exchange, Clock::time_point deadline);
+    asio::awaitable<void> cancel(SharedResponse response, Clock::time_point deadline);
 
     /// Waits for the answer whatever happens to the caller, who must not be interruptible. Closes
     /// the connection at `deadline`.
-    asio::awaitable<void> settle(Exchange exchange, Clock::time_point deadline);
+    asio::awaitable<void> settle(SharedResponse response, Clock::time_point deadline);
 
     /// Brings the connection back to where nothing runs and no transaction is open, or closes it; so
     /// where whoever awaited `cancel` was destroyed. The caller must not be interruptible.
     asio::awaitable<void> recover(Clock::time_point deadline);
 
-    /// Whether the statement that failed last may have failed because it was stale; where `exchange`
+    /// Whether the statement that failed last may have failed because it was stale; where `response`
     /// is given, whether that is all that it asked for, so that it can be asked again.
-    bool may_be_stale(const detail::Exchange* exchange = nullptr) const noexcept {
+    bool may_be_stale(const detail::Response* response = nullptr) const noexcept {
         const auto* failed = statements_.failed();
-        return failed && idle() && (!exchange || failed->alone.get() == exchange);
+        return failed && idle() && (!response || failed->alone.get() == response);
     }
     /// That statement, if it was stale: then nothing that was prepared before is used again. The
     /// caller must not be interruptible. Closes the connection at `deadline`.
@@ -176,17 +176,17 @@ public:
     PGconn* native() const noexcept { return transport_.native(); }
 
 private:
-    // Reads what has arrived. True when that completed an exchange.
+    // Reads what has arrived. True when that completed a response.
     bool receive();
     void lose();
-    // Interrupts the server until `exchange` is done: while it works on it, or on what is ahead.
+    // Interrupts the server until `response` is done: while it works on it, or on what is ahead.
     enum class Interrupt {
         it,
         what_is_ahead
     };
-    asio::awaitable<void> interrupt(Interrupt what, Exchange exchange, Clock::time_point deadline);
+    asio::awaitable<void> interrupt(Interrupt what, SharedResponse response, Clock::time_point deadline);
     template <typename... Statements>
-    Exchange submit_own(Statements&&... statements);
+    SharedResponse submit_own(Statements&&... statements);
     Statement fix_settings() const;
 
     detail::Transport transport_;
@@ -222,7 +222,7 @@ TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
         for (bool again = false;; again = true) {
             auto native = co_await detail::connect(executor, conninfo, deadline);
             auto connection = std::make_unique<Connection>(executor, std::move(native), naming);
-            const Exchange fixed = connection->submit_own(connection->fix_settings());
+            const SharedResponse fixed = connection->submit_own(connection->fix_settings());
             const bool answered = co_await connection->answered(fixed, deadline);
             if (!answered) throw ConnectionFailed{"the server did not answer in the time allowed"};
             if (connection->broken() && !again) continue;  // nobody has missed anything of it
@@ -305,45 +305,45 @@ TXSCOPE_INLINE bool Connection::receive() try {
     return true;
 }
 
-TXSCOPE_INLINE asio::awaitable<bool> Connection::answered(Exchange exchange,
+TXSCOPE_INLINE asio::awaitable<bool> Connection::answered(SharedResponse response,
                                                           Clock::time_point deadline,
                                                           Interruption interruption) {
-    while (!exchange->done && Clock::now() < deadline) {
+    while (!response->done && Clock::now() < deadline) {
         if (!flush()) watcher_.wake_when_writable();
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
         const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
-        if (exchange->done || (cancelled && interruption == Interruption::allowed)) break;
+        if (response->done || (cancelled && interruption == Interruption::allowed)) break;
         if (deadline == Clock::time_point::max())
             co_await watcher_.async_wait_readable();
         else
             co_await watcher_.wait_readable(deadline);
-        if (!exchange->done) poll();  // else another wait has read it, and *this may be gone
+        if (!response->done) poll();  // else another wait has read it, and *this may be gone
     }
-    co_return exchange->done;
+    co_return response->done;
 }
 
 // g++ 12 miscompiles a `co_await` inside the condition of an `if`: conditions stand by themselves.
-TXSCOPE_INLINE asio::awaitable<void> Connection::settle(Exchange exchange,
+TXSCOPE_INLINE asio::awaitable<void> Connection::settle(SharedResponse response,
                                                         Clock::time_point deadline) {
-    const bool settled = co_await answered(exchange, deadline, Interruption::none);
+    const bool settled = co_await answered(response, deadline, Interruption::none);
     if (!settled) close("the server did not answer within the cleanup time");
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Connection::cancel(Exchange exchange,
+TXSCOPE_INLINE asio::awaitable<void> Connection::cancel(SharedResponse response,
                                                         Clock::time_point deadline) {
-    co_await interrupt(Interrupt::it, exchange, deadline);
+    co_await interrupt(Interrupt::it, response, deadline);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what, Exchange exchange,
+TXSCOPE_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what, SharedResponse response,
                                                            Clock::time_point deadline) {
     // A request that overtakes its statement is lost on the server, hence the repetition.
-    for (auto patience = std::chrono::milliseconds{100}; !exchange->done; patience *= 2) {
+    for (auto patience = std::chrono::milliseconds{100}; !response->done; patience *= 2) {
         if (Clock::now() >= deadline) {
-            co_await settle(exchange, deadline);
+            co_await settle(response, deadline);
             break;
         }
         flush();
-        if (statements_.running(*exchange) == (what == Interrupt::it)) {
+        if (statements_.running(*response) == (what == Interrupt::it)) {
             ++cancel_requests_;
             const bool over =
                 co_await detail::request_cancel(watcher_.get_executor(), native(), deadline);
@@ -353,7 +353,7 @@ TXSCOPE_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what, Excha
                     "the request to cancel a statement was not taken within the cleanup time");
         }
         const auto until = std::min(deadline, Clock::now() + patience);
-        co_await answered(exchange, until, Interruption::none);
+        co_await answered(response, until, Interruption::none);
     }
 }
 
@@ -363,7 +363,7 @@ TXSCOPE_INLINE asio::awaitable<void> Connection::recover(Clock::time_point deadl
     for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !statements_.idle());
          ++attempt) {
         const bool busy = !statements_.idle();
-        const Exchange rollback = submit_own(Statement{"ROLLBACK"});
+        const SharedResponse rollback = submit_own(Statement{"ROLLBACK"});
         if (busy)
             co_await interrupt(Interrupt::what_is_ahead, rollback, deadline);
         else
@@ -371,7 +371,7 @@ TXSCOPE_INLINE asio::awaitable<void> Connection::recover(Clock::time_point deadl
     }
     if (!broken() && statements_.session_changed() && !in_transaction()) {
         // The server takes the first statement of a batch for one outside of a transaction.
-        const Exchange reset = submit_own(Statement{"DISCARD ALL"}, fix_settings());
+        const SharedResponse reset = submit_own(Statement{"DISCARD ALL"}, fix_settings());
         co_await settle(reset, deadline);
         if (const auto failure = detail::settings_failure(*reset)) close(failure);
     }
@@ -383,7 +383,7 @@ TXSCOPE_INLINE asio::awaitable<std::optional<detail::FailedStatement>> Connectio
     using detail::Staleness;
     auto failed = statements_.take_failed();
     if (failed && failed->staleness == Staleness::possible && failed->description) {
-        const Exchange anew = statements_.prepare_anew(*failed);
+        const SharedResponse anew = statements_.prepare_anew(*failed);
         co_await settle(anew, deadline);
         // What cannot be prepared anew has been its caller's fault.
         if (anew->error) co_return std::nullopt;
@@ -392,7 +392,7 @@ TXSCOPE_INLINE asio::awaitable<std::optional<detail::FailedStatement>> Connectio
     }
     if (failed && failed->staleness == Staleness::unknown) {
         // A pooler makes up what it calls the server's process.
-        const Exchange process = submit_own(Statement{"SELECT pg_catalog.pg_backend_pid()"});
+        const SharedResponse process = submit_own(Statement{"SELECT pg_catalog.pg_backend_pid()"});
         co_await settle(process, deadline);
         if (!process->error && process->result.one().get<int>(0) != PQbackendPID(native()))
             failed->stopped_naming = statements_.naming().stop();
@@ -405,12 +405,12 @@ TXSCOPE_INLINE Statement Connection::fix_settings() const {
 }
 
 template <typename... Statements>
-Connection::Exchange Connection::submit_own(Statements&&... statements) {
-    auto exchange = make_exchange();
+Connection::SharedResponse Connection::submit_own(Statements&&... statements) {
+    auto response = make_response();
     Batch batch;
-    (batch.push_back({std::forward<Statements>(statements), exchange, true}), ...);
+    (batch.push_back({std::forward<Statements>(statements), response, true}), ...);
     submit(std::move(batch));
-    return exchange;
+    return response;
 }
 
 }  // namespace txscope

@@ -122,7 +122,7 @@ inline asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
     const auto ambient = detail::ambient_of(co_await asio::this_coro::executor);
     const auto* around = detail::find_ambient(ambient.get(), pool.get());
     for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))
-        if (around->session && around->session->conversation().lease)
+        if (around->session && around->session->shared().lease)
             throw pqxx::usage_error{"a scope that has a connection waits for its own end here"};
     co_await on_strand(pool, [](detail::Pool& closed) { return closed.close(); });
 }

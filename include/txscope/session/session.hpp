@@ -124,7 +124,7 @@ public:
     }
 
     /// Which attempt of the scope's `RetryPolicy` this is, from 1.
-    int attempt() const noexcept { return state_->conversation().attempt; }
+    int attempt() const noexcept { return state_->shared().attempt; }
 
     /// For the layers above.
     Session(std::shared_ptr<detail::SessionState> state, bool joined)

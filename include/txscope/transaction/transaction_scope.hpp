@@ -133,7 +133,7 @@ auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions opti
             const auto pause = detail::backoff(options.retry, attempt);
             const auto next = detail::Clock::now() + pause;
             if (next < deadline) {
-                session->conversation().reporter.report(ScopeEvent::retry, pause, error);
+                session->shared().reporter.report(ScopeEvent::retry, pause, error);
                 try {
                     co_await detail::pause_until(next);
                     continue;
@@ -185,18 +185,18 @@ auto TransactionScope::nest(Shared outer, std::source_location where, Body body)
     outer->check_open();
     const auto lock = co_await outer->nesting().lock();
     outer->check_open();
-    const auto savepoint = std::make_shared<detail::Exchange>(where);
+    const auto savepoint = std::make_shared<detail::Response>(where);
     const auto set_savepoint = [savepoint, depth = outer->depth() + 1](
                                    const Connection&, Connection::Batch& batch,
-                                   const Connection::Exchange&) {
+                                   const Connection::SharedResponse&) {
         batch.push_back(
-            detail::Outgoing::command("SAVEPOINT " + detail::savepoint_name(depth), savepoint));
+            detail::Request::command("SAVEPOINT " + detail::savepoint_name(depth), savepoint));
     };
     const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
     const detail::HooksEnd hooks_end{*session, session->hooks()};
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                                     session->conversation().strand};
+                                                     session->shared().strand};
     detail::ResultSlot<detail::BodyResult<Body>> result;
     const auto end = [savepoint](detail::SessionState& nested, std::exception_ptr error) {
         return detail::end_scope(nested, savepoint, std::move(error));

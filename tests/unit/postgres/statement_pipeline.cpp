@@ -17,8 +17,8 @@ using support::is;
 using support::text_of;
 using txscope::ConnectionLost;
 using txscope::Statement;
-using txscope::detail::Exchange;
-using txscope::detail::Outgoing;
+using txscope::detail::Response;
+using txscope::detail::Request;
 using txscope::detail::Staleness;
 using txscope::detail::StatementNaming;
 using txscope::detail::StatementPipeline;
@@ -41,18 +41,18 @@ std::string prepared(std::initializer_list<std::uint32_t> types = {}) {
 struct Fixture {
     explicit Fixture(std::size_t most = 16) : naming{most}, pipeline{naming} {}
 
-    using Shared = std::shared_ptr<Exchange>;
+    using Shared = std::shared_ptr<Response>;
 
-    // A batch of statements, each for an exchange of its own.
+    // A batch of statements, each for a response of its own.
     std::vector<Shared> send(std::vector<Statement> statements) {
-        std::vector<Shared> exchanges;
-        std::vector<Outgoing> batch;
+        std::vector<Shared> responses;
+        std::vector<Request> batch;
         for (Statement& statement : statements) {
-            exchanges.push_back(std::make_shared<Exchange>());
-            batch.push_back({std::move(statement), exchanges.back()});
+            responses.push_back(std::make_shared<Response>());
+            batch.push_back({std::move(statement), responses.back()});
         }
         pipeline.submit(std::move(batch));
-        return exchanges;
+        return responses;
     }
     Shared send(const std::string& sql) { return send({Statement{sql}}).front(); }
 

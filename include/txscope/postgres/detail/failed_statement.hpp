@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/core/sqlstate.hpp>
-#include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/postgres/detail/request.hpp>
 #include <txscope/protocol/columns.hpp>
 #include <txscope/protocol/error_response.hpp>
 #include <txscope/protocol/prepared_statements.hpp>
@@ -50,7 +50,7 @@ struct FailedStatement {
     Statement statement;
     std::optional<Description> description;  ///< As it was prepared, where that is known.
     std::exception_ptr error;
-    std::shared_ptr<Exchange> alone;  ///< Where it was all that was asked; it may be asked again.
+    std::shared_ptr<Response> alone;  ///< Where it was all that was asked; it may be asked again.
     bool stopped_naming = false;      ///< Found behind a pooler that does not keep statements.
 };
 

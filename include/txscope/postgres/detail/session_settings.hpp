@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
-#include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/postgres/detail/request.hpp>
 #include <txscope/postgres/result.hpp>
 
 #include <exception>
@@ -41,7 +41,7 @@ WHERE was OPERATOR(pg_catalog.<>) ALL (accepted))";
 }
 
 /// Why the session is not as it is to be, after the answer to that; null if it is.
-inline std::exception_ptr settings_failure(const Exchange& answer) {
+inline std::exception_ptr settings_failure(const Response& answer) {
     const auto failure = [](const std::string& why) {
         return std::make_exception_ptr(ConnectionFailed{why});
     };

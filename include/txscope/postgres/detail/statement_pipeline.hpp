@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
-#include <txscope/postgres/detail/exchange.hpp>
+#include <txscope/postgres/detail/request.hpp>
 #include <txscope/postgres/detail/failed_statement.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_names.hpp>
@@ -31,19 +31,19 @@ public:
 
     /// Adds `batch` and a Sync to the output. A failure at any statement makes the server skip what
     /// follows in the batch. Leaves `batch` empty, with its memory for the next one.
-    void submit(std::vector<Outgoing>&& batch);
+    void submit(std::vector<Request>&& batch);
 
     [[nodiscard]] std::string_view output() const noexcept { return pipeline_.output(); }
     void sent(std::size_t bytes) noexcept { pipeline_.sent(bytes); }
     [[nodiscard]] std::span<char> space() { return pipeline_.space(); }
-    /// Bytes have been put there. True when that completed an exchange, or the server is gone.
+    /// Bytes have been put there. True when that completed a response, or the server is gone.
     bool received(std::size_t bytes) {
         pipeline_.received(bytes);
         return take_events();
     }
 
-    /// An exchange, whose memory may have been that of one which nobody has any more.
-    [[nodiscard]] std::shared_ptr<Exchange> make_exchange(std::source_location where = {});
+    /// An response, whose memory may have been that of one which nobody has any more.
+    [[nodiscard]] std::shared_ptr<Response> make_response(std::source_location where = {});
 
     /// Gives the connection up: everything outstanding is answered with `reason`.
     void fail(std::exception_ptr reason) noexcept {
@@ -53,9 +53,9 @@ public:
         take_events();
     }
 
-    /// Whether the server may work on `exchange` now: it answers a batch only at the Sync.
-    [[nodiscard]] bool running(const Exchange& exchange) noexcept {
-        return pipeline_.running(exchange);
+    /// Whether the server may work on `response` now: it answers a batch only at the Sync.
+    [[nodiscard]] bool running(const Response& response) noexcept {
+        return pipeline_.running(response);
     }
     [[nodiscard]] bool idle() const noexcept { return pipeline_.idle(); }
     [[nodiscard]] bool broken() const noexcept { return failure_ != nullptr; }
@@ -83,7 +83,7 @@ public:
         return std::exchange(failed_, std::nullopt);
     }
     /// Prepares it anew.
-    [[nodiscard]] std::shared_ptr<Exchange> prepare_anew(const FailedStatement& failed);
+    [[nodiscard]] std::shared_ptr<Response> prepare_anew(const FailedStatement& failed);
     /// How the server describes it since then.
     [[nodiscard]] std::optional<Description> description_of(const FailedStatement& failed);
     /// What the connection has in common with others.
@@ -95,25 +95,25 @@ private:
     // Kept until it is answered: what went wrong is told with its text.
     struct Sent {
         Statement statement;
-        std::shared_ptr<Exchange> exchange;
+        std::shared_ptr<Response> response;
         std::uint64_t batch;
         bool named = false;  // under a name that was prepared before its batch
         bool prepared_now = false;
         bool changes_session = false;
-        bool last = true;  // of its exchange: its result is the one that is wanted
+        bool last = true;  // of its response: its result is the one that is wanted
     };
 
-    void send(Sent& sent, const Outgoing& outgoing);
+    void send(Sent& sent, const Request& request);
     const StatementNames::Entry* name_of(std::string_view sql, StatementKind kind,
                                          StatementNames::Entry* known);
-    void refuse(std::vector<Outgoing>& batch) noexcept;
+    void refuse(std::vector<Request>& batch) noexcept;
 
     bool take_events() noexcept;
-    void answer(Exchange& exchange);
-    std::exception_ptr error_of(const Exchange& exchange);
+    void answer(Response& response);
+    std::exception_ptr error_of(const Response& response);
     std::exception_ptr make_failure();
     const Sent* find_sent(const protocol::Response* response, std::uint32_t statement) const;
-    const Sent* find_failed(const Exchange& exchange) const;
+    const Sent* find_failed(const Response& response) const;
     Staleness staleness(const Sent& sent, const protocol::ErrorResponse& error) const;
     void remember_failed(Staleness why, const Sent& sent, const std::exception_ptr& error);
     void release_answered() noexcept;
@@ -124,7 +124,7 @@ private:
     std::optional<FailedStatement> failed_;
     std::vector<Sent> sent_;  // those before `answered_` are answered
     std::size_t answered_ = 0;
-    std::array<std::shared_ptr<Exchange>, 4> spare_{};  // maybe somebody else has it, too
+    std::array<std::shared_ptr<Response>, 4> spare_{};  // maybe somebody else has it, too
     std::size_t last_spare_ = 0;
     // The last error that was made an exception, for all whom it concerns.
     std::shared_ptr<const protocol::ErrorResponse> error_told_;
@@ -149,7 +149,7 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
+TXSCOPE_INLINE void StatementPipeline::submit(std::vector<Request>&& batch) {
     try {
         if (idle() && transaction_status() == protocol::TransactionStatus::idle) {
             names_moved_ = false;
@@ -158,8 +158,8 @@ TXSCOPE_INLINE void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
         if (names_.begin_batch()) pipeline_.retire_all();
         for (auto next = batch.begin(); next != batch.end(); ++next) {
             Sent& sent =
-                sent_.emplace_back(std::move(next->statement), next->exchange, pipeline_.batches());
-            sent.last = next + 1 == batch.end() || (next + 1)->exchange != next->exchange;
+                sent_.emplace_back(std::move(next->statement), next->response, pipeline_.batches());
+            sent.last = next + 1 == batch.end() || (next + 1)->response != next->response;
             send(sent, *next);
         }
         pipeline_.sync();
@@ -171,13 +171,13 @@ TXSCOPE_INLINE void StatementPipeline::submit(std::vector<Outgoing>&& batch) {
 }
 
 /// Answers them with why the connection is lost.
-TXSCOPE_INLINE void StatementPipeline::refuse(std::vector<Outgoing>& batch) noexcept {
-    for (const Outgoing& unsent : batch) pipeline_.execute(*unsent.exchange, {.sql = {}});
+TXSCOPE_INLINE void StatementPipeline::refuse(std::vector<Request>& batch) noexcept {
+    for (const Request& unsent : batch) pipeline_.execute(*unsent.response, {.sql = {}});
     take_events();
 }
 
-TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, const Outgoing& outgoing) {
-    const bool own = outgoing.own;
+TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, const Request& request) {
+    const bool own = request.own;
     const std::string_view sql = sent.statement.sql();
     auto* const known = own ? nullptr : names_.find(sql);
     const StatementKind kind = own     ? StatementKind{.worth_preparing = false}
@@ -188,13 +188,13 @@ TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, const Outgoing& outgoing
     sent.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
     sent.prepared_now = named != nullptr && prepared == nullptr;
     sent.changes_session = kind.changes_session;
-    pipeline_.execute(*sent.exchange,
+    pipeline_.execute(*sent.response,
                       {.sql = sql,
                        .name = named != nullptr ? std::string_view{named->name} : "",
                        .parameters = sent.statement.parameters(),
                        .keep_result = sent.last,
                        .changes_session = kind.changes_session,
-                       .returns_rows = outgoing.returns_rows && !kind.transaction_control});
+                       .returns_rows = request.returns_rows && !kind.transaction_control});
     // Should it be undone, names are back to what they were: nothing is prepared until that is over.
     names_moved_ |= kind.moves_names;
     if (kind.moves_names && kind.changes_session) {
@@ -229,7 +229,7 @@ TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
     for (auto event = pipeline_.next(); event.kind != Kind::none; event = pipeline_.next()) {
         try {
             if (event.kind == Kind::answered && event.response != nullptr)
-                answer(static_cast<Exchange&>(*event.response));
+                answer(static_cast<Response&>(*event.response));
             if (event.kind == Kind::parameter)
                 parameters_.insert_or_assign(std::string{event.name}, std::string{event.value});
             if (event.kind == Kind::lost && !failure_) failure_ = make_failure();
@@ -237,10 +237,10 @@ TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
             if (!failure_) failure_ = std::current_exception();
             pipeline_.fail({.reason = protocol::Failure::Reason::out_of_memory});
             if (event.kind == Kind::answered) {
-                auto& exchange = static_cast<Exchange&>(*event.response);
-                exchange.lost |= exchange.error == nullptr;
-                if (!exchange.error) exchange.error = failure_;
-                exchange.done = true;
+                auto& response = static_cast<Response&>(*event.response);
+                response.lost |= response.error == nullptr;
+                if (!response.error) response.error = failure_;
+                response.done = true;
             }
         }
         progress |= event.kind == Kind::answered || event.kind == Kind::lost;
@@ -249,39 +249,39 @@ TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
     return progress;
 }
 
-TXSCOPE_INLINE void StatementPipeline::answer(Exchange& exchange) {
-    switch (exchange.outcome()) {
+TXSCOPE_INLINE void StatementPipeline::answer(Response& response) {
+    switch (response.outcome()) {
         case Outcome::lost:
         case Outcome::unsent:
             if (!failure_) failure_ = make_failure();
-            failure_ = met_in_scope(failure_, exchange.scope);
-            exchange.error = failure_;
-            exchange.lost = true;
-            exchange.unsent = exchange.outcome() == Outcome::unsent;
+            failure_ = met_in_scope(failure_, response.scope);
+            response.error = failure_;
+            response.lost = true;
+            response.unsent = response.outcome() == Outcome::unsent;
             break;
         case Outcome::failed:
         case Outcome::skipped:
         case Outcome::rolled_back:
-            exchange.error = error_of(exchange);
-            exchange.skipped = exchange.outcome() == Outcome::skipped;
+            response.error = error_of(response);
+            response.skipped = response.outcome() == Outcome::skipped;
             break;
         default:
-            exchange.result = Result{exchange.take_result()};
+            response.result = Result{response.take_result()};
     }
-    exchange.done = true;
+    response.done = true;
 }
 
-/// The exception for the error that `exchange` has met, the same for all whom it concerns.
-TXSCOPE_INLINE std::exception_ptr StatementPipeline::error_of(const Exchange& exchange) {
-    const auto& error = exchange.Response::error();
+/// The exception for the error that `response` has met, the same for all whom it concerns.
+TXSCOPE_INLINE std::exception_ptr StatementPipeline::error_of(const Response& response) {
+    const auto& error = response.protocol::Response::error();
     if (error_told_ == error) return error_;
-    const Sent* const failed = find_failed(exchange);
+    const Sent* const failed = find_failed(response);
     if (failed == nullptr) {  // at the Sync, which commits
-        error_ = make_statement_error(*error, Statement{""}, exchange.scope);
+        error_ = make_statement_error(*error, Statement{""}, response.scope);
     } else {
         const auto stale = staleness(*failed, *error);
         error_ = make_statement_error(
-            *error, failed->statement, failed->exchange->scope,
+            *error, failed->statement, failed->response->scope,
             stale == Staleness::unknown
                 ? "; a pooler does not keep prepared statements, or somebody has dropped them: see "
                   "PoolOptions::statement_cache_size"
@@ -295,29 +295,29 @@ TXSCOPE_INLINE std::exception_ptr StatementPipeline::error_of(const Exchange& ex
 TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_sent(
     const protocol::Response* response, std::uint32_t statement) const {
     for (std::size_t i = answered_; i < sent_.size(); ++i)
-        if (sent_[i].exchange.get() == response && statement-- == 0) return &sent_[i];
+        if (sent_[i].response.get() == response && statement-- == 0) return &sent_[i];
     return nullptr;
 }
 
-TXSCOPE_INLINE std::shared_ptr<Exchange> StatementPipeline::make_exchange(
+TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::make_response(
     std::source_location where) {
     for (auto& spare : spare_) {
         if (spare.use_count() != 1) continue;
         std::atomic_thread_fence(std::memory_order_acquire);  // behind the last who had it
-        Exchange& reused = *spare;
+        Response& reused = *spare;
         std::destroy_at(&reused);
         std::construct_at(&reused, where);
         return std::move(spare);
     }
-    return std::make_shared<Exchange>(where);
+    return std::make_shared<Response>(where);
 }
 
-/// The statement that has failed in the batch of `exchange`; null for none.
+/// The statement that has failed in the batch of `response`; null for none.
 TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_failed(
-    const Exchange& exchange) const {
-    const Sent* const first = find_sent(&exchange, 0);
+    const Response& response) const {
+    const Sent* const first = find_sent(&response, 0);
     for (std::size_t i = answered_; first != nullptr && i < sent_.size(); ++i) {
-        const Exchange& each = *sent_[i].exchange;
+        const Response& each = *sent_[i].response;
         if (sent_[i].batch == first->batch && each.outcome() == Outcome::failed)
             return find_sent(&each, each.failed_statement());
     }
@@ -333,7 +333,7 @@ TXSCOPE_INLINE std::exception_ptr StatementPipeline::make_failure() {
         case Reason::server_ended:
             return make_statement_error(
                 *failure.said, statement,
-                sent != nullptr ? sent->exchange->scope : std::source_location{});
+                sent != nullptr ? sent->response->scope : std::source_location{});
         case Reason::copy_not_asked:
             return std::make_exception_ptr(
                 pqxx::usage_error{"COPY cannot be executed: " + std::string{statement.sql()}});
@@ -372,33 +372,33 @@ TXSCOPE_INLINE void StatementPipeline::remember_failed(Staleness why, const Sent
         names_.clear();
         pipeline_.retire_all();
     }
-    const bool alone = find_sent(sent.exchange.get(), 1) == nullptr && !sent.changes_session;
+    const bool alone = find_sent(sent.response.get(), 1) == nullptr && !sent.changes_session;
     failed_ = FailedStatement{.staleness = why,
                               .statement = sent.statement,
                               .description = std::move(description),
                               .error = error,
-                              .alone = alone ? sent.exchange : nullptr};
+                              .alone = alone ? sent.response : nullptr};
 }
 
-TXSCOPE_INLINE std::shared_ptr<Exchange> StatementPipeline::prepare_anew(
+TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::prepare_anew(
     const FailedStatement& failed) {
-    auto exchange = make_exchange();
+    auto response = make_response();
     const std::string_view sql = failed.statement.sql();
     try {
-        sent_.emplace_back(Statement{sql}, exchange, pipeline_.batches());
+        sent_.emplace_back(Statement{sql}, response, pipeline_.batches());
         StatementNames::Entry* entry = names_.find(sql);
         if (entry == nullptr)
             entry = &names_.insert(sql, statement_kind(sql));
         else
             names_.renew(*entry);
-        pipeline_.prepare(*exchange, entry->name, sql);
+        pipeline_.prepare(*response, entry->name, sql);
         pipeline_.sync();
     } catch (...) {
         fail(std::current_exception());
     }
-    if (broken()) pipeline_.execute(*exchange, {.sql = {}});
+    if (broken()) pipeline_.execute(*response, {.sql = {}});
     take_events();
-    return exchange;
+    return response;
 }
 
 TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
@@ -410,11 +410,11 @@ TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
 }
 
 TXSCOPE_INLINE void StatementPipeline::release_answered() noexcept {
-    for (; answered_ < sent_.size() && sent_[answered_].exchange->done; ++answered_) {
-        auto exchange = std::move(sent_[answered_].exchange);
-        if (exchange == spare_[last_spare_]) continue;  // of several statements
+    for (; answered_ < sent_.size() && sent_[answered_].response->done; ++answered_) {
+        auto response = std::move(sent_[answered_].response);
+        if (response == spare_[last_spare_]) continue;  // of several statements
         last_spare_ = (last_spare_ + 1) % spare_.size();
-        spare_[last_spare_] = std::move(exchange);
+        spare_[last_spare_] = std::move(response);
     }
     if (answered_ <= sent_.size() / 2) return;
     sent_.erase(sent_.begin(), sent_.begin() + static_cast<std::ptrdiff_t>(answered_));

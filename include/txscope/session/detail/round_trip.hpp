@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/net/ambient_executor.hpp>
-#include <txscope/session/detail/conversation.hpp>
+#include <txscope/session/detail/shared_connection.hpp>
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
@@ -18,39 +18,39 @@
 namespace txscope::detail {
 
 /// What goes out in a round trip, and what is awaited of it.
-struct Trip {
-    Conversation& conversation;              ///< Whose outbox is sent.
-    Exchange& exchange;                      ///< Whose answer is awaited.
+struct RoundTrip {
+    SharedConnection& shared;              ///< Whose outbox is sent.
+    Response& response;                      ///< Whose answer is awaited.
     const asio::cancellation_state& caller;  ///< Whoever is cancelled does not wait here.
     bool returns = true;                     ///< Whether the answer is awaited here at all.
     /// Whether to look for a lost connection first: on one that was lost, nothing is sent.
     bool checks = false;
     /// Outlives a loan that ends.
-    const std::shared_ptr<PooledConnection> member = conversation.lease.member();
+    const std::shared_ptr<PooledConnection> member = shared.lease.member();
 
     /// Whether reading is all that is left to do then.
     bool send() {
-        if (exchange.done) return false;
+        if (response.done) return false;
         Connection& connection = *member->connection;
         if (checks) connection.poll_unless_heard_within(std::chrono::microseconds{100});
-        conversation.send_outbox();
-        const bool sent = !conversation.beginning() || conversation.begin.get() == &exchange;
-        return returns && sent && connection.only_to_read(exchange, caller);
+        shared.send_outbox();
+        const bool sent = !shared.beginning() || shared.begin.get() == &response;
+        return returns && sent && connection.only_to_read(response, caller);
     }
     void receive() {
-        if (!exchange.done) member->connection->poll();
+        if (!response.done) member->connection->poll();
     }
 };
 
 /// A round trip as an operation, which costs less than a coroutine: this is how every statement
 /// goes. All of it runs on the strand of the coroutine that awaits it.
 template <typename Handler>
-class RoundTrip {
+class RoundTripOperation {
 public:
     // It returns to its strand by itself, without outstanding work and type erasure.
     using cancellation_slot_type = asio::cancellation_slot;
 
-    RoundTrip(Trip& trip, Handler handler)
+    RoundTripOperation(RoundTrip& trip, Handler handler)
         : trip_{&trip},
           handler_{std::move(handler)},
           on_{ambient_executor(asio::get_associated_executor(handler_))} {}
@@ -95,16 +95,16 @@ private:
         std::move(handler_)(std::move(error));
     }
 
-    Trip* trip_;  // in the frame of the coroutine that awaits this, which is the handler's
+    RoundTrip* trip_;  // in the frame of the coroutine that awaits this, which is the handler's
     Handler handler_;
     AmbientExecutor on_;
 };
 
 /// Sends at the end of this turn of the caller's strand, and awaits the answer where it comes in one
-/// piece. If the exchange is not done then, there is more to it: see `Connection::wait`.
-inline auto round_trip(Trip& trip) {
+/// piece. If the response is not done then, there is more to it: see `Connection::wait`.
+inline auto round_trip(RoundTrip& trip) {
     return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
-        [](auto handler, Trip* started) { RoundTrip{*started, std::move(handler)}.start(); },
+        [](auto handler, RoundTrip* started) { RoundTripOperation{*started, std::move(handler)}.start(); },
         asio::deferred, &trip);
 }
 

@@ -132,13 +132,13 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     try {
         error = co_await end(*state, error);
     } catch (...) {
-        const Conversation& conversation = state->conversation();
-        const bool sent = conversation.lease && conversation.outbox.empty();
-        machine.gave_up(*state, std::current_exception(), sent && !conversation.read_only);
-        if (state->parent()) state->conversation().tell_if_lost();
+        const SharedConnection& shared = state->shared();
+        const bool sent = shared.lease && shared.outbox.empty();
+        machine.gave_up(*state, std::current_exception(), sent && !shared.read_only);
+        if (state->parent()) state->shared().tell_if_lost();
         if (!error) error = std::current_exception();  // the first error wins
     }
-    if (!state->parent()) state->conversation().close();
+    if (!state->parent()) state->shared().close();
     if (error) std::rethrow_exception(error);
 }
 
@@ -178,13 +178,13 @@ auto run_session(const asio::any_io_executor& callers, const ForwardedCancellati
                  const std::shared_ptr<SessionState>& state, Body& body, End end,
                  ResultSlot<BodyResult<Body>>& result,
                  Clock::time_point deadline = Clock::time_point::max()) {
-    Conversation& conversation = state->conversation();
-    AmbientExecutor executor{Ambient::make(conversation.strand, conversation.pool.get(),
-                                           &conversation.holder, state, ambient_of(callers))};
+    SharedConnection& shared = state->shared();
+    AmbientExecutor executor{Ambient::make(shared.strand, shared.pool.get(),
+                                           &shared.holder, state, ambient_of(callers))};
     auto work = run_on_strand(state, body, std::move(end), result);
     if (deadline == Clock::time_point::max())
         return cancellation.spawn(std::move(executor), std::move(work));
-    return cancellation.spawn(AmbientExecutor{conversation.strand},
+    return cancellation.spawn(AmbientExecutor{shared.strand},
                               run_until(deadline, std::move(executor), state, std::move(work)));
 }
 
@@ -200,10 +200,10 @@ inline std::shared_ptr<SessionState> open_session(std::shared_ptr<SessionPool> p
                                                   const asio::any_io_executor& executor,
                                                   std::source_location where,
                                                   bool own_transactions = true) {
-    auto conversation =
-        std::make_shared<Conversation>(std::move(pool), strand_on(executor), where, false);
-    conversation->own_transactions = own_transactions;
-    return std::make_shared<SessionState>(std::move(conversation), nullptr, where);
+    auto shared =
+        std::make_shared<SharedConnection>(std::move(pool), strand_on(executor), where, false);
+    shared->own_transactions = own_transactions;
+    return std::make_shared<SessionState>(std::move(shared), nullptr, where);
 }
 
 /// Sends what was enqueued, unless the body failed; ends what is under way.
@@ -214,11 +214,11 @@ inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& sessi
         error = ending.last->error;
     }
     session.discard_unsent();
-    Conversation& conversation = session.conversation();
-    if (session.busy() && conversation.lease) {
+    SharedConnection& shared = session.shared();
+    if (session.busy() && shared.lease) {
         // What is under way uses the connection on this strand; the pool cleans up on another.
-        const auto member = conversation.lease.member();
-        co_await member->connection->recover(conversation.pool->cleanup_deadline());
+        const auto member = shared.lease.member();
+        co_await member->connection->recover(shared.pool->cleanup_deadline());
     }
     co_return error;
 }
@@ -231,7 +231,7 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
     const auto executor = co_await asio::this_coro::executor;
     const auto session = open_session(std::move(pool), executor, where, own_transactions);
     const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                             session->conversation().strand};
+                                             session->shared().strand};
     ResultSlot<BodyResult<Body>> result;
     co_await run_session(executor, cancellation, session, body, end_plain_session, result);
     co_return take_result<Body>(result);

@@ -6,17 +6,17 @@
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/session/detail/ambient.hpp>
-#include <txscope/session/detail/conversation.hpp>
-#include <txscope/session/detail/counted.hpp>
+#include <txscope/session/detail/shared_connection.hpp>
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_node.hpp>
 #include <txscope/session/detail/statement_report.hpp>
-#include <txscope/session/detail/unsent.hpp>
+#include <txscope/session/detail/write_behind_queue.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -25,29 +25,41 @@
 
 namespace txscope::detail {
 
-inline Answer answer_of(const Exchange& exchange) noexcept {
-    if (!exchange.error) return Answer::executed;
-    if (exchange.unsent) return Answer::unsent;
-    if (exchange.lost) return Answer::lost;
-    return exchange.skipped ? Answer::skipped : Answer::failed;
+inline Answer answer_of(const Response& response) noexcept {
+    if (!response.error) return Answer::executed;
+    if (response.unsent) return Answer::unsent;
+    if (response.lost) return Answer::lost;
+    return response.skipped ? Answer::skipped : Answer::failed;
 }
+
+/// One more in a count, for as long as it lives.
+class Counted {
+public:
+    explicit Counted(std::size_t& count) noexcept : count_{count} { ++count_; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --count_; }
+
+private:
+    std::size_t& count_;
+};
 
 /// One session: the statements of one scope, in their order.
 ///
 /// A nested session speaks over its parent's connection, and keeps the parent's other branches
-/// waiting meanwhile. All of it runs on the conversation's strand.
+/// waiting meanwhile. All of it runs on one strand.
 class SessionState : public ScopeNode {
 public:
     using Shared = std::shared_ptr<SessionState>;
 
-    SessionState(std::shared_ptr<Conversation> conversation, Unsent::Opening opening,
+    SessionState(std::shared_ptr<SharedConnection> shared, WriteBehindQueue::Opening opening,
                  std::source_location where)
         : ScopeNode{nullptr, where},
-          conversation_{std::move(conversation)},
+          shared_{std::move(shared)},
           unsent_{std::move(opening)} {}
-    SessionState(Shared parent, Unsent::Opening opening, std::source_location where)
+    SessionState(Shared parent, WriteBehindQueue::Opening opening, std::source_location where)
         : ScopeNode{parent.get(), where},
-          conversation_{parent->conversation_},
+          shared_{parent->shared_},
           parent_{std::move(parent)},
           unsent_{std::move(opening)} {}
 
@@ -60,8 +72,8 @@ public:
 
     /// How the last statements of a session were answered.
     struct Ending {
-        Connection::Exchange queued;  ///< What went ahead of the last statement, or null.
-        Connection::Exchange last;    ///< The last statement.
+        Connection::SharedResponse queued;  ///< What went ahead of the last statement, or null.
+        Connection::SharedResponse last;    ///< The last statement.
     };
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when it is called from outside of the session's body
@@ -94,15 +106,15 @@ public:
     void release(std::string command) { unsent_.release(std::move(command)); }
 
     Hooks& hooks() noexcept { return hooks_; }
-    Conversation& conversation() const noexcept { return *conversation_; }
-    TransactionMachine& machine() const noexcept { return conversation_->machine; }
+    SharedConnection& shared() const noexcept { return *shared_; }
+    TransactionMachine& machine() const noexcept { return shared_->machine; }
     const Shared& parent() const noexcept { return parent_; }
 
 private:
     static asio::awaitable<Result> execute_from_elsewhere(Shared self,
                                                           std::optional<Statement> statement);
-    static asio::awaitable<Result> execute_again(Shared self, Connection::Exchange failed);
-    bool may_ask_again(const Exchange& exchange) const noexcept;
+    static asio::awaitable<Result> execute_again(Shared self, Connection::SharedResponse failed);
+    bool may_ask_again(const Response& response) const noexcept;
     static Shared innermost(const Shared& self, const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
     [[noreturn]] static void throw_ended(const ScopeNode& over) {
@@ -110,16 +122,16 @@ private:
     }
     void refuse_by(const TransactionMachine::Refusal& refusal) const;
     asio::awaitable<void> take_connection();
-    Connection::Exchange make_exchange() const {
-        return conversation_->lease->make_exchange(where());
+    Connection::SharedResponse make_response() const {
+        return shared_->lease->make_response(where());
     }
-    Connection::Exchange put_out(std::optional<Statement> statement);
-    void move_unsent(Connection::Batch& batch, const Connection::Exchange& exchange);
-    [[noreturn]] void throw_failure(const Exchange& exchange, bool cancelled);
+    Connection::SharedResponse put_out(std::optional<Statement> statement);
+    void move_unsent(Connection::Batch& batch, const Connection::SharedResponse& response);
+    [[noreturn]] void throw_failure(const Response& response, bool cancelled);
 
-    const std::shared_ptr<Conversation> conversation_;
+    const std::shared_ptr<SharedConnection> shared_;
     const Shared parent_;
-    Unsent unsent_;
+    WriteBehindQueue unsent_;
     Hooks hooks_;
     FifoMutex nesting_;
     std::size_t outstanding_ = 0;
@@ -128,18 +140,18 @@ private:
 
 /// A session handed down into a scope nested in it means that scope's session there.
 inline SessionState::Shared SessionState::innermost(const Shared& self, const Ambient* ambient) {
-    const auto here = find_session(ambient, self->conversation_->pool.get());
+    const auto here = find_session(ambient, self->shared_->pool.get());
     return here && here->is_within(*self) ? here : self;
 }
 
 inline asio::awaitable<Result> SessionState::execute(Shared self,
                                                      std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
-    Conversation& conversation = *self->conversation_;
+    SharedConnection& shared = *self->shared_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const auto* carrier = executor.target<AmbientExecutor>();
-    if (carrier == nullptr || carrier->strand() != conversation.strand) {
+    if (carrier == nullptr || carrier->strand() != shared.strand) {
         self->check_not_ended();
         co_return co_await execute_from_elsewhere(std::move(self), std::move(statement));
     }
@@ -149,7 +161,7 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     if (!self->nesting_.free()) co_await self->nesting_.pass();
     self->check_open();
     if (!statement && !self->has_queued()) co_return Result{};
-    if (!conversation.has_connection()) {
+    if (!shared.has_connection()) {
         co_await self->take_connection();
         self->check_open();  // it may have ended meanwhile
     }
@@ -157,43 +169,43 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     check_not_cancelled(caller);
 
-    Connection::Exchange exchange;
+    Connection::SharedResponse response;
     bool cancelled = false;
     {
-        StatementReport report{conversation, statement ? statement->sql() : ""};
-        exchange = self->put_out(std::move(statement));
-        report.answered_in(exchange);
+        StatementReport report{shared, statement ? statement->sql() : ""};
+        response = self->put_out(std::move(statement));
+        report.answered_in(response);
 
-        Trip trip{.conversation = conversation, .exchange = *exchange, .caller = caller};
+        RoundTrip trip{.shared = shared, .response = *response, .caller = caller};
         co_await round_trip(trip);
-        if (!exchange->done) {
+        if (!response->done) {
             // What was sent is seen to its end, also for a caller who was cancelled before it went
             // out.
             const bool throws = co_await asio::this_coro::throw_if_cancelled();
             co_await asio::this_coro::throw_if_cancelled(false);
-            cancelled = co_await conversation.see_through(exchange);
+            cancelled = co_await shared.see_through(response);
             co_await asio::this_coro::throw_if_cancelled(throws);
         }
     }
-    if (exchange->error && !cancelled && self->may_ask_again(*exchange))
-        co_return co_await execute_again(self, exchange);
-    if (exchange->error) self->throw_failure(*exchange, cancelled);
+    if (response->error && !cancelled && self->may_ask_again(*response))
+        co_return co_await execute_again(self, response);
+    if (response->error) self->throw_failure(*response, cancelled);
     self->machine().answered(Answer::executed, nullptr);
-    co_return std::move(exchange->result);
+    co_return std::move(response->result);
 }
 
 /// Whether it was one statement without a transaction, which failed and may be stale.
-inline bool SessionState::may_ask_again(const Exchange& exchange) const noexcept {
-    const Lease& lease = conversation_->lease;
-    return !machine().is_transaction() && lease && lease->may_be_stale(&exchange);
+inline bool SessionState::may_ask_again(const Response& response) const noexcept {
+    const Lease& lease = shared_->lease;
+    return !machine().is_transaction() && lease && lease->may_be_stale(&response);
 }
 
 /// Nothing of it has been executed, and nothing went ahead of it.
 inline asio::awaitable<Result> SessionState::execute_again(Shared self,
-                                                           Connection::Exchange failed) {
+                                                           Connection::SharedResponse failed) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
-    auto stale = co_await self->conversation_->find_stale();
+    auto stale = co_await self->shared_->find_stale();
     co_await asio::this_coro::throw_if_cancelled(throws);
     if (!stale) self->throw_failure(*failed, false);
     co_return co_await execute(self, std::move(stale));
@@ -202,7 +214,7 @@ inline asio::awaitable<Result> SessionState::execute_again(Shared self,
 inline asio::awaitable<Result> SessionState::execute_from_elsewhere(
     Shared self, std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
-    const Strand& strand = self->conversation_->strand;
+    const Strand& strand = self->shared_->strand;
     const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
     co_return co_await asio::co_spawn(
         executor_on(strand, ambient_of(executor)), execute(self, std::move(statement)),
@@ -213,7 +225,7 @@ inline SessionState::Shared SessionState::here(const Shared& self) {
     // The strand may be that of others, too: a whole context for one thread is one.
     const Ambient* const ambient = running_ambient();
     for (const Ambient* around = ambient; around != nullptr; around = around->outer.get())
-        if (around->session && around->session->conversation_ == self->conversation_)
+        if (around->session && around->session->shared_ == self->shared_)
             return innermost(self, ambient);
     self->check_not_ended();
     throw pqxx::usage_error{
@@ -232,9 +244,9 @@ inline void SessionState::check_allowed(const Statement& statement) const {
     if (is_query(sql)) return;
     const StatementKind kind = statement_kind(sql);
     const auto refuse = [&](const char* why) { throw pqxx::usage_error{why + std::string{sql}}; };
-    if (!conversation_->own_transactions && kind.transaction_control)
+    if (!shared_->own_transactions && kind.transaction_control)
         refuse("the scope says what is a transaction, not a statement: ");
-    if (conversation_->read_only && kind.makes_read_write)
+    if (shared_->read_only && kind.makes_read_write)
         refuse("the scope says that its transaction is read-only: ");
     if (kind.client_copy) refuse("COPY from and to the client cannot be executed: ");
     if (kind.listen) refuse("LISTEN cannot be executed, nobody would hear anything: ");
@@ -258,17 +270,17 @@ inline void SessionState::refuse_by(const TransactionMachine::Refusal& refusal) 
                 nest(refusal.cause,
                      TransactionAborted{"a statement failed before, so the transaction can only be "
                                         "rolled back",
-                                        conversation_->holder.where()}));
+                                        shared_->holder.where()}));
     }
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
 inline asio::awaitable<void> SessionState::take_connection() {
-    const auto lock = co_await conversation_->leasing.lock();
-    if (conversation_->lease) co_return;
+    const auto lock = co_await shared_->leasing.lock();
+    if (shared_->lease) co_return;
     refuse_by(TransactionMachine::scope_failure(*this));  // somebody has waited for one in vain
     try {
-        co_await conversation_->borrow();
+        co_await shared_->borrow();
     } catch (...) {
         const auto error = std::current_exception();
         if (machine().is_transaction() && !is_cancellation(error))
@@ -279,36 +291,36 @@ inline asio::awaitable<void> SessionState::take_connection() {
 
 /// Puts what is unsent into the outbox, and then `statement`, if any: all of it, or the transaction
 /// is lost.
-inline Connection::Exchange SessionState::put_out(std::optional<Statement> statement) {
+inline Connection::SharedResponse SessionState::put_out(std::optional<Statement> statement) {
     try {
-        auto exchange = make_exchange();
-        move_unsent(conversation_->outbox, exchange);
-        if (statement) conversation_->outbox.emplace_back(*std::move(statement), exchange);
-        return exchange;
+        auto response = make_response();
+        move_unsent(shared_->outbox, response);
+        if (statement) shared_->outbox.emplace_back(*std::move(statement), response);
+        return response;
     } catch (...) {
         machine().failed(TransactionMachine::Failure::of_statement, std::current_exception());
-        conversation_->tell_if_lost();
+        shared_->tell_if_lost();
         throw;
     }
 }
 
 /// Puts the openings of this session and those around it, and all they have queued, into `batch`.
 inline void SessionState::move_unsent(Connection::Batch& batch,
-                                      const Connection::Exchange& exchange) {
+                                      const Connection::SharedResponse& response) {
     // Once this session's savepoint is set, what its parent queues belongs behind it.
-    if (parent_ && savepoint() == Savepoint::unset) parent_->move_unsent(batch, exchange);
+    if (parent_ && savepoint() == Savepoint::unset) parent_->move_unsent(batch, response);
     machine().opens(*this);
-    unsent_.move_to(batch, exchange, *conversation_->lease);
+    unsent_.move_to(batch, response, *shared_->lease);
 }
 
-inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled) {
+inline void SessionState::throw_failure(const Response& response, bool cancelled) {
     bool follows = false;
     if (machine().is_transaction() && !ended()) {
-        follows = machine().answered(answer_of(exchange), exchange.error);
-        conversation_->tell_if_lost();
+        follows = machine().answered(answer_of(response), response.error);
+        shared_->tell_if_lost();
     }
     if (cancelled) throw cancellation_error();
-    if (!follows) std::rethrow_exception(exchange.error);
+    if (!follows) std::rethrow_exception(response.error);
     std::rethrow_exception(nest(
         machine().cause(),
         TransactionAborted{"a statement that was under way at the same time failed", where()}));
@@ -316,29 +328,29 @@ inline void SessionState::throw_failure(const Exchange& exchange, bool cancelled
 
 inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last,
                                                                     Clock::time_point deadline) {
-    if (!conversation_->has_connection()) co_await take_connection();
-    if (conversation_->beginning()) co_await conversation_->begun(deadline);
+    if (!shared_->has_connection()) co_await take_connection();
+    if (shared_->beginning()) co_await shared_->begun(deadline);
     if (parent_) parent_->check_not_ended();
     Ending ending;
     if (last == nullptr || !unsent_.empty()) {
-        ending.last = make_exchange();
+        ending.last = make_response();
         ending.queued = ending.last;
-        move_unsent(conversation_->outbox, ending.last);
+        move_unsent(shared_->outbox, ending.last);
     }
     if (last != nullptr) {
-        ending.last = make_exchange();
-        conversation_->outbox.push_back(Outgoing::command(last, ending.last));
+        ending.last = make_response();
+        shared_->outbox.push_back(Request::command(last, ending.last));
     }
-    StatementReport report{*conversation_, last ? last : ""};
+    StatementReport report{*shared_, last ? last : ""};
     report.answered_in(ending.last);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    Trip trip{.conversation = *conversation_,
-              .exchange = *ending.last,
+    RoundTrip trip{.shared = *shared_,
+              .response = *ending.last,
               .caller = caller,
               .returns = deadline == Clock::time_point::max(),
               .checks = true};
     co_await round_trip(trip);
-    if (!ending.last->done) co_await conversation_->answered(ending.last, deadline);
+    if (!ending.last->done) co_await shared_->answered(ending.last, deadline);
     co_return ending;
 }
 
@@ -346,8 +358,8 @@ inline void SessionState::discard_unsent() {
     unsent_.clear();
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.
-    if (parent_) return conversation_->send_outbox();
-    conversation_->refuse_outbox(std::make_exception_ptr(
+    if (parent_) return shared_->send_outbox();
+    shared_->refuse_outbox(std::make_exception_ptr(
         ScopeEnded{"the scope of this session ended before the statement was sent", where()}));
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/session/detail/conversation.hpp>
+#include <txscope/session/detail/shared_connection.hpp>
 
 #include <memory>
 #include <new>
@@ -11,12 +11,12 @@
 namespace txscope::detail {
 
 /// Reports a statement once it has been answered, in whatever way its caller goes on; nothing after
-/// the end of its scope, which did not wait for it. The conversation must outlive it.
+/// the end of its scope, which did not wait for it. What it is given must outlive it.
 class StatementReport {
 public:
-    StatementReport(const Conversation& conversation, std::string_view sql) noexcept
-        : conversation_{conversation} {
-        if (!conversation.reporter) return;
+    StatementReport(const SharedConnection& shared, std::string_view sql) noexcept
+        : shared_{shared} {
+        if (!shared.reporter) return;
         given_ = Clock::now();
         try {
             sql_ = sql;
@@ -26,18 +26,18 @@ public:
     StatementReport(const StatementReport&) = delete;
     StatementReport& operator=(const StatementReport&) = delete;
     ~StatementReport() {
-        if (exchange_ && exchange_->done && !conversation_.over)
-            conversation_.reporter.report(ScopeEvent::statement, Clock::now() - given_,
-                                          exchange_->error, sql_);
+        if (response_ && response_->done && !shared_.over)
+            shared_.reporter.report(ScopeEvent::statement, Clock::now() - given_,
+                                          response_->error, sql_);
     }
     /// Where its answer will be.
-    void answered_in(const Connection::Exchange& exchange) noexcept {
-        if (conversation_.reporter) exchange_ = exchange;
+    void answered_in(const Connection::SharedResponse& response) noexcept {
+        if (shared_.reporter) response_ = response;
     }
 
 private:
-    const Conversation& conversation_;
-    std::shared_ptr<const Exchange> exchange_;  // its caller may let go of it first
+    const SharedConnection& shared_;
+    std::shared_ptr<const Response> response_;  // its caller may let go of it first
     std::string sql_;
     Clock::time_point given_;
 };

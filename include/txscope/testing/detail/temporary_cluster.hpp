@@ -91,7 +91,7 @@ inline std::vector<std::string> server_environment() {
     return environment;
 }
 
-/// A free port below the ephemeral range, from which the kernel would give ours to any outgoing
+/// A free port below the ephemeral range, from which the kernel would give ours to any request
 /// connection while the server is stopped.
 inline std::uint16_t find_free_port() {
     std::random_device random;

@@ -80,13 +80,13 @@ inline CommitOutcome outcome_by_history(const TransactionIdentity& transaction,
 /// The answer of a server to one question over a connection that nobody else uses.
 inline asio::awaitable<Result> ask(Connection& connection, Statement question,
                                    Clock::time_point deadline) {
-    const auto exchange = std::make_shared<Exchange>();
+    const auto response = std::make_shared<Response>();
     Connection::Batch batch;
-    batch.push_back({std::move(question), exchange});
+    batch.push_back({std::move(question), response});
     connection.submit(std::move(batch));
-    co_await connection.settle(exchange, deadline);
-    if (exchange->error) std::rethrow_exception(exchange->error);
-    co_return exchange->result;
+    co_await connection.settle(response, deadline);
+    if (response->error) std::rethrow_exception(response->error);
+    co_return response->result;
 }
 
 /// Asks one server, over a connection of its own, what became of a transaction, whose server was

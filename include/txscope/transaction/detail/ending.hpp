@@ -16,23 +16,23 @@ namespace txscope::detail {
 /// Rolls back on the server, or closes the connection where that fails; either way nothing stays.
 inline asio::awaitable<void> roll_back(SessionState& session) {
     session.discard_unsent();
-    Conversation& conversation = session.conversation();
-    if (!conversation.lease) co_return;
-    const auto member = conversation.lease.member();
+    SharedConnection& shared = session.shared();
+    if (!shared.lease) co_return;
+    const auto member = shared.lease.member();
     Connection& connection = *member->connection;
     if (connection.broken()) co_return;  // the server rolls back what nobody asks for any more
-    co_await connection.recover(conversation.pool->cleanup_deadline());
+    co_await connection.recover(shared.pool->cleanup_deadline());
     if (connection.broken())
-        conversation.reporter.report_since_begin(ScopeEvent::rollback_failure,
+        shared.reporter.report_since_begin(ScopeEvent::rollback_failure,
                                                  connection.failure());
     if (!connection.may_be_stale()) co_return;
-    const auto stale = co_await conversation.find_stale();
-    if (stale) conversation.stale = stale->sql();
+    const auto stale = co_await shared.find_stale();
+    if (stale) shared.stale = stale->sql();
 }
 
 /// How COMMIT, which was sent last, has been answered.
 inline CommitAnswer commit_answer(const SessionState::Ending& ending) {
-    const Exchange& commit = *ending.last;
+    const Response& commit = *ending.last;
     const bool queue_failed = ending.queued && ending.queued->error && !ending.queued->lost;
     if (queue_failed || commit.skipped) return CommitAnswer::not_executed;
     if (commit.unsent) return CommitAnswer::unsent;
@@ -44,7 +44,7 @@ inline CommitAnswer commit_answer(const SessionState::Ending& ending) {
 
 /// What can be proven of a transaction whose COMMIT was not answered. Looked up also where the
 /// scope's time is over or its caller was cancelled.
-inline asio::awaitable<TransactionMachine::Proof> look_up(Transaction& transaction) {
+inline asio::awaitable<TransactionMachine::Proof> look_up(TransactionState& transaction) {
     using Proof = TransactionMachine::Proof;
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     const auto time = transaction.options.verify_timeout;
@@ -63,7 +63,7 @@ inline asio::awaitable<TransactionMachine::Proof> look_up(Transaction& transacti
 inline std::string savepoint_name(unsigned depth) { return "txscope_" + std::to_string(depth); }
 
 inline TransactionMachine::Circumstances circumstances(const SessionState& session) {
-    const Transaction& transaction = transaction_of(session);
+    const TransactionState& transaction = transaction_of(session);
     if (session.parent()) return {.queued = session.has_queued()};
     return {.queued = session.has_queued(),
             .verifies = transaction.id != nullptr,
@@ -114,17 +114,17 @@ inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outco
 /// back, or does so with its savepoint, to whose SAVEPOINT `savepoint` is the answer. Returns the
 /// error that the scope ends with, or null.
 inline asio::awaitable<std::exception_ptr> end_scope(SessionState& session,
-                                                     Connection::Exchange savepoint,
+                                                     Connection::SharedResponse savepoint,
                                                      std::exception_ptr error) {
     using Kind = TransactionMachine::Action::Kind;
-    Transaction& transaction = transaction_of(session);
+    TransactionState& transaction = transaction_of(session);
     TransactionMachine& machine = transaction.machine;
     const std::exception_ptr cause = machine.failure_of(session);
     auto cleanup_deadline = Clock::time_point::max();
     auto action = machine.end(session, circumstances(session));
-    const auto answer_to = [&](const Exchange& exchange) {
-        if (exchange.error) transaction.tell_if_lost();
-        return answer_of(exchange);
+    const auto answer_to = [&](const Response& response) {
+        if (response.error) transaction.tell_if_lost();
+        return answer_of(response);
     };
     while (action.kind != Kind::finish) switch (action.kind) {
             case Kind::send_queued: {
@@ -202,7 +202,7 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
         try {
             co_await hook();
         } catch (...) {  // the transaction has ended as it has
-            session->conversation().reporter.report(
+            session->shared().reporter.report(
                 ScopeEvent::hook_failure, Clock::now() - started, std::current_exception());
         }
     }
@@ -213,12 +213,12 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
 /// also when the one that has ended was opened inside of another. The caller must not be
 /// interruptible.
 inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> session) {
-    const Conversation& conversation = session->conversation();
+    const SharedConnection& shared = session->shared();
     const auto around = ambient_of(co_await asio::this_coro::executor);
     const AmbientExecutor executor{
-        Ambient::make(conversation.strand, conversation.pool.get(), nullptr, nullptr, around)};
+        Ambient::make(shared.strand, shared.pool.get(), nullptr, nullptr, around)};
     const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                             conversation.strand};
+                                             shared.strand};
     co_await cancellation.spawn(executor, call_outcome_hooks(session));
 }
 

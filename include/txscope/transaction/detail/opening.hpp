@@ -37,11 +37,11 @@ inline std::string string_constant(std::string_view text) {
 /// not `set_config()`; and it takes no snapshot, which a body may want to take behind a lock.
 ///
 /// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes; all
-/// others are for `exchange`.
+/// others are for `response`.
 inline void begin_transaction(Connection::Batch& batch, const TransactionOptions& options,
                               std::chrono::milliseconds life, const Connection& connection,
-                              const Connection::Exchange& transaction_id,
-                              const Connection::Exchange& exchange) {
+                              const Connection::SharedResponse& transaction_id,
+                              const Connection::SharedResponse& response) {
     using namespace std::string_view_literals;
     const bool labelled = !options.label.empty();
     std::string begin = "BEGIN";  // behind a comment that the label cannot end
@@ -71,19 +71,19 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     }
     if (options.deferrable) begin += " DEFERRABLE";
 
-    batch.push_back(Outgoing::command(begin, exchange));
+    batch.push_back(Request::command(begin, response));
     if (labelled) {
         std::string name{connection.parameter("application_name")};
         if (!name.empty()) name += ": ";
         name += blank_out("\0"sv, options.label);
         batch.push_back(
-            Outgoing::command("SET LOCAL application_name = " + string_constant(name), exchange));
+            Request::command("SET LOCAL application_name = " + string_constant(name), response));
     }
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
         if (time.count() > 0)
-            batch.push_back(Outgoing::command(
+            batch.push_back(Request::command(
                 "SET LOCAL " + std::string{setting} + " = " + std::to_string(time.count()),
-                exchange));
+                response));
     };
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);

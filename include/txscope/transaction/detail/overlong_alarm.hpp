@@ -12,17 +12,17 @@ namespace txscope::detail {
 class OverlongAlarm {
 public:
     explicit OverlongAlarm(const std::shared_ptr<SessionState>& session) {
-        const Conversation& conversation = session->conversation();
-        const auto limit = conversation.pool->options().overlong_scope;
-        if (!conversation.reporter || limit.count() <= 0) return;
+        const SharedConnection& shared = session->shared();
+        const auto limit = shared.pool->options().overlong_scope;
+        if (!shared.reporter || limit.count() <= 0) return;
         const auto started = Clock::now();  // before the limit begins: what is reported exceeds it
-        timer_ = std::make_unique<asio::steady_timer>(AmbientExecutor{conversation.strand},
+        timer_ = std::make_unique<asio::steady_timer>(AmbientExecutor{shared.strand},
                                                       deadline_in(limit));
         timer_->async_wait([watched = std::weak_ptr{session},
                             started](boost::system::error_code cancelled) {
             const auto still = watched.lock();
-            if (still && !still->conversation().over && !cancelled)
-                still->conversation().reporter.report(ScopeEvent::overlong, Clock::now() - started);
+            if (still && !still->shared().over && !cancelled)
+                still->shared().reporter.report(ScopeEvent::overlong, Clock::now() - started);
         });
     }
 

@@ -37,7 +37,7 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
     const auto& failure = session.machine().cause();
     // The statement that failed says it, whatever the body made of its error.
     return session.machine().may_try_again(
-        cause_of(failure ? failure : error, session.conversation().stale));
+        cause_of(failure ? failure : error, session.shared().stale));
 }
 
 /// The pause before the next attempt.

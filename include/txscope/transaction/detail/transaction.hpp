@@ -14,17 +14,17 @@
 
 namespace txscope::detail {
 
-/// A conversation that is a transaction, with what it was begun with.
-struct Transaction : Conversation {
-    Transaction(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
+/// What the sessions of one transaction share, with what it was begun with.
+struct TransactionState : SharedConnection {
+    TransactionState(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
                 const TransactionOptions& with, Clock::time_point until, int number)
-        : Conversation{std::move(from), std::move(on), where, true, number},
+        : SharedConnection{std::move(from), std::move(on), where, true, number},
           options{with},
           deadline{until} {
         reporter.label = options.label;
         read_only = options.access == AccessMode::read_only;
     }
-    Transaction(const Transaction&) = delete;
+    TransactionState(const TransactionState&) = delete;
 
     ScopeEvent::Kind outcome() const noexcept {
         using Phase = TransactionMachine::Phase;
@@ -35,18 +35,18 @@ struct Transaction : Conversation {
     const TransactionOptions options;
     const Clock::time_point deadline;
     // The answers to "which transaction is this?" and "what has its server come of?", where wanted.
-    Connection::Exchange id{};
-    Connection::Exchange history{};
+    Connection::SharedResponse id{};
+    Connection::SharedResponse history{};
 };
 
-inline Transaction& transaction_of(const SessionState& session) {
-    return static_cast<Transaction&>(session.conversation());
+inline TransactionState& transaction_of(const SessionState& session) {
+    return static_cast<TransactionState&>(session.shared());
 }
 
 /// Tells the observer how a transaction has ended, also when its scope is destroyed before that.
 class OutcomeReport {
 public:
-    explicit OutcomeReport(Transaction& transaction) noexcept : transaction_{transaction} {}
+    explicit OutcomeReport(TransactionState& transaction) noexcept : transaction_{transaction} {}
     OutcomeReport(const OutcomeReport&) = delete;
     OutcomeReport& operator=(const OutcomeReport&) = delete;
     ~OutcomeReport() {
@@ -63,12 +63,12 @@ public:
     }
 
 private:
-    Transaction& transaction_;
+    TransactionState& transaction_;
     bool told_ = false;
 };
 
 /// Whether it is known to have written nothing that outlives it.
-inline bool is_read_only(const Transaction& transaction) {
+inline bool is_read_only(const TransactionState& transaction) {
     if (transaction.read_only) return true;
     const auto& id = transaction.id;
     return id && id->done && !id->error && TransactionIdentity::is_read_only(id->result.one());
@@ -76,7 +76,7 @@ inline bool is_read_only(const Transaction& transaction) {
 
 /// How long the server lets a transaction live that begins now, 0 for as long as it likes: for
 /// those whose client dies. A client that lives ends it at its deadline, and has its time for that.
-inline std::chrono::milliseconds life_on_server(const Transaction& transaction) {
+inline std::chrono::milliseconds life_on_server(const TransactionState& transaction) {
     using std::chrono::milliseconds;
     if (transaction.deadline == Clock::time_point::max()) return milliseconds{0};
     const milliseconds longest{std::numeric_limits<std::int32_t>::max()};
@@ -87,10 +87,10 @@ inline std::chrono::milliseconds life_on_server(const Transaction& transaction) 
 
 /// Asks what the server of its connection has come of, once a connection, ahead of BEGIN and in the
 /// same round trip. Under a Sync of its own: a server that refuses it refuses nothing else.
-inline void ask_history(Transaction& transaction) {
+inline void ask_history(TransactionState& transaction) {
     PooledConnection& member = *transaction.lease.member();
     if (!member.about_server) {
-        member.about_server = std::make_shared<Exchange>();
+        member.about_server = std::make_shared<Response>();
         Connection::Batch question;
         question.push_back({ServerHistory::question(), member.about_server});
         member.connection->submit(std::move(question));
@@ -105,15 +105,15 @@ inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<SessionPoo
                                                       const TransactionOptions& options,
                                                       Clock::time_point deadline, int attempt,
                                                       std::source_location where) {
-    auto transaction = std::make_shared<Transaction>(std::move(pool), std::move(strand), where,
+    auto transaction = std::make_shared<TransactionState>(std::move(pool), std::move(strand), where,
                                                      options, deadline, attempt);
     if (options.verify_commit && !transaction->read_only)
-        transaction->id = std::make_shared<Exchange>();
+        transaction->id = std::make_shared<Response>();
     const auto begin = [raw = transaction.get()](const Connection& connection,
                                                  Connection::Batch& batch,
-                                                 const Connection::Exchange& exchange) {
+                                                 const Connection::SharedResponse& response) {
         if (raw->id) ask_history(*raw);
-        begin_transaction(batch, raw->options, life_on_server(*raw), connection, raw->id, exchange);
+        begin_transaction(batch, raw->options, life_on_server(*raw), connection, raw->id, response);
     };
     return std::make_shared<SessionState>(std::move(transaction), begin, where);
 }

@@ -12,14 +12,14 @@ namespace txscope::detail {
 
 /// What a session sends ahead of its next statement, in the same round trip: how it opens, and what
 /// was written behind.
-class Unsent {
+class WriteBehindQueue {
 public:
-    /// Adds the statements that open the session over that connection, for an exchange of their own
+    /// Adds the statements that open the session over that connection, for a response of their own
     /// or for that of the statement they go with.
     using Opening =
-        std::function<void(const Connection&, Connection::Batch&, const Connection::Exchange&)>;
+        std::function<void(const Connection&, Connection::Batch&, const Connection::SharedResponse&)>;
 
-    explicit Unsent(Opening opening) : opening_{std::move(opening)} {}
+    explicit WriteBehindQueue(Opening opening) : opening_{std::move(opening)} {}
 
     void push(Statement&& statement) {
         if (queue_.empty()) queue_.reserve(8);
@@ -31,16 +31,16 @@ public:
     bool has_queued() const noexcept { return !queue_.empty(); }
     bool empty() const noexcept { return !opening_ && release_.empty() && !has_queued(); }
 
-    void move_to(Connection::Batch& batch, const Connection::Exchange& exchange,
+    void move_to(Connection::Batch& batch, const Connection::SharedResponse& response,
                  const Connection& connection) {
         if (empty()) return;
-        for (Outgoing& queued : queue_) queued.exchange = exchange;
+        for (Request& queued : queue_) queued.response = response;
         if (batch.empty() && !opening_ && release_.empty()) return batch.swap(queue_);
         batch.reserve(batch.size() + queue_.size() + 2);
         if (const Opening opening = std::exchange(opening_, nullptr))
-            opening(connection, batch, exchange);
+            opening(connection, batch, response);
         if (!release_.empty())
-            batch.push_back(Outgoing::command(std::exchange(release_, {}), exchange));
+            batch.push_back(Request::command(std::exchange(release_, {}), response));
         std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
         queue_.clear();
     }

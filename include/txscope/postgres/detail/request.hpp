@@ -14,28 +14,28 @@ namespace txscope::detail {
 
 /// What one caller sent and awaits the answer to: one statement, or several of which the last
 /// counts.
-struct Exchange : protocol::Response {
-    explicit Exchange(std::source_location where = {}) : scope{where} {}
+struct Response : protocol::Response {
+    explicit Response(std::source_location where = {}) : scope{where} {}
 
     const std::source_location scope;  ///< Where the scope that sends it was opened, if any.
     Result result;                     ///< Of the last statement.
     std::exception_ptr error;          ///< Of the first statement that failed.
-    bool skipped = false;  ///< `error` is another exchange's: the server skipped this one for it.
+    bool skipped = false;  ///< `error` is another response's: the server skipped this one for it.
     bool lost = false;     ///< The connection was lost before it was answered.
     bool unsent = false;   ///< So it was, before any of it was sent.
     bool done = false;     ///< The server has answered all of it, and the Sync behind it.
 };
 
 /// A statement on its way out, and whom its answer is for.
-struct Outgoing {
+struct Request {
     Statement statement;
-    std::shared_ptr<Exchange> exchange;
+    std::shared_ptr<Response> response;
     bool own = false;  ///< The library's: not to be prepared, and no change to undo.
     bool returns_rows = true;
 
     /// A command of the library's own.
-    static Outgoing command(std::string_view sql, std::shared_ptr<Exchange> exchange) {
-        return {Statement{sql}, std::move(exchange), true, false};
+    static Request command(std::string_view sql, std::shared_ptr<Response> response) {
+        return {Statement{sql}, std::move(response), true, false};
     }
 };
 

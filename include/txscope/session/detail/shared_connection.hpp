@@ -18,9 +18,10 @@
 
 namespace txscope::detail {
 
-/// What is said over one connection, by a session and the sessions nested in it.
-struct Conversation {
-    Conversation(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
+/// What a session and the sessions nested in it have in common: one connection, which is borrowed with
+/// the first statement, and what goes out over it.
+struct SharedConnection {
+    SharedConnection(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
                  bool transaction, int number = 1)
         : pool{std::move(from)},
           strand{std::move(on)},
@@ -39,7 +40,7 @@ struct Conversation {
     Lease lease{};                  // taken with the first statement
     FifoMutex leasing{};            // parallel first statements take it once
     Connection::Batch outbox{};     // goes out together, at the end of this turn of the strand
-    Connection::Exchange begin{};   // a transaction's first: its BEGIN, once that was sent
+    Connection::SharedResponse begin{};   // a transaction's first: its BEGIN, once that was sent
     std::string stale{};            // the text of a statement that failed because it was stale
     bool read_only = false;         // nothing that it does is to outlive it
     bool own_transactions = false;  // statements may begin and end transactions of their own
@@ -59,12 +60,12 @@ struct Conversation {
     bool beginning() const noexcept { return begin && !begin->done; }
     /// Until BEGIN is answered, as below; then sends what is in the outbox.
     asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
-    /// Until `exchange` is, or the caller is cancelled: then the server is made to stop. Returns
+    /// Until `response` is, or the caller is cancelled: then the server is made to stop. Returns
     /// whether it was. The caller must not be interruptible.
-    asio::awaitable<bool> see_through(Connection::Exchange exchange);
-    /// Until `exchange` is, which was sent; by `deadline` at most, and once the caller is cancelled
+    asio::awaitable<bool> see_through(Connection::SharedResponse response);
+    /// Until `response` is, which was sent; by `deadline` at most, and once the caller is cancelled
     /// no longer than the cleanup time: then the connection is closed.
-    asio::awaitable<void> answered(Connection::Exchange exchange, Clock::time_point deadline);
+    asio::awaitable<void> answered(Connection::SharedResponse response, Clock::time_point deadline);
     /// The statement that failed last, if it was stale. The caller must not be interruptible.
     asio::awaitable<std::optional<Statement>> find_stale();
     /// Sends what is in the outbox, unless it has to wait for BEGIN.
@@ -82,21 +83,21 @@ private:
     void take(Lease found, Clock::time_point asked);
 };
 
-inline bool Conversation::has_connection() {
+inline bool SharedConnection::has_connection() {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
     Lease found = pool->acquire_idle(&holder);
     if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
     return static_cast<bool>(lease);
 }
 
-inline void Conversation::take(Lease found, Clock::time_point asked) {
+inline void SharedConnection::take(Lease found, Clock::time_point asked) {
     found->move_to(pool->connector().executor_for(AmbientExecutor{strand}));
     lease = std::move(found);
     if (outbox.empty()) outbox = lease->take_spare_batch();
     if (machine.is_transaction()) reporter.begin(asked);
 }
 
-inline asio::awaitable<void> Conversation::borrow() {
+inline asio::awaitable<void> SharedConnection::borrow() {
     const auto asked = Clock::now();
     const auto ambient = ambient_of(co_await asio::this_coro::executor);
     Requester requester{holder};
@@ -108,29 +109,29 @@ inline asio::awaitable<void> Conversation::borrow() {
     if (!over) take(std::move(found), asked);
 }
 
-inline asio::awaitable<void> Conversation::begun(Clock::time_point deadline) {
+inline asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline) {
     co_await answered(begin, deadline);
     send_outbox();
 }
 
-inline asio::awaitable<bool> Conversation::see_through(Connection::Exchange exchange) {
+inline asio::awaitable<bool> SharedConnection::see_through(Connection::SharedResponse response) {
     const auto member = lease.member();  // outlives a loan that ends
-    if (beginning() && begin != exchange) co_await begun();
-    if (!exchange->done) co_await member->connection->answered(exchange);
-    const bool cancelled = !exchange->done;
-    if (cancelled) co_await member->connection->cancel(exchange, pool->cleanup_deadline());
+    if (beginning() && begin != response) co_await begun();
+    if (!response->done) co_await member->connection->answered(response);
+    const bool cancelled = !response->done;
+    if (cancelled) co_await member->connection->cancel(response, pool->cleanup_deadline());
     co_return cancelled;
 }
 
-inline asio::awaitable<void> Conversation::answered(Connection::Exchange exchange,
+inline asio::awaitable<void> SharedConnection::answered(Connection::SharedResponse response,
                                                     Clock::time_point deadline) {
     const auto member = lease.member();
-    if (deadline == Clock::time_point::max()) co_await member->connection->answered(exchange);
-    if (!exchange->done)
-        co_await member->connection->settle(exchange, std::min(deadline, pool->cleanup_deadline()));
+    if (deadline == Clock::time_point::max()) co_await member->connection->answered(response);
+    if (!response->done)
+        co_await member->connection->settle(response, std::min(deadline, pool->cleanup_deadline()));
 }
 
-inline asio::awaitable<std::optional<Statement>> Conversation::find_stale() {
+inline asio::awaitable<std::optional<Statement>> SharedConnection::find_stale() {
     const auto member = lease.member();
     auto found = co_await member->connection->find_stale(pool->cleanup_deadline());
     if (!found) co_return std::nullopt;
@@ -139,29 +140,29 @@ inline asio::awaitable<std::optional<Statement>> Conversation::find_stale() {
     co_return std::move(found->statement);
 }
 
-inline void Conversation::send_outbox() {
+inline void SharedConnection::send_outbox() {
     if (outbox.empty() || beginning()) return;
     if (machine.is_transaction()) {
-        if (!begin) begin = outbox.front().exchange;
+        if (!begin) begin = outbox.front().response;
         if (begin->error && lease->idle()) return refuse_outbox(begin->error);
         return lease->submit(std::move(outbox));
     }
     // Statements under one Sync are one implicit transaction: without a scope, branches share none.
     while (!outbox.empty()) {
-        const auto& exchange = outbox.front().exchange;
+        const auto& response = outbox.front().response;
         const auto behind = std::ranges::find_if(
-            outbox, [&](const Outgoing& outgoing) { return outgoing.exchange != exchange; });
+            outbox, [&](const Request& request) { return request.response != response; });
         Connection::Batch batch{std::move_iterator{outbox.begin()}, std::move_iterator{behind}};
         outbox.erase(outbox.begin(), behind);
         lease->submit(std::move(batch));
     }
 }
 
-inline void Conversation::refuse_outbox(const std::exception_ptr& error) {
-    for (const Outgoing& unsent : std::exchange(outbox, {})) {
-        unsent.exchange->error = error;
-        unsent.exchange->skipped = true;
-        unsent.exchange->done = true;
+inline void SharedConnection::refuse_outbox(const std::exception_ptr& error) {
+    for (const Request& unsent : std::exchange(outbox, {})) {
+        unsent.response->error = error;
+        unsent.response->skipped = true;
+        unsent.response->done = true;
     }
 }
 
