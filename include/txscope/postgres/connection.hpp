@@ -184,7 +184,8 @@ private:
         it,
         what_is_ahead
     };
-    asio::awaitable<void> interrupt(Interrupt what, SharedResponse response, Clock::time_point deadline);
+    asio::awaitable<void> interrupt(Interrupt what, SharedResponse response,
+                                    Clock::time_point deadline);
     template <typename... Statements>
     SharedResponse submit_own(Statements&&... statements);
     Statement fix_settings() const;

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
-#include <txscope/postgres/detail/request.hpp>
 #include <txscope/postgres/detail/failed_statement.hpp>
+#include <txscope/postgres/detail/request.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_names.hpp>
 #include <txscope/protocol/pipeline.hpp>

@@ -19,7 +19,7 @@ namespace txscope::detail {
 
 /// What goes out in a round trip, and what is awaited of it.
 struct RoundTrip {
-    SharedConnection& shared;              ///< Whose outbox is sent.
+    SharedConnection& shared;                ///< Whose outbox is sent.
     Response& response;                      ///< Whose answer is awaited.
     const asio::cancellation_state& caller;  ///< Whoever is cancelled does not wait here.
     bool returns = true;                     ///< Whether the answer is awaited here at all.
@@ -104,7 +104,9 @@ private:
 /// piece. If the response is not done then, there is more to it: see `Connection::wait`.
 inline auto round_trip(RoundTrip& trip) {
     return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
-        [](auto handler, RoundTrip* started) { RoundTripOperation{*started, std::move(handler)}.start(); },
+        [](auto handler, RoundTrip* started) {
+            RoundTripOperation{*started, std::move(handler)}.start();
+        },
         asio::deferred, &trip);
 }
 

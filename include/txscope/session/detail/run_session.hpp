@@ -179,8 +179,8 @@ auto run_session(const asio::any_io_executor& callers, const ForwardedCancellati
                  ResultSlot<BodyResult<Body>>& result,
                  Clock::time_point deadline = Clock::time_point::max()) {
     SharedConnection& shared = state->shared();
-    AmbientExecutor executor{Ambient::make(shared.strand, shared.pool.get(),
-                                           &shared.holder, state, ambient_of(callers))};
+    AmbientExecutor executor{Ambient::make(shared.strand, shared.pool.get(), &shared.holder, state,
+                                           ambient_of(callers))};
     auto work = run_on_strand(state, body, std::move(end), result);
     if (deadline == Clock::time_point::max())
         return cancellation.spawn(std::move(executor), std::move(work));

@@ -6,10 +6,10 @@
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/session/detail/ambient.hpp>
-#include <txscope/session/detail/shared_connection.hpp>
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_node.hpp>
+#include <txscope/session/detail/shared_connection.hpp>
 #include <txscope/session/detail/statement_report.hpp>
 #include <txscope/session/detail/write_behind_queue.hpp>
 
@@ -54,9 +54,7 @@ public:
 
     SessionState(std::shared_ptr<SharedConnection> shared, WriteBehindQueue::Opening opening,
                  std::source_location where)
-        : ScopeNode{nullptr, where},
-          shared_{std::move(shared)},
-          unsent_{std::move(opening)} {}
+        : ScopeNode{nullptr, where}, shared_{std::move(shared)}, unsent_{std::move(opening)} {}
     SessionState(Shared parent, WriteBehindQueue::Opening opening, std::source_location where)
         : ScopeNode{parent.get(), where},
           shared_{parent->shared_},
@@ -345,10 +343,10 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     report.answered_in(ending.last);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     RoundTrip trip{.shared = *shared_,
-              .response = *ending.last,
-              .caller = caller,
-              .returns = deadline == Clock::time_point::max(),
-              .checks = true};
+                   .response = *ending.last,
+                   .caller = caller,
+                   .returns = deadline == Clock::time_point::max(),
+                   .checks = true};
     co_await round_trip(trip);
     if (!ending.last->done) co_await shared_->answered(ending.last, deadline);
     co_return ending;

@@ -22,7 +22,7 @@ namespace txscope::detail {
 /// the first statement, and what goes out over it.
 struct SharedConnection {
     SharedConnection(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
-                 bool transaction, int number = 1)
+                     bool transaction, int number = 1)
         : pool{std::move(from)},
           strand{std::move(on)},
           attempt{number},
@@ -37,14 +37,14 @@ struct SharedConnection {
     TransactionMachine machine;
     Holder holder;
     Reporter reporter;
-    Lease lease{};                  // taken with the first statement
-    FifoMutex leasing{};            // parallel first statements take it once
-    Connection::Batch outbox{};     // goes out together, at the end of this turn of the strand
-    Connection::SharedResponse begin{};   // a transaction's first: its BEGIN, once that was sent
-    std::string stale{};            // the text of a statement that failed because it was stale
-    bool read_only = false;         // nothing that it does is to outlive it
-    bool own_transactions = false;  // statements may begin and end transactions of their own
-    bool over = false;              // whoever would give a connection back has ended
+    Lease lease{};                       // taken with the first statement
+    FifoMutex leasing{};                 // parallel first statements take it once
+    Connection::Batch outbox{};          // goes out together, at the end of this turn of the strand
+    Connection::SharedResponse begin{};  // a transaction's first: its BEGIN, once that was sent
+    std::string stale{};                 // the text of a statement that failed because it was stale
+    bool read_only = false;              // nothing that it does is to outlive it
+    bool own_transactions = false;       // statements may begin and end transactions of their own
+    bool over = false;                   // whoever would give a connection back has ended
 
     /// To be called when something has failed: the connection may have been lost right behind it.
     void tell_if_lost() noexcept {
@@ -124,7 +124,7 @@ inline asio::awaitable<bool> SharedConnection::see_through(Connection::SharedRes
 }
 
 inline asio::awaitable<void> SharedConnection::answered(Connection::SharedResponse response,
-                                                    Clock::time_point deadline) {
+                                                        Clock::time_point deadline) {
     const auto member = lease.member();
     if (deadline == Clock::time_point::max()) co_await member->connection->answered(response);
     if (!response->done)

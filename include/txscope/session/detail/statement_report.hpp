@@ -27,8 +27,8 @@ public:
     StatementReport& operator=(const StatementReport&) = delete;
     ~StatementReport() {
         if (response_ && response_->done && !shared_.over)
-            shared_.reporter.report(ScopeEvent::statement, Clock::now() - given_,
-                                          response_->error, sql_);
+            shared_.reporter.report(ScopeEvent::statement, Clock::now() - given_, response_->error,
+                                    sql_);
     }
     /// Where its answer will be.
     void answered_in(const Connection::SharedResponse& response) noexcept {

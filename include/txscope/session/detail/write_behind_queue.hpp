@@ -16,8 +16,8 @@ class WriteBehindQueue {
 public:
     /// Adds the statements that open the session over that connection, for a response of their own
     /// or for that of the statement they go with.
-    using Opening =
-        std::function<void(const Connection&, Connection::Batch&, const Connection::SharedResponse&)>;
+    using Opening = std::function<void(const Connection&, Connection::Batch&,
+                                       const Connection::SharedResponse&)>;
 
     explicit WriteBehindQueue(Opening opening) : opening_{std::move(opening)} {}
 

@@ -23,8 +23,7 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
     if (connection.broken()) co_return;  // the server rolls back what nobody asks for any more
     co_await connection.recover(shared.pool->cleanup_deadline());
     if (connection.broken())
-        shared.reporter.report_since_begin(ScopeEvent::rollback_failure,
-                                                 connection.failure());
+        shared.reporter.report_since_begin(ScopeEvent::rollback_failure, connection.failure());
     if (!connection.may_be_stale()) co_return;
     const auto stale = co_await shared.find_stale();
     if (stale) shared.stale = stale->sql();
@@ -202,8 +201,8 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
         try {
             co_await hook();
         } catch (...) {  // the transaction has ended as it has
-            session->shared().reporter.report(
-                ScopeEvent::hook_failure, Clock::now() - started, std::current_exception());
+            session->shared().reporter.report(ScopeEvent::hook_failure, Clock::now() - started,
+                                              std::current_exception());
         }
     }
     session->hooks().telling = nullptr;

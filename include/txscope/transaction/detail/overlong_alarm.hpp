@@ -18,12 +18,12 @@ public:
         const auto started = Clock::now();  // before the limit begins: what is reported exceeds it
         timer_ = std::make_unique<asio::steady_timer>(AmbientExecutor{shared.strand},
                                                       deadline_in(limit));
-        timer_->async_wait([watched = std::weak_ptr{session},
-                            started](boost::system::error_code cancelled) {
-            const auto still = watched.lock();
-            if (still && !still->shared().over && !cancelled)
-                still->shared().reporter.report(ScopeEvent::overlong, Clock::now() - started);
-        });
+        timer_->async_wait(
+            [watched = std::weak_ptr{session}, started](boost::system::error_code cancelled) {
+                const auto still = watched.lock();
+                if (still && !still->shared().over && !cancelled)
+                    still->shared().reporter.report(ScopeEvent::overlong, Clock::now() - started);
+            });
     }
 
 private:

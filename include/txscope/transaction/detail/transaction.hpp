@@ -17,7 +17,7 @@ namespace txscope::detail {
 /// What the sessions of one transaction share, with what it was begun with.
 struct TransactionState : SharedConnection {
     TransactionState(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
-                const TransactionOptions& with, Clock::time_point until, int number)
+                     const TransactionOptions& with, Clock::time_point until, int number)
         : SharedConnection{std::move(from), std::move(on), where, true, number},
           options{with},
           deadline{until} {
@@ -106,7 +106,7 @@ inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<SessionPoo
                                                       Clock::time_point deadline, int attempt,
                                                       std::source_location where) {
     auto transaction = std::make_shared<TransactionState>(std::move(pool), std::move(strand), where,
-                                                     options, deadline, attempt);
+                                                          options, deadline, attempt);
     if (options.verify_commit && !transaction->read_only)
         transaction->id = std::make_shared<Response>();
     const auto begin = [raw = transaction.get()](const Connection& connection,
