@@ -8,6 +8,8 @@
 
 namespace txscope::protocol {
 
+struct PreparedStatement;
+
 /// One statement to be executed.
 struct Execution {
     std::string_view sql;
@@ -15,6 +17,8 @@ struct Execution {
     /// just for now. What gives other columns from time to time (FETCH, EXECUTE, CALL) takes no name:
     /// a prepared statement's columns are asked for once.
     std::string_view name{};
+    /// The statement of that name, where it is at hand: spares looking it up.
+    PreparedStatement* prepared = nullptr;
     Parameters parameters{};
     bool keep_result = true;
     bool changes_session = false;  ///< Whether it may leave there what outlives its transaction.

@@ -142,6 +142,12 @@ public:
     [[nodiscard]] const PreparedStatement* prepared(std::string_view name) noexcept {
         return requests_.statements().find(name);
     }
+    /// The same, which stays where it is for as long as the pin, and no longer than this.
+    [[nodiscard]] PreparedStatements::Pin pin(std::string_view name) noexcept {
+        auto* const statement = requests_.statements().find(name);
+        return statement == nullptr ? PreparedStatements::Pin{}
+                                    : PreparedStatements::Pin{requests_.statements(), *statement};
+    }
     /// A prepared statement is stale: it is prepared anew when it is executed next.
     void retire(std::string_view name) noexcept {
         if (auto* const statement = requests_.statements().find(name))

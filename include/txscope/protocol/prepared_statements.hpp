@@ -32,7 +32,7 @@ struct PreparedStatement {
     State state = State::preparing;
     std::vector<std::uint32_t> parameter_types{};  ///< OIDs, as the server inferred them.
     std::shared_ptr<const Columns> columns{};      ///< Null when it gives no rows.
-    std::uint32_t requests = 0;                    ///< On their way that point here.
+    std::uint32_t requests = 0;                    ///< On their way that point here, and pins.
     std::list<PreparedStatement>::iterator self{};
 
     [[nodiscard]] bool usable() const noexcept {
@@ -82,6 +82,37 @@ public:
     /// The server has dropped all that it had; not those whose Parse is still to be executed.
     void forget_prepared() noexcept;
 
+    /// Keeps a statement where it is, in whatever state, until this ends.
+    class Pin {
+    public:
+        Pin() = default;
+        Pin(PreparedStatements& statements, PreparedStatement& pinned) noexcept
+            : statements_{&statements}, pinned_{&pinned} {
+            pin(pinned);
+        }
+        Pin(Pin&& other) noexcept
+            : statements_{other.statements_}, pinned_{std::exchange(other.pinned_, nullptr)} {}
+        Pin& operator=(Pin&& other) noexcept {
+            std::swap(statements_, other.statements_);
+            std::swap(pinned_, other.pinned_);
+            return *this;
+        }
+        ~Pin() {
+            if (pinned_ != nullptr) statements_->unpin(*pinned_);
+        }
+
+        [[nodiscard]] PreparedStatement* get() const noexcept { return pinned_; }
+
+    private:
+        PreparedStatements* statements_ = nullptr;
+        PreparedStatement* pinned_ = nullptr;
+    };
+
+    /// It is now the most recently used.
+    void use(PreparedStatement& statement) noexcept {
+        if (statement.usable()) in_use_.splice(in_use_.begin(), in_use_, statement.self);
+    }
+
     /// A request points to it; until `unpin`, it stays where it is.
     static void pin(PreparedStatement& statement) noexcept { ++statement.requests; }
     void unpin(PreparedStatement& statement) noexcept {
@@ -111,7 +142,7 @@ namespace txscope::protocol {
 TXSCOPE_INLINE PreparedStatement* PreparedStatements::find(std::string_view name) noexcept {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) return nullptr;
-    if (found->second->usable()) in_use_.splice(in_use_.begin(), in_use_, found->second->self);
+    use(*found->second);
     return found->second;
 }
 

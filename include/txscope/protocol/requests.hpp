@@ -212,7 +212,11 @@ TXSCOPE_INLINE void Requests::add_execution(Request request, const Execution& ex
     queue_.reserve(2);
     PreparedStatement* statement = nullptr;
     if (!execution.name.empty() && statements_.capacity() > 0) {
-        statement = statements_.find(execution.name);
+        statement = execution.prepared;
+        if (statement != nullptr)
+            statements_.use(*statement);
+        else
+            statement = statements_.find(execution.name);
         if (statement == nullptr)
             statement = &add_preparation(request, execution.name, execution.sql);
         // What an earlier batch prepares may still fail to be.

@@ -3,6 +3,7 @@
 #include <txscope/core/config.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_naming.hpp>
+#include <txscope/protocol/prepared_statements.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -27,6 +28,7 @@ public:
         std::string name;
         StatementKind kind;  ///< Of the SQL.
         Clock::time_point named;
+        protocol::PreparedStatements::Pin prepared{};  ///< None until it was sent.
     };
 
     explicit StatementNames(const StatementNaming& naming);
@@ -53,13 +55,10 @@ public:
         return found == by_sql_.end() ? nullptr : &found->second;
     }
     Entry& insert(std::string_view sql, StatementKind kind) {
-        return by_sql_.emplace(sql, Entry{next_name(), kind, now_}).first->second;
+        return by_sql_.emplace(sql, Entry{next_name(), kind, now_, {}}).first->second;
     }
     /// A name that means nothing yet.
-    void renew(Entry& entry) {
-        entry.name = next_name();
-        entry.named = now_;
-    }
+    void renew(Entry& entry) { entry = {next_name(), entry.kind, now_}; }
     bool is_too_old(const Entry& entry) const noexcept {
         return now_ - entry.named > naming_.lifetime();
     }

@@ -27,7 +27,7 @@ namespace txscope::detail {
 class StatementPipeline {
 public:
     explicit StatementPipeline(const StatementNaming& naming)
-        : names_{naming}, pipeline_{{.max_prepared_statements = names_.most()}} {}
+        : pipeline_{{.max_prepared_statements = naming.most()}}, names_{naming} {}
 
     /// Adds `batch` and a Sync to the output. A failure at any statement makes the server skip what
     /// follows in the batch. Leaves `batch` empty, with its memory for the next one.
@@ -104,8 +104,8 @@ private:
     };
 
     void send(Sent& sent, const Request& request);
-    const StatementNames::Entry* name_of(std::string_view sql, StatementKind kind,
-                                         StatementNames::Entry* known);
+    StatementNames::Entry* name_of(std::string_view sql, StatementKind kind,
+                                   StatementNames::Entry* known);
     void refuse(std::vector<Request>& batch) noexcept;
 
     bool take_events() noexcept;
@@ -118,8 +118,8 @@ private:
     void remember_failed(Staleness why, const Sent& sent, const std::exception_ptr& error);
     void release_answered() noexcept;
 
-    StatementNames names_;
     protocol::Pipeline pipeline_;
+    StatementNames names_;
     bool names_moved_ = false;  // in a transaction that may not have ended: see `StatementKind`
     std::optional<FailedStatement> failed_;
     std::vector<Sent> sent_;  // those before `answered_` are answered
@@ -183,18 +183,20 @@ TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, const Request& request) 
     const StatementKind kind = own     ? StatementKind{.worth_preparing = false}
                                : known ? known->kind
                                        : statement_kind(sql);
-    const auto* const named = name_of(sql, kind, known);
-    const auto* const prepared = named != nullptr ? pipeline_.prepared(named->name) : nullptr;
+    auto* const named = name_of(sql, kind, known);
+    auto* const prepared = named != nullptr ? named->prepared.get() : nullptr;
     sent.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
     sent.prepared_now = named != nullptr && prepared == nullptr;
     sent.changes_session = kind.changes_session;
     pipeline_.execute(*sent.response,
                       {.sql = sql,
                        .name = named != nullptr ? std::string_view{named->name} : "",
+                       .prepared = prepared,
                        .parameters = sent.statement.parameters(),
                        .keep_result = sent.last,
                        .changes_session = kind.changes_session,
                        .returns_rows = request.returns_rows && !kind.transaction_control});
+    if (sent.prepared_now) named->prepared = pipeline_.pin(named->name);
     // Should it be undone, names are back to what they were: nothing is prepared until that is over.
     names_moved_ |= kind.moves_names;
     if (kind.moves_names && kind.changes_session) {
@@ -204,18 +206,18 @@ TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, const Request& request) 
 }
 
 /// The name to send `sql` by, which may be new; null where it goes without one.
-TXSCOPE_INLINE const StatementNames::Entry* StatementPipeline::name_of(
-    std::string_view sql, StatementKind kind, StatementNames::Entry* known) {
+TXSCOPE_INLINE StatementNames::Entry* StatementPipeline::name_of(std::string_view sql,
+                                                                 StatementKind kind,
+                                                                 StatementNames::Entry* known) {
     if (!kind.worth_preparing || !names_.enabled() || names_moved_) return nullptr;
     if (known == nullptr) {
         if (names_.size() >= 2 * names_.most())
             names_.erase_if([&](const StatementNames::Entry& each) {
-                const auto* prepared = pipeline_.prepared(each.name);
-                return prepared == nullptr || !prepared->usable();
+                return each.prepared.get() == nullptr || !each.prepared.get()->usable();
             });
         return &names_.insert(sql, kind);
     }
-    const auto* const prepared = pipeline_.prepared(known->name);
+    const auto* const prepared = known->prepared.get();
     if (prepared == nullptr || !prepared->usable() || names_.is_too_old(*known)) {
         pipeline_.retire(known->name);
         names_.renew(*known);
@@ -360,7 +362,7 @@ TXSCOPE_INLINE void StatementPipeline::remember_failed(Staleness why, const Sent
     std::optional<Description> description;
     if (why == Staleness::unlikely || why == Staleness::possible) {
         const auto* const entry = names_.find(sent.statement.sql());
-        const auto* const prepared = entry != nullptr ? pipeline_.prepared(entry->name) : nullptr;
+        const auto* const prepared = entry != nullptr ? entry->prepared.get() : nullptr;
         if (prepared != nullptr) {
             description.emplace(*prepared);
             pipeline_.retire(entry->name);
@@ -392,6 +394,7 @@ TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::prepare_anew(
         else
             names_.renew(*entry);
         pipeline_.prepare(*response, entry->name, sql);
+        entry->prepared = pipeline_.pin(entry->name);
         pipeline_.sync();
     } catch (...) {
         fail(std::current_exception());
@@ -404,7 +407,7 @@ TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::prepare_anew(
 TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
     const FailedStatement& failed) {
     const auto* const entry = names_.find(failed.statement.sql());
-    const auto* const prepared = entry != nullptr ? pipeline_.prepared(entry->name) : nullptr;
+    const auto* const prepared = entry != nullptr ? entry->prepared.get() : nullptr;
     if (prepared == nullptr) return std::nullopt;
     return Description{*prepared};
 }
