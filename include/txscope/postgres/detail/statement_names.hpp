@@ -45,14 +45,16 @@ public:
         now_ = Clock::now();
         if (std::exchange(generation_, naming_.generation()) == generation_) return false;
         enabled_ = !naming_.stopped();
-        by_sql_.clear();
+        clear();
         return true;
     }
 
     /// Null where it has none.
     Entry* find(std::string_view sql) noexcept {
+        if (last_ != nullptr && last_->first == sql) return &last_->second;  // many come in a row
         const auto found = by_sql_.find(sql);
-        return found == by_sql_.end() ? nullptr : &found->second;
+        last_ = found == by_sql_.end() ? nullptr : &*found;
+        return last_ == nullptr ? nullptr : &last_->second;
     }
     Entry& insert(std::string_view sql, StatementKind kind) {
         return by_sql_.emplace(sql, Entry{next_name(), kind, now_, {}}).first->second;
@@ -63,9 +65,13 @@ public:
         return now_ - entry.named > naming_.lifetime();
     }
 
-    void clear() noexcept { by_sql_.clear(); }
+    void clear() noexcept {
+        by_sql_.clear();
+        last_ = nullptr;
+    }
     template <typename Predicate>
     void erase_if(Predicate predicate) {
+        last_ = nullptr;
         std::erase_if(by_sql_, [&](const auto& each) { return predicate(each.second); });
     }
 
@@ -85,7 +91,9 @@ private:
     Clock::time_point now_{};
     std::string prefix_ = "txscope_";
     std::uint64_t last_number_ = 0;
-    std::unordered_map<std::string, Entry, Hash, std::equal_to<>> by_sql_;
+    using Entries = std::unordered_map<std::string, Entry, Hash, std::equal_to<>>;
+    Entries by_sql_;
+    Entries::value_type* last_ = nullptr;  // that was found
 };
 
 }  // namespace txscope::detail
