@@ -225,6 +225,9 @@ inline SessionState::Shared SessionState::here(const Shared& self) {
     for (const Ambient* around = ambient; around != nullptr; around = around->outer.get())
         if (around->session && around->session->shared_ == self->shared_)
             return innermost(self, ambient);
+    // Hooks that are told of the outcome run where the session is set aside.
+    const Ambient* const set_aside = find_ambient(ambient, self->shared_->pool.get());
+    if (set_aside != nullptr && !set_aside->session && self->hooks_.telling != nullptr) return self;
     self->check_not_ended();
     throw pqxx::usage_error{
         "a session is used from outside the body of its scope by a call that is not awaited"};
