@@ -7,7 +7,6 @@
 #include <boost/describe/modifiers.hpp>
 #include <boost/mp11/algorithm.hpp>
 #include <boost/mp11/list.hpp>
-#include <libpq-fe.h>
 
 #include <array>
 #include <cstddef>

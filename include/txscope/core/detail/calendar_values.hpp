@@ -7,7 +7,6 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
-#include <limits>
 #include <ratio>
 #include <string>
 #include <string_view>

@@ -4,7 +4,6 @@
 #include <pqxx/strconv>
 #include <pqxx/version>
 
-#include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>

@@ -15,12 +15,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdint>
 #include <exception>
 #include <memory>
 #include <new>
 #include <utility>
-#include <vector>
 
 /// What a pool does by itself: it opens connections, cleans them, and watches those that are idle.
 namespace txscope::detail {

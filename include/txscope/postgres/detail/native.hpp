@@ -8,7 +8,6 @@ namespace txscope::detail {
 
 struct NativeDeleter {
     void operator()(PGconn* connection) const noexcept { PQfinish(connection); }
-    void operator()(PGresult* result) const noexcept { PQclear(result); }
     void operator()(PGcancel* request) const noexcept { PQfreeCancel(request); }
     void operator()(PQconninfoOption* options) const noexcept { PQconninfoFree(options); }
     void operator()(char* text) const noexcept { PQfreemem(text); }

@@ -12,7 +12,6 @@
 #include <boost/asio/io_context.hpp>
 
 #include <chrono>
-#include <cstddef>
 #include <exception>
 #include <functional>
 #include <optional>

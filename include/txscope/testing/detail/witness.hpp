@@ -12,8 +12,6 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <string_view>
-#include <utility>
 
 namespace txscope::detail {
 
