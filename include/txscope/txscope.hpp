@@ -26,7 +26,7 @@
 #include <txscope/session/pool_options.hpp>
 #include <txscope/session/session.hpp>
 
-// The wire: libpq's pipeline on Asio.
+// One connection, what is sent over it, and what comes back.
 #include <txscope/postgres/connection.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/row_mapping.hpp>

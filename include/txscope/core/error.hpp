@@ -167,9 +167,9 @@ private:
 
 /// The exception for what the server said: libpqxx's class for the SQLSTATE and a `SqlError`.
 ///
-/// A session that ended (severity `FATAL` or `PANIC`, or no SQLSTATE at all, which is how libpq
-/// reports a broken connection) gives a `ConnectionLost` that is a `SqlError`, unless the code has
-/// a class that says more. `parameters` are the texts to keep out of `what()`.
+/// A session that ended (severity `FATAL` or `PANIC`, or no SQLSTATE at all) gives a `ConnectionLost`
+/// that is a `SqlError`, unless the code has a class that says more. `parameters` are the texts to
+/// keep out of `what()`.
 [[nodiscard]] std::exception_ptr make_sql_error(SqlDiagnostics diagnostics,
                                                 std::span<const std::string_view> parameters = {});
 

@@ -18,7 +18,7 @@ namespace asio = boost::asio;
 
 /// What one coroutine awaits and any thread may send, once.
 ///
-/// The coroutine parks in Asio's timer queue, so that the wait belongs to the execution context:
+/// The coroutine waits in Asio's timer queue, so that the wait belongs to the execution context:
 /// destroying the context destroys the coroutine. A sender may outlive both, and may send while
 /// another thread destroys them.
 class Notification {

@@ -23,8 +23,8 @@ namespace asio = boost::asio;
 
 class StrandState;
 
-/// What is ambient where a function runs. The layers above derive from it what they have to say; the
-/// state of a strand is one that says nothing more.
+/// What is ambient where a function runs: its strand, and what a derived class adds to that. The
+/// state of a strand is one that adds nothing.
 struct AmbientContext : boost::intrusive_ref_counter<AmbientContext> {
     /// @param on outlives this
     explicit AmbientContext(StrandState& on) : strand{on} {}
@@ -32,7 +32,7 @@ struct AmbientContext : boost::intrusive_ref_counter<AmbientContext> {
     AmbientContext& operator=(const AmbientContext&) = delete;
     virtual ~AmbientContext() = default;
 
-    /// Null where there is nothing to say.
+    /// This; null where nothing is added to the strand.
     const AmbientContext* said() const noexcept;
 
     StrandState& strand;

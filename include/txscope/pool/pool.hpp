@@ -32,7 +32,7 @@ class AcquireRequest;
 /// Connections, bounded in number, lent in strict order of asking.
 ///
 /// What is decided, `PoolMachine` decides; this gives it a mutex, time, and connections. Any thread
-/// may call it. The coroutines that wait are parked in Asio's timers, not here. What the pool does
+/// may call it. The coroutines that wait do so in Asio's timers, not here. What the pool does
 /// by itself, opening connections and cleaning them, belongs to its own execution context.
 class Pool : public std::enable_shared_from_this<Pool> {
 public:

@@ -77,7 +77,7 @@ public:
     /// Sends what is left to send; false when the socket takes no more for now.
     bool flush();
 
-    /// An response for what is to be submitted. `where` is where the scope was opened that asks.
+    /// A response for what is to be submitted. `where` is the place that its errors name.
     SharedResponse make_response(std::source_location where = {}) {
         return statements_.make_response(where);
     }
@@ -196,7 +196,7 @@ private:
     Clock::time_point heard_{};  // when the last answer came
     Batch spare_batch_;
     std::uint64_t opening_trips_ = 0;
-    int cancel_requests_ = 0;  // which may strike yet; those left behind stay counted
+    int cancel_requests_ = 0;  // that may take effect yet; those left behind stay counted
 };
 
 }  // namespace txscope
@@ -349,7 +349,7 @@ TXSCOPE_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what, Share
             const bool over =
                 co_await detail::request_cancel(watcher_.get_executor(), native(), deadline);
             --cancel_requests_;
-            if (!over)  // it would strike whoever has the connection by then
+            if (!over)  // it could hit a statement of whoever has the connection by then
                 co_return close(
                     "the request to cancel a statement was not taken within the cleanup time");
         }

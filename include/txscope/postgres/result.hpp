@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,7 +56,7 @@ public:
     /// Rows that were inserted, updated, deleted or selected.
     [[nodiscard]] std::uint64_t affected_rows() const noexcept;
 
-    /// The server's word for what was done: `INSERT 0 1`, `COMMIT`.
+    /// The server's command tag, which says what was done: `INSERT 0 1`, `COMMIT`.
     [[nodiscard]] std::string_view command_tag() const noexcept { return block_.tag(); }
 
     [[nodiscard]] Iterator begin() const noexcept;

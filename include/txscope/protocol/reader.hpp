@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -66,7 +65,7 @@ public:
 
 private:
     static constexpr std::size_t header_size = 5;
-    static constexpr std::size_t minimum_space = 4096;  // for less, a system call is too dear
+    static constexpr std::size_t minimum_space = 4096;  // less is not worth a system call
     static constexpr std::size_t nothing = std::numeric_limits<std::size_t>::max();
 
     [[nodiscard]] std::size_t message_begin() const noexcept {

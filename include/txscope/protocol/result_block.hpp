@@ -11,11 +11,9 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -129,7 +127,7 @@ public:
     [[nodiscard]] const Columns* columns() const noexcept {
         return data_ == nullptr ? nullptr : data_->columns.get();
     }
-    /// The server's word for what was done: `INSERT 0 1`; empty for an empty statement.
+    /// The server's command tag: `INSERT 0 1`; empty for an empty statement.
     [[nodiscard]] std::string_view tag() const noexcept {
         return data_ == nullptr ? std::string_view{} : data_->tag;
     }

@@ -37,7 +37,8 @@ namespace txscope {
 /// **Settings** of a server, a database, a role or the connection string change no value: texts are
 /// UTF-8, `DateStyle` is `ISO, MDY`, numbers are exact, and so on, unless a statement sets them
 /// otherwise. Behind a pooler that does not keep such a setting for its client, opening a connection
-/// fails and names it. `TimeZone` and `search_path` are yours.
+/// fails and names it, if the server connection that the pooler lends at that moment has it
+/// otherwise. `TimeZone` and `search_path` are yours.
 ///
 /// **Lifetime**: a cheap handle; copies share one pool, and the last copy closes it. It must not
 /// outlive the execution context. Idle connections have a read armed, which keeps

@@ -12,8 +12,13 @@ namespace txscope {
 /// Tried again are: a serialization failure (40001), a deadlock (40P01), a prepared statement that was
 /// stale, and a connection that was lost before `COMMIT` was sent. A statement is stale when a change
 /// of the schema gave its parameters or columns other types, or when somebody dropped it, such as a
-/// pooler that does not keep prepared statements: nothing prepared before is used after that. The whole body runs again, in a new transaction; only
-/// the outermost scope does that. What the body changed outside the database it changes again.
+/// pooler that does not keep prepared statements: nothing prepared before is used after that.
+///
+/// Nothing else is tried again: not that no connection could be opened (`ConnectionFailed`), which may
+/// come of an attempt after a lost connection, as while a standby is being promoted.
+///
+/// The whole body runs again, in a new transaction; only the outermost scope does that. What the body
+/// changed outside the database it changes again.
 ///
 /// Before the n-th retry the scope waits a random time between 0 and
 /// min(`max_backoff`, `initial_backoff` · 2ⁿ⁻¹) ("full jitter"), so that those who collided do not

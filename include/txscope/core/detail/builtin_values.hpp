@@ -181,7 +181,7 @@ bool append_parameter(std::string& out, const T& value) {
         } else {
             out += SqlValue<T>::to_text(value);
         }
-        // libpq takes texts as C strings: it would send what stands before the NUL, silently.
+        // PostgreSQL's texts have none: what it would refuse without naming it is refused here.
         if constexpr (!std::is_arithmetic_v<T> && !std::is_pointer_v<T>) {
             if (out.find('\0', start) != std::string::npos) {
                 throw ValueError("a text with a NUL character cannot be sent to PostgreSQL");

@@ -31,8 +31,8 @@ namespace detail {
 
 /// The server's primary message without the parameters' values.
 ///
-/// What ends a session is no word about a value: it is libpq's own, or the server's or a pooler's
-/// last, and does without. Only a function's own words may be about anything; they have a context.
+/// What the server or a pooler says as it ends a session is not about a value, and is shown as it is.
+/// Only what a function says may be about anything: that has a context.
 ///
 /// Messages of class 22 quote the input (`invalid input syntax for type integer: "abc"`), maybe in
 /// another form than it was sent in, so there everything quoted goes, known or not.

@@ -10,11 +10,10 @@
 #include <exception>
 #include <mutex>
 #include <optional>
-#include <utility>
 
 namespace txscope::detail {
 
-/// A waiter whose coroutine is parked until it is answered. Guarded by the pool's mutex.
+/// A waiter whose coroutine is suspended until it is answered. Guarded by the pool's mutex.
 class AcquireRequest : public Waiter {
 public:
     using Waiter::Waiter;

@@ -14,7 +14,7 @@ struct ConnectionNode : ListHook {
         idle,
         lent,
         cleaning,
-        dismissed  ///< To be closed; also one that the machine has not heard of yet.
+        dismissed  ///< To be closed; also one that the machine was not told of yet.
     };
     Holder* holder = nullptr;  ///< Null also for loans that nobody accounts for.
     State state = State::dismissed;

@@ -79,7 +79,7 @@ private:
 #endif
 
 /// Asks the server to cancel what `connection` runs; returns when the server has taken the request
-/// or it could not be delivered: true, or at `deadline`: false, and it may strike later.
+/// or it could not be delivered: true, or at `deadline`: false, and it may take effect later.
 inline asio::awaitable<bool> request_cancel(asio::any_io_executor executor, PGconn* connection,
                                             Clock::time_point deadline) {
     CancelRequest request{connection};

@@ -10,7 +10,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace txscope::detail {
@@ -51,7 +50,7 @@ inline std::vector<std::string> split_list(std::string_view list) {
 }
 
 /// The error about a connection string. It shows nothing of what is quoted: any part of the string
-/// may belong to the password. Only a missing `"="` is libpq's own word.
+/// may belong to the password. Only a missing `"="` is what libpq itself says.
 inline ConnectionFailed malformed_conninfo(std::string_view complaint) {
     const std::string reason = one_line(complaint);
     const std::size_t quote = reason.find('"');
@@ -81,8 +80,8 @@ inline ConnInfo parse_conninfo(const std::string& text) {
             throw malformed_conninfo("a port that is no number");
     }
 
-    // Where the string is silent the environment speaks (PGHOST, PGCONNECT_TIMEOUT), which libpq asks
-    // by itself for all else. A service file is left to libpq.
+    // What the string does not say, the environment may (PGHOST, PGCONNECT_TIMEOUT); for all else libpq
+    // looks there by itself. A service file is left to libpq.
     if (info.parameters.contains("service")) return info;
     const Native<PQconninfoOption> defaults{PQconndefaults()};
     for (const PQconninfoOption* option = defaults.get(); option && option->keyword; ++option) {

@@ -17,8 +17,9 @@ namespace txscope::detail {
 ///
 /// `TimeZone` is the program's: a timestamp is read with the offset that it has. Behind a pooler,
 /// which makes up the number `backend_pid` of the server's process, the next transaction may be in
-/// another session. Poolers take along the settings that PostgreSQL reports and PgBouncer has always
-/// kept for a client; another one would be set for strangers, and not for us.
+/// another session. Poolers keep for a client the settings that PostgreSQL reports and PgBouncer has
+/// always kept; another one would be set for other clients, and not for us. What is looked at is the
+/// one session that the pooler lends at that moment.
 inline std::string fix_session_settings(int backend_pid) {
     return R"(SELECT name, was, accepted[1], CASE
     WHEN kept OR pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) )" +

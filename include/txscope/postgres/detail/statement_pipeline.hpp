@@ -42,7 +42,7 @@ public:
         return take_events();
     }
 
-    /// An response, whose memory may have been that of one which nobody has any more.
+    /// A response, whose memory may have been that of one which nobody has any more.
     [[nodiscard]] std::shared_ptr<Response> make_response(std::source_location where = {});
 
     /// Gives the connection up: everything outstanding is answered with `reason`.

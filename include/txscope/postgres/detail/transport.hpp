@@ -75,14 +75,14 @@ namespace txscope::detail {
 
 TXSCOPE_INLINE Transport::Transport(Native<PGconn> connection)
     : connection_{std::move(connection)}, socket_{PQsocket(native())}, tls_{tls_of(native())} {
-    // Or else it would wait, when it closes the connection, until the socket takes its farewell.
+    // Else PQfinish would wait until the socket takes its Terminate.
     if (PQsetnonblocking(native(), 1) != 0)
         throw ConnectionFailed{one_line(PQerrorMessage(native()))};
     // What libpq has read already it hands out; a part of a message would be missed, but what
     // follows it is no message then.
     if (PQconsumeInput(native()) == 0 || PQisBusy(native()) != 0)
         throw ConnectionFailed{one_line(PQerrorMessage(native()))};
-    // libpq sends what was written in one piece, and waits for that; here is no reason to.
+    // As a socket does: a part may be taken, and the rest may have moved when it is sent.
     if (tls_ != nullptr)
         SSL_set_mode(tls_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 }

@@ -33,7 +33,7 @@ struct Hooks {
     std::vector<Hook> before_commit;
     std::vector<Hook> after_commit;
     std::vector<Hook> after_rollback;
-    /// The list whose time is now, after the scope: it alone still takes more. Null before that.
+    /// The list that is being run, after the scope's end: it alone still takes more. Null before.
     const std::vector<Hook>* telling = nullptr;
 
     /// Takes over those of a nested scope that was released.
@@ -48,8 +48,8 @@ struct Hooks {
     }
 };
 
-/// Ends the time of a scope and its hooks, in whatever way: one that holds its own session would
-/// keep it alive for ever.
+/// Ends a scope and drops its hooks, in whatever way it is left: a hook that holds its own session
+/// would keep that for ever.
 class HooksEnd {
 public:
     HooksEnd(ScopeNode& scope, Hooks& hooks) noexcept : scope_{scope}, hooks_{hooks} {}

@@ -101,7 +101,8 @@ private:
 };
 
 /// Sends at the end of this turn of the caller's strand, and awaits the answer where it comes in one
-/// piece. If the response is not done then, there is more to it: see `Connection::wait`.
+/// piece. If the response is not done then, there is more to it: see
+/// `SharedConnection::see_through`.
 inline auto round_trip(RoundTrip& trip) {
     return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
         [](auto handler, RoundTrip* started) {

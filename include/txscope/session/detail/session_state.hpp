@@ -46,8 +46,8 @@ private:
 
 /// One session: the statements of one scope, in their order.
 ///
-/// A nested session speaks over its parent's connection, and keeps the parent's other branches
-/// waiting meanwhile. All of it runs on one strand.
+/// A nested session uses its parent's connection, and keeps the parent's other branches waiting
+/// meanwhile. All of it runs on one strand.
 class SessionState : public ScopeNode {
 public:
     using Shared = std::shared_ptr<SessionState>;

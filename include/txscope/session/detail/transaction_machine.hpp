@@ -241,7 +241,7 @@ inline void TransactionMachine::failed(Failure whose, std::exception_ptr cause) 
         phase_ = Phase::failed;
     const bool counts = failure_ == Failure::none || whose == Failure::of_connection;
     if (counts) cause_ = std::move(cause);
-    // The statement of which others have told is heard at last.
+    // So far only those were answered that had been skipped for it.
     if (counts || failure_ == Failure::of_another) failure_ = whose;
 }
 

@@ -47,8 +47,8 @@ struct ServerRun {
 struct TransactionIdentity {
     /// What a transaction asks about itself: only what every server answers that is no standby.
     ///
-    /// The message is read by nobody. Its record makes the id one that the log has heard of: a
-    /// server that has replayed its log up to there has not given the id to anybody else.
+    /// The message is read by nobody. With its record the id is in the log: a server that has replayed
+    /// its log up to there has not given the id to anybody else.
     /// Source: PostgreSQL manual, `pg_logical_emit_message`.
     static Statement question() {
         static const std::string sql =
