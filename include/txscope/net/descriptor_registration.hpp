@@ -41,7 +41,7 @@ public:
     void async_wait(Handler& handler) {
         descriptor_.async_wait(asio::posix::descriptor_base::wait_read,
                                Completion<Handler>{std::move(handler), this});
-        if (signalled_.exchange(false)) wake();
+        if (signalled_) wake();
     }
     void wake() {
         life_->unless_over([this] {
@@ -49,6 +49,7 @@ public:
             descriptor_.cancel(ignored);
         });
     }
+    void about_to_read() noexcept { signalled_ = false; }
     void signal() {
         signalled_ = true;
         wake();

@@ -45,7 +45,7 @@ namespace asio = boost::asio;
 /// costs no system call: the way in which Asio itself watches the pipe of its signals.
 ///
 /// The reactor says once that there is something to read (it is edge-triggered), which is remembered
-/// for who waits next. The waits are an atomic list, which is always taken as a whole.
+/// until somebody reads. The waits are an atomic list, which is always taken as a whole.
 class ReactorRegistration : public boost::intrusive_ref_counter<ReactorRegistration>,
                             private asio::detail::reactor_op {
 public:
@@ -83,10 +83,18 @@ public:
     /// Ends the waits that there are. From any thread.
     void wake() {
         if (!is_wait(waits_.load(std::memory_order_relaxed))) return;
-        life_->unless_over([this] { resume(take(nullptr)); });
+        life_->unless_over([this] { resume(take()); });
     }
-    /// The same, or the next one where there are none. Called by what runs in the context.
-    void signal() { resume(take(&readiness)); }
+    /// The same, and those that come, until somebody reads. Called by what runs in the context.
+    void signal() {
+        Node* const last = waits_.exchange(&readiness, std::memory_order_acq_rel);
+        if (last != &readiness) resume(last);
+    }
+    /// To be called ahead of reading: what comes from now on is announced again.
+    void about_to_read() noexcept {
+        Node* expected = &readiness;
+        waits_.compare_exchange_strong(expected, nullptr, std::memory_order_acq_rel);
+    }
 
     void end() {
         deregister();
@@ -97,7 +105,8 @@ private:
     struct Node {
         Node* next;
     };
-    // The end of the list where something was read of which nobody has been told.
+    // In the list's place: there is something that nobody has read. Whoever waits is told, and not only
+    // the first: who was told may have had no use for it.
     static inline Node readiness{nullptr};
 
     struct Wait : asio::detail::scheduler_operation, Node {
@@ -157,7 +166,7 @@ private:
 
     void deregister() {
         life_->unless_over([this] {
-            resume(take(nullptr));
+            resume(take());
             reactor_.deregister_internal_descriptor(descriptor_, data_);
             reactor_.cleanup_descriptor_data(data_);
         });
@@ -172,7 +181,7 @@ private:
                            const boost::system::error_code&, std::size_t) {
         const Shared self{static_cast<ReactorRegistration*>(base), false};
         Operations destroyed;
-        put_in_order(self->take(nullptr), destroyed);
+        put_in_order(self->take(), destroyed);
     }
 
     static bool is_wait(const Node* node) noexcept { return node != nullptr && node != &readiness; }
@@ -180,26 +189,23 @@ private:
     void park(Wait& wait) {
         scheduler_.work_started();
         Node* first = waits_.load(std::memory_order_acquire);
-        for (;;) {
+        while (first != &readiness) {
             wait.next = first;
-            Node* const then = first == &readiness ? nullptr : &wait;
-            if (waits_.compare_exchange_weak(first, then, std::memory_order_acq_rel,
+            if (waits_.compare_exchange_weak(first, &wait, std::memory_order_acq_rel,
                                              std::memory_order_acquire))
-                break;
+                return;
         }
-        if (first == &readiness) scheduler_.post_deferred_completion(&wait);
+        scheduler_.post_deferred_completion(&wait);
     }
 
-    // All that wait, the last one first. Where nobody does, what is `remembered` takes their place.
-    Node* take(Node* remembered) {
+    // All that wait, the last one first; null for none.
+    Node* take() {
         Node* first = waits_.load(std::memory_order_acquire);
-        for (;;) {
-            const bool some = is_wait(first);
-            if (!some && remembered == nullptr) return nullptr;
-            if (waits_.compare_exchange_weak(first, some ? nullptr : remembered,
-                                             std::memory_order_acq_rel, std::memory_order_acquire))
-                return some ? first : nullptr;
-        }
+        while (is_wait(first))
+            if (waits_.compare_exchange_weak(first, nullptr, std::memory_order_acq_rel,
+                                             std::memory_order_acquire))
+                return first;
+        return nullptr;
     }
     using Operations = asio::detail::op_queue<asio::detail::scheduler_operation>;
     // Whatever stays in there is destroyed.

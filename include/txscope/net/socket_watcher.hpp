@@ -67,6 +67,9 @@ public:
     /// Once the socket takes something, ends the waits that there are, or the next one.
     void wake_when_writable();
 
+    /// To be called ahead of reading: until then, whoever waits is told that there is something to read.
+    void about_to_read() noexcept { registration_->about_to_read(); }
+
     /// Ends the waits that there are. From any thread.
     void wake() { registration_->wake(); }
 

@@ -287,6 +287,7 @@ TXSCOPE_INLINE bool Connection::flush() {
 
 TXSCOPE_INLINE bool Connection::receive() try {
     bool progress = false;
+    watcher_.about_to_read();
     while (!broken()) {
         const auto space = statements_.space();
         const auto taken = transport_.receive(space);
