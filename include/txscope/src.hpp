@@ -8,6 +8,16 @@
 #endif
 #define TXSCOPE_SOURCE
 
+// The lambdas of a coroutine that is not inline look to g++ as if others might include them, too.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsubobject-linkage"
+#endif
+
 #include <txscope/observing/printing_observer.hpp>
 #include <txscope/protocol/pipeline.hpp>
 #include <txscope/txscope.hpp>
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
