@@ -25,8 +25,8 @@ namespace asio = boost::asio;
 /// A connection to PostgreSQL that never blocks: libpq opens it, and then our own protocol is spoken
 /// over its socket, with Asio waiting.
 ///
-/// The layer below sessions; programs use `AsyncSessionFactory` and `TransactionScope`. Obtained by
-/// `open`, closed by its destructor.
+/// For the layers that are built on it, rather than for programs. Obtained by `open`, closed by its
+/// destructor.
 ///
 /// ```cpp
 /// auto connection = co_await Connection::open(executor, "postgresql:///app", 256, deadline);
@@ -152,7 +152,7 @@ public:
     std::exception_ptr failure() const noexcept { return statements_.failure(); }
     /// Nothing outstanding and no transaction open.
     bool idle() const noexcept { return !broken() && statements_.idle() && !in_transaction(); }
-    /// The same, and as it was opened: ready for the next borrower.
+    /// The same, and as it was opened: ready for somebody else.
     bool clean() const noexcept {
         return idle() && !statements_.session_changed() && cancel_requests_ == 0;
     }
