@@ -11,10 +11,17 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -217,5 +224,71 @@ TEST_CASE("a context destroyed in the middle of a large transfer leaks nothing",
     held.run_until_held();
     CHECK_FALSE(held.returned);
 }
+
+// UBSan, which runs along with ASan, needs a descriptor itself.
+#ifndef __SANITIZE_ADDRESS__
+/// As long as it lives, this process opens no more files and sockets.
+class NoDescriptors {
+public:
+    /// @param left so many it may still open
+    explicit NoDescriptors(int left = 0) {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+        const int next = ::dup(0);
+        ::close(next);
+        rlimit few = before_;
+        few.rlim_cur = static_cast<rlim_t>(next + left);
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    }
+    NoDescriptors(const NoDescriptors&) = delete;
+    ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+private:
+    rlimit before_{};
+};
+
+// It takes a descriptor to wait until a socket takes more, and to ask for a cancellation.
+TEST_CASE("without a descriptor to wait with none is executed behind its caller's back",
+          "[large_transfers]") {
+    ScopeFixture fixture;
+    fixture.run(fixture.sessions.warm_up(1));
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("INSERT INTO entries (name) VALUES ('first')");
+        const std::string text = text_of_size(16 * megabyte);
+        std::exception_ptr failure;
+        {
+            const NoDescriptors none;
+            failure = co_await failure_of(
+                session.execute("INSERT INTO entries (name) VALUES (left($1, 9))", text));
+        }
+        CHECK(is<txscope::ConnectionLost>(failure));
+    };
+    CHECK(is<txscope::UnexpectedRollback>(fixture.run(failure_of(fixture.scope(body)))));
+    CHECK(fixture.names().empty());
+    fixture.run(fixture.sessions.execute("SELECT 1"));
+}
+
+TEST_CASE("without a descriptor to cancel with none is executed behind its caller's back",
+          "[large_transfers]") {
+    const int left = GENERATE(0, 1, 2, 3);  // a request to cancel takes several
+    ScopeFixture fixture;
+    fixture.run(fixture.sessions.warm_up(1));
+    bool executed = false;
+    const auto insert = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("INSERT INTO entries (name) SELECT 'slow' FROM pg_sleep(0.5)");
+        executed = true;
+    };
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+        asio::steady_timer timer{fixture.io, std::chrono::milliseconds{50}};
+        const NoDescriptors none{left};
+        co_await (insert(session) || timer.async_wait(asio::use_awaitable));
+    };
+    const auto failure = fixture.run(failure_of(fixture.scope(body)));
+    CAPTURE(left, support::text_of(failure));
+    CHECK(executed == !failure);
+    CHECK(executed == !fixture.names().empty());
+    fixture.run(fixture.sessions.execute("SELECT 1"));
+}
+#endif
 
 }  // namespace large_transfers

@@ -7,6 +7,8 @@
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/transaction_machine.hpp>
 
+#include <boost/system/system_error.hpp>
+
 #include <algorithm>
 #include <exception>
 #include <iterator>
@@ -80,6 +82,9 @@ struct SharedConnection {
     }
 
 private:
+    /// There is no descriptor, or no memory, to wait with for what was sent: it might come to be all the
+    /// same, after its caller was told that it has failed.
+    static void close_for(Connection& connection, const std::exception_ptr& error) noexcept;
     void take(Lease found, Clock::time_point asked);
 };
 
@@ -117,18 +122,39 @@ inline asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline)
 inline asio::awaitable<bool> SharedConnection::see_through(Connection::SharedResponse response) {
     const auto member = lease.member();  // outlives a loan that ends
     if (beginning() && begin != response) co_await begun();
-    if (!response->done) co_await member->connection->answered(response);
-    const bool cancelled = !response->done;
-    if (cancelled) co_await member->connection->cancel(response, pool->cleanup_deadline());
+    bool cancelled = false;
+    try {
+        if (!response->done) co_await member->connection->answered(response);
+        cancelled = !response->done;
+        if (cancelled) co_await member->connection->cancel(response, pool->cleanup_deadline());
+    } catch (...) {
+        close_for(*member->connection, std::current_exception());
+    }
     co_return cancelled;
 }
 
 inline asio::awaitable<void> SharedConnection::answered(Connection::SharedResponse response,
                                                         Clock::time_point deadline) {
     const auto member = lease.member();
-    if (deadline == Clock::time_point::max()) co_await member->connection->answered(response);
-    if (!response->done)
-        co_await member->connection->settle(response, std::min(deadline, pool->cleanup_deadline()));
+    try {
+        if (deadline == Clock::time_point::max()) co_await member->connection->answered(response);
+        if (!response->done)
+            co_await member->connection->settle(response,
+                                                std::min(deadline, pool->cleanup_deadline()));
+    } catch (...) {
+        close_for(*member->connection, std::current_exception());
+    }
+}
+
+inline void SharedConnection::close_for(Connection& connection,
+                                        const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const boost::system::system_error& no_descriptor) {
+        connection.close(no_descriptor.what());
+    } catch (...) {
+        connection.close(error);
+    }
 }
 
 inline asio::awaitable<std::optional<Statement>> SharedConnection::find_stale() {
