@@ -296,10 +296,9 @@ TXSCOPE_INLINE bool Connection::receive() try {
             lose();
             progress = true;
         }
-        // A socket that gives less than it might has no more, but it may have come to its end, which
-        // nobody announces again: whoever still waits for something looks. TLS does not tell.
-        const bool drained = !transport_.encrypted() && taken.bytes < space.size();
-        if (taken.blocked || (drained && statements_.idle())) break;
+        // What has no more for now announces what comes next: whoever still waits for something looks
+        // all the same.
+        if (taken.blocked || (!taken.more && statements_.idle())) break;
     }
     return progress;
 } catch (...) {  // no memory for what has arrived

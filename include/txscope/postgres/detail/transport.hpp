@@ -5,6 +5,8 @@
 
 #include <libpq-fe.h>
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <span>
 #include <string>
@@ -23,6 +25,7 @@ public:
     struct Transfer {
         std::size_t bytes = 0;
         bool blocked = false;  ///< The socket takes, or has, no more for now.
+        bool more = false;     ///< There is more to be received, or the connection's end.
         bool lost = false;     ///< The connection is: see `error`.
     };
 
@@ -34,7 +37,6 @@ public:
 
     /// Whether TLS has something of its own to send before it can go on.
     [[nodiscard]] bool wants_to_send() const noexcept { return wants_to_send_; }
-    [[nodiscard]] bool encrypted() const noexcept { return tls_ != nullptr; }
     /// Why the connection is lost.
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
 
@@ -42,6 +44,7 @@ public:
 
 private:
     Transfer failed(const char* what, int code);
+    ssize_t receive_from_socket(std::span<char> space, bool& more) const noexcept;
     Transfer closed_by_server() {
         error_ = "the server closed the connection unexpectedly";
         return {.lost = true};
@@ -52,6 +55,7 @@ private:
     int socket_;
     ssl_st* tls_;
     bool wants_to_send_ = false;
+    bool tells_more_ = false;  // the kernel, with what it has received
     std::string error_;
 };
 
@@ -63,11 +67,14 @@ private:
 #include <txscope/postgres/detail/diagnostics.hpp>
 #include <txscope/postgres/detail/tls.hpp>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <sys/types.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstring>
 #include <limits>
 #include <system_error>
 
@@ -85,6 +92,11 @@ TXSCOPE_INLINE Transport::Transport(Native<PGconn> connection)
     // As a socket does: a part may be taken, and the rest may have moved when it is sent.
     if (tls_ != nullptr)
         SSL_set_mode(tls_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+#ifdef TCP_INQ
+    const int on = 1;
+    tells_more_ =
+        tls_ == nullptr && ::setsockopt(socket_, IPPROTO_TCP, TCP_INQ, &on, sizeof on) == 0;
+#endif
 }
 
 TXSCOPE_INLINE Transport::Transfer Transport::send(std::string_view bytes) {
@@ -109,18 +121,48 @@ TXSCOPE_INLINE Transport::Transfer Transport::receive(std::span<char> space) {
         return take_tls("could not receive", SSL_read(tls_, space.data(), static_cast<int>(size)));
     }
     for (;;) {
-        const ssize_t received = ::recv(socket_, space.data(), space.size(), MSG_DONTWAIT);
-        if (received > 0) return {.bytes = static_cast<std::size_t>(received)};
+        bool more = false;
+        const ssize_t received = receive_from_socket(space, more);
+        if (received > 0) return {.bytes = static_cast<std::size_t>(received), .more = more};
         if (received == 0) return closed_by_server();
         if (errno == EAGAIN || errno == EWOULDBLOCK) return {.blocked = true};
         if (errno != EINTR) return failed("could not receive", errno);
     }
 }
 
+/// What fills the space may not be all. The end, which may have come along with the last bytes and is
+/// not announced again, only Linux tells, of TCP; elsewhere it shows when something is sent, unless the
+/// server's side has been closed for sending alone.
+TXSCOPE_INLINE ssize_t Transport::receive_from_socket(std::span<char> space,
+                                                      bool& more) const noexcept {
+    ssize_t received = 0;
+#ifdef TCP_INQ
+    if (tells_more_) {
+        alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control;
+        iovec into{space.data(), space.size()};
+        msghdr message{};
+        message.msg_iov = &into;
+        message.msg_iovlen = 1;
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+        received = ::recvmsg(socket_, &message, MSG_DONTWAIT);
+        const cmsghdr* const told = received > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
+        int left = 0;
+        if (told != nullptr && told->cmsg_level == IPPROTO_TCP && told->cmsg_type == TCP_CM_INQ)
+            std::memcpy(&left, CMSG_DATA(told), sizeof left);
+        more = left > 0;
+    } else
+#endif
+        received = ::recv(socket_, space.data(), space.size(), MSG_DONTWAIT);
+    more |= received == static_cast<ssize_t>(space.size());
+    return received;
+}
+
 TXSCOPE_INLINE Transport::Transfer Transport::take_tls(const char* what, int returned) {
     const int code = errno;
     wants_to_send_ = false;
-    if (returned > 0) return {.bytes = static_cast<std::size_t>(returned)};
+    // A record may have been decrypted that the socket does not announce.
+    if (returned > 0) return {.bytes = static_cast<std::size_t>(returned), .more = true};
     switch (SSL_get_error(tls_, returned)) {
         case SSL_ERROR_WANT_READ:
             return {.blocked = true};
