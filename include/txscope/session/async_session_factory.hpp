@@ -1,6 +1,6 @@
 #pragma once
 
-#include <txscope/net/forwarded_cancellation.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/session_state.hpp>
@@ -53,9 +53,7 @@ public:
     ///     read when the first connection is opened, whose failure is a `ConnectionFailed`.
     /// @throws pqxx::argument_error for options out of range
     AsyncSessionFactory(asio::any_io_executor executor, std::string conninfo,
-                        PoolOptions options = {})
-        : pool_{std::make_shared<detail::SessionPool>(std::move(executor), std::move(conninfo),
-                                                      options)} {}
+                        PoolOptions options = {});
 
     template <std::derived_from<asio::execution_context> Context>
     AsyncSessionFactory(Context& context, std::string conninfo, PoolOptions options = {})
@@ -82,9 +80,7 @@ public:
     }
 
     /// Opens connections until there are `count`, at most `max_size`.
-    asio::awaitable<void> warm_up(std::size_t count) const {
-        return on_strand(pool_, [count](detail::Pool& pool) { return pool.warm_up(count); });
-    }
+    asio::awaitable<void> warm_up(std::size_t count) const;
 
     /// Every statement is prepared anew before it is used again, on each connection: for the end of
     /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
@@ -111,15 +107,46 @@ private:
     SharedPool pool_;
 };
 
-inline asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool pool,
-                                                                  Statement statement) {
+}  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/net/ambient_executor.hpp>
+#include <txscope/net/forwarded_cancellation.hpp>
+#include <txscope/session/detail/ambient.hpp>
+
+#include <boost/asio/this_coro.hpp>
+#include <pqxx/except>
+
+namespace txscope {
+
+template <typename Function>
+asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
+    const auto executor = co_await asio::this_coro::executor;
+    const auto strand = detail::strand_on(executor);
+    detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                               strand};
+    co_await cancellation.spawn(detail::AmbientExecutor{strand}, function(*pool));
+}
+
+TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
+                                                        std::string conninfo, PoolOptions options)
+    : pool_{std::make_shared<detail::SessionPool>(std::move(executor), std::move(conninfo),
+                                                  options)} {}
+
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
+    return on_strand(pool_, [count](detail::Pool& pool) { return pool.warm_up(count); });
+}
+
+TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool pool,
+                                                                          Statement statement) {
     const auto executor = co_await asio::this_coro::executor;
     const std::source_location no_scope{};
     const auto session = detail::open_session(std::move(pool), executor, no_scope);
     co_return co_await detail::SessionState::execute(session, std::move(statement));
 }
 
-inline asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
     const auto ambient = detail::ambient_of(co_await asio::this_coro::executor);
     const auto* around = detail::find_ambient(ambient.get(), pool.get());
     for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))
@@ -128,13 +155,6 @@ inline asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
     co_await on_strand(pool, [](detail::Pool& closed) { return closed.close(); });
 }
 
-template <typename Function>
-asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto strand = detail::strand_on(executor);
-    const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                                     strand};
-    co_await cancellation.spawn(detail::AmbientExecutor{strand}, function(*pool));
-}
-
 }  // namespace txscope
+
+#endif

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/session.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/this_coro.hpp>
 
 #include <optional>
 
@@ -25,29 +25,56 @@ asio::awaitable<Session> current_session(AsyncSessionFactory sessions);
 
 namespace detail {
 
-inline std::optional<Session> session_in(const Ambient* ambient,
-                                         const AsyncSessionFactory& sessions) {
+/// The session that is ambient for a coroutine on `executor`.
+std::optional<Session> session_on(const asio::any_io_executor& executor,
+                                  const AsyncSessionFactory& sessions);
+/// The ambient session of the code that this thread runs right now: for calls that are not awaited.
+std::optional<Session> ambient_session_here(const AsyncSessionFactory& sessions);
+
+}  // namespace detail
+
+}  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+
+#include <boost/asio/this_coro.hpp>
+
+namespace txscope {
+
+namespace detail {
+
+TXSCOPE_INLINE std::optional<Session> session_in(const Ambient* ambient,
+                                                 const AsyncSessionFactory& sessions) {
     const auto found = find_session(ambient, sessions.pool().get());
     if (!found) return std::nullopt;
     return Session{found, found->joined()};
 }
 
-/// The ambient session of the code that this thread runs right now: for calls that are not awaited.
-inline std::optional<Session> ambient_session_here(const AsyncSessionFactory& sessions) {
+TXSCOPE_INLINE std::optional<Session> session_on(const asio::any_io_executor& executor,
+                                                 const AsyncSessionFactory& sessions) {
+    return session_in(ambient_of(executor).get(), sessions);
+}
+
+TXSCOPE_INLINE std::optional<Session> ambient_session_here(const AsyncSessionFactory& sessions) {
     return session_in(running_ambient(), sessions);
 }
 
 }  // namespace detail
 
-inline asio::awaitable<std::optional<Session>> ambient_session(AsyncSessionFactory sessions) {
-    co_return detail::session_in(detail::ambient_of(co_await asio::this_coro::executor).get(),
-                                 sessions);
+TXSCOPE_INLINE asio::awaitable<std::optional<Session>> ambient_session(
+    AsyncSessionFactory sessions) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    co_return detail::session_on(executor, sessions);
 }
 
-inline asio::awaitable<Session> current_session(AsyncSessionFactory sessions) {
+TXSCOPE_INLINE asio::awaitable<Session> current_session(AsyncSessionFactory sessions) {
     auto session = co_await ambient_session(sessions);
     if (!session) throw PropagationError{"no scope of this session factory is open here"};
     co_return *std::move(session);
 }
 
 }  // namespace txscope
+
+#endif

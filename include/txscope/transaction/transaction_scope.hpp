@@ -3,18 +3,16 @@
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/session.hpp>
-#include <txscope/transaction/detail/ending.hpp>
-#include <txscope/transaction/detail/entry.hpp>
-#include <txscope/transaction/detail/overlong_alarm.hpp>
-#include <txscope/transaction/detail/retry.hpp>
-#include <txscope/transaction/detail/transaction.hpp>
-#include <txscope/transaction/retry_policy.hpp>
+#include <txscope/transaction/detail/scope_run.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
 
-#include <memory>
+#include <exception>
 #include <source_location>
+#include <type_traits>
 #include <utility>
 
 namespace txscope {
@@ -75,16 +73,9 @@ public:
 
 private:
     template <typename Body>
-    using Outcome = asio::awaitable<detail::BodyResult<Body>>;
-    using Shared = std::shared_ptr<detail::SessionState>;
-
-    template <typename Body>
-    static Outcome<Body> run(AsyncSessionFactory sessions, TransactionOptions options,
-                             std::source_location where, Body body);
-    template <typename Body>
-    static Outcome<Body> join(Shared outer, Body body);
-    template <typename Body>
-    static Outcome<Body> nest(Shared outer, std::source_location where, Body body);
+    static asio::awaitable<detail::BodyResult<Body>> run(AsyncSessionFactory sessions,
+                                                         TransactionOptions options,
+                                                         std::source_location where, Body body);
 
     AsyncSessionFactory sessions_;
     TransactionOptions options_;
@@ -92,117 +83,39 @@ private:
 };
 
 template <typename Body>
-auto TransactionScope::run(AsyncSessionFactory sessions, TransactionOptions options,
-                           std::source_location where, Body body) -> Outcome<Body> {
-    const auto& pool = sessions.pool();
+asio::awaitable<detail::BodyResult<Body>> TransactionScope::run(AsyncSessionFactory sessions,
+                                                                TransactionOptions options,
+                                                                std::source_location where,
+                                                                Body body) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    const Shared outer = detail::find_session(detail::ambient_of(executor).get(), pool.get());
-    switch (detail::entry_of(options, outer.get(), where)) {
-        case detail::Entry::begin:
-            break;
-        case detail::Entry::join:
-            co_return co_await join(outer, std::move(body));
-        case detail::Entry::nest:
-            co_return co_await nest(outer, where, std::move(body));
-        case detail::Entry::plain:
-            co_return co_await detail::run_plain_session(pool, std::move(body), where, false);
-    }
-    const auto strand = detail::strand_on(executor);
-    const auto deadline = options.timeout.count() > 0 ? detail::deadline_in(options.timeout)
-                                                      : detail::Clock::time_point::max();
-    // Inside of a transaction it is the outermost scope that tries again.
-    const int max_attempts = detail::in_transaction(outer.get()) ? 1 : options.retry.max_attempts;
-    for (int attempt = 1;; ++attempt) {
-        const auto session =
-            detail::open_transaction(pool, strand, options, deadline, attempt, where);
-        const detail::HooksEnd hooks_end{*session, session->hooks()};
-        detail::OutcomeReport outcome{detail::transaction_of(*session)};
-        const detail::OverlongAlarm alarm{session};
-        const detail::ForwardedCancellation cancellation{
-            co_await asio::this_coro::cancellation_state, strand};
+    detail::ScopeRun run{sessions.pool(), options, where, executor};
+    if (run.takes_turns()) co_await run.take_turn();
+    for (;;) {
+        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+        run.begin(caller);
         detail::ResultSlot<detail::BodyResult<Body>> result;
         std::exception_ptr error;
         try {
-            co_await detail::run_session(executor, cancellation, session, body,
-                                         detail::end_transaction, result, deadline);
+            if (!run.joins()) {
+                co_await run.spawn(detail::run_on_strand(run.session(), body, run.end(), result));
+            } else {
+                Session session{run.session(), true};
+                if constexpr (std::is_void_v<detail::BodyResult<Body>>)
+                    co_await detail::invoke_body(body, session);
+                else
+                    result.emplace(co_await detail::invoke_body(body, session));
+            }
         } catch (...) {
             error = std::current_exception();
         }
-        outcome.tell(error);
-        if (error && attempt < max_attempts && detail::is_worth_another_attempt(*session, error)) {
-            const auto pause = detail::backoff(options.retry, attempt);
-            const auto next = detail::Clock::now() + pause;
-            if (next < deadline) {
-                session->shared().reporter.report(ScopeEvent::retry, pause, error);
-                try {
-                    co_await detail::pause_until(next);
-                    continue;
-                } catch (...) {  // the caller was cancelled: that was the last attempt
-                    error = std::current_exception();
-                }
-            }
-        }
-        const bool in_doubt =
-            session->machine().phase() == detail::TransactionMachine::Phase::in_doubt;
-        if (!in_doubt && !detail::outcome_hooks(*session).empty()) {
-            // The outcome is told also to a caller who was cancelled while COMMIT was under way.
+        bool again = run.ended(error, caller);
+        if (again) {
             const bool throws = co_await asio::this_coro::throw_if_cancelled();
             co_await asio::this_coro::throw_if_cancelled(false);
-            co_await detail::run_outcome_hooks(session);
-            co_await asio::this_coro::throw_if_cancelled(throws);
+            again = co_await run.settle(throws);
         }
-        if (error) std::rethrow_exception(error);
-        co_return detail::take_result<Body>(result);
+        if (!again) co_return detail::take_result<Body>(result);
     }
-}
-
-template <typename Body>
-auto TransactionScope::join(Shared outer, Body body) -> Outcome<Body> {
-    outer->check_open();
-    const auto joining = outer->joining();
-    Session session{outer, true};
-    detail::ResultSlot<detail::BodyResult<Body>> result;
-    std::exception_ptr error;
-    try {
-        if constexpr (std::is_void_v<detail::BodyResult<Body>>)
-            co_await detail::invoke_body(body, session);
-        else
-            result.emplace(co_await detail::invoke_body(body, session));
-    } catch (...) {
-        error = std::current_exception();
-    }
-    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
-    if (error) error = detail::thrown_error(error, cancelled, outer->machine().cause());
-    if (error && outer->machine().is_transaction()) outer->machine().scope_failed(*outer, error);
-    if (error) std::rethrow_exception(error);
-    outer->check_not_ended();  // it did not wait: what the body did was undone
-    co_return detail::take_result<Body>(result);
-}
-
-template <typename Body>
-auto TransactionScope::nest(Shared outer, std::source_location where, Body body) -> Outcome<Body> {
-    outer->check_open();
-    const auto lock = co_await outer->nesting().lock();
-    outer->check_open();
-    const auto savepoint = std::make_shared<detail::Response>(where);
-    const auto set_savepoint = [savepoint, depth = outer->depth() + 1](
-                                   const Connection&, Connection::Batch& batch,
-                                   const Connection::SharedResponse&) {
-        batch.push_back(
-            detail::Request::command("SAVEPOINT " + detail::savepoint_name(depth), savepoint));
-    };
-    const auto session = std::make_shared<detail::SessionState>(outer, set_savepoint, where);
-    const detail::HooksEnd hooks_end{*session, session->hooks()};
-    const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    const detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                                     session->shared().strand};
-    detail::ResultSlot<detail::BodyResult<Body>> result;
-    const auto end = [savepoint](detail::SessionState& nested, std::exception_ptr error) {
-        return detail::end_scope(nested, savepoint, std::move(error));
-    };
-    co_await detail::run_session(executor, cancellation, session, body, end, result);
-    co_return detail::take_result<Body>(result);
 }
 
 }  // namespace txscope

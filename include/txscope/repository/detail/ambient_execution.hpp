@@ -1,35 +1,57 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/session/async_session_factory.hpp>
-#include <txscope/session/session.hpp>
-#include <txscope/transaction/ambient.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/this_coro.hpp>
 
-#include <optional>
 #include <utility>
 
 namespace txscope::detail {
 
-/// Executes a statement in the ambient transaction of the awaiting coroutine, or on a connection of
-/// its own, in one round trip, when there is none; and reads the answer out of the result.
+/// Executes a statement in the transaction that is ambient on `executor`, or on a connection of its
+/// own, in one round trip, when there is none.
+boost::asio::awaitable<Result> execute_on(const boost::asio::any_io_executor& executor,
+                                          const AsyncSessionFactory& sessions, Statement statement);
+
+/// The same, where the coroutine runs that awaits it, and reads the answer out of the result.
 template <typename Answer>
 boost::asio::awaitable<Answer> execute_ambient(AsyncSessionFactory sessions, Statement statement,
                                                Answer (*read)(const Result&)) {
-    std::optional<Session> session = co_await ambient_session(sessions);
-    Result result;
-    if (session)
-        result = co_await session->execute(std::move(statement));
-    else
-        result = co_await sessions.execute(std::move(statement));
+    const boost::asio::any_io_executor executor = co_await boost::asio::this_coro::executor;
+    const Result result = co_await execute_on(executor, sessions, std::move(statement));
     co_return read(result);
 }
 
 /// Leaves a statement for the ambient session to send with whatever it sends next.
-inline void enqueue_ambient(const AsyncSessionFactory& sessions, Statement statement) {
+void enqueue_ambient(const AsyncSessionFactory& sessions, Statement statement);
+
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+#include <txscope/session/session.hpp>
+#include <txscope/transaction/ambient.hpp>
+
+#include <optional>
+#include <string>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE boost::asio::awaitable<Result> execute_on(
+    const boost::asio::any_io_executor& executor, const AsyncSessionFactory& sessions,
+    Statement statement) {
+    std::optional<Session> session = session_on(executor, sessions);
+    return session ? session->execute(std::move(statement))
+                   : sessions.execute(std::move(statement));
+}
+
+TXSCOPE_INLINE void enqueue_ambient(const AsyncSessionFactory& sessions, Statement statement) {
     std::optional<Session> session = ambient_session_here(sessions);
     if (!session)
         throw PropagationError{
@@ -40,3 +62,5 @@ inline void enqueue_ambient(const AsyncSessionFactory& sessions, Statement state
 }
 
 }  // namespace txscope::detail
+
+#endif

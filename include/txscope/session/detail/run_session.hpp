@@ -1,22 +1,20 @@
 #pragma once
 
-#include <txscope/net/cancellation.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/deferred.hpp>
-#include <boost/asio/experimental/parallel_group.hpp>
-#include <boost/asio/multiple_exceptions.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <concepts>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -57,13 +55,123 @@ concept NothrowResult = std::is_void_v<T> || std::is_nothrow_move_constructible_
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
+/// What ends a session after its body, which failed with `error` if that is not null. Returns the error
+/// that the scope ends with, or null.
+using EndSession = asio::awaitable<std::exception_ptr>(SessionState& session,
+                                                       std::exception_ptr error);
+
 /// Why a body failed that has thrown `thrown`.
 ///
 /// Branches that fail together (`a() && b()`) throw Asio's `multiple_exceptions`, which says nothing
 /// of why. In its place comes the cancellation, if the body was cancelled; or why the transaction
 /// failed, `failure`; or else what the first of these branches threw.
-inline std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
-                                       const std::exception_ptr& failure) {
+std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
+                                const std::exception_ptr& failure);
+
+/// What a scope ends with whose time is over, because of `cause` or just so.
+std::exception_ptr time_is_over(const SessionState& state, std::exception_ptr cause);
+
+/// Whether there is something to call before COMMIT.
+inline bool has_before_commit(SessionState& state) noexcept {
+    return !state.parent() && !state.hooks().before_commit.empty();
+}
+/// Runs the hooks in their order, and those that they register after them, for as long as there is
+/// something to be committed.
+asio::awaitable<void> run_before_commit(SessionState& state);
+
+/// The body has ended, having thrown `thrown`, or null; and been cancelled, if `caller` was. Returns
+/// what it ends with, or null if nothing is wrong.
+std::exception_ptr body_ended(SessionState& state, std::exception_ptr thrown,
+                              const asio::cancellation_state& caller);
+/// To be called by who catches what ending the session has thrown. Returns what it ends with.
+/// @param error what the body ended with, or null
+std::exception_ptr not_ended(SessionState& state, std::exception_ptr error);
+/// Gives the connection back, unless that is for the session around to do.
+/// @throws `error`, if that is not null
+void session_ended(SessionState& state, std::exception_ptr error);
+
+/// Runs `body` with `state` as its ambient session, then `end`, and says how it all went like that.
+/// Nothing interrupts `end`. All that does not depend on the body is elsewhere: what is here, each
+/// body's type compiles anew.
+template <typename Body>
+asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& body,
+                                    EndSession* end, ResultSlot<BodyResult<Body>>& result) {
+    // What cancels the caller may cancel the body.
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    std::exception_ptr error;
+    try {
+        Session session{state, false};
+        if constexpr (std::is_void_v<BodyResult<Body>>)
+            co_await invoke_body(body, session);
+        else
+            result.emplace(co_await invoke_body(body, session));
+        if (has_before_commit(*state)) co_await run_before_commit(*state);
+    } catch (...) {
+        error = std::current_exception();
+    }
+    // From here on nothing interrupts.
+    co_await asio::this_coro::throw_if_cancelled(false);
+    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+    error = body_ended(*state, error, caller);
+    try {
+        error = co_await end(*state, error);
+    } catch (...) {
+        error = not_ended(*state, error);
+    }
+    session_ended(*state, error);
+}
+
+/// The executor of a session's body, where the session is ambient, for a caller on `callers`.
+asio::any_io_executor executor_of(const std::shared_ptr<SessionState>& state,
+                                  const asio::any_io_executor& callers);
+
+/// The value that a body left in its slot.
+template <typename Body>
+BodyResult<Body> take_result([[maybe_unused]] ResultSlot<BodyResult<Body>>& slot) {
+    if constexpr (!std::is_void_v<BodyResult<Body>>) return *std::move(slot);
+}
+
+/// A session without a transaction, for a coroutine that runs on `executor`. With
+/// `own_transactions` its statements may be `BEGIN` and the like.
+std::shared_ptr<SessionState> open_session(std::shared_ptr<SessionPool> pool,
+                                           const asio::any_io_executor& executor,
+                                           std::source_location where,
+                                           bool own_transactions = true);
+
+/// Sends what was enqueued, unless the body failed; ends what is under way.
+EndSession end_plain_session;
+
+/// Runs `body` with a connection to itself and no transaction.
+template <typename Body>
+asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool> pool, Body body,
+                                                    std::source_location where) {
+    const asio::any_io_executor callers = co_await asio::this_coro::executor;
+    const auto session = open_session(std::move(pool), callers, where);
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                       session->shared().strand};
+    ResultSlot<BodyResult<Body>> result;
+    co_await cancellation.spawn(executor_of(session, callers),
+                                run_on_strand(session, body, end_plain_session, result));
+    co_return take_result<Body>(result);
+}
+
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+#include <txscope/net/ambient_executor.hpp>
+#include <txscope/net/cancellation.hpp>
+#include <txscope/session/detail/ambient.hpp>
+
+#include <boost/asio/multiple_exceptions.hpp>
+
+#include <string>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
+                                               const std::exception_ptr& failure) {
     try {
         std::rethrow_exception(thrown);
     } catch (const asio::multiple_exceptions& several) {
@@ -75,8 +183,8 @@ inline std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled
 }
 
 /// What a body ends with, which has thrown `thrown`, or null; null if nothing is wrong.
-inline std::exception_ptr body_error(const SessionState& state, ScopeNode::Outcome outcome,
-                                     std::exception_ptr thrown) {
+TXSCOPE_INLINE std::exception_ptr body_error(const SessionState& state, ScopeNode::Outcome outcome,
+                                             std::exception_ptr thrown) {
     const TransactionMachine& machine = state.machine();
     switch (outcome) {
         case ScopeNode::Outcome::threw:
@@ -94,9 +202,7 @@ inline std::exception_ptr body_error(const SessionState& state, ScopeNode::Outco
     }
 }
 
-/// Runs the hooks in their order, and those that they register after them, for as long as there is
-/// something to be committed.
-inline asio::awaitable<void> run_before_commit(SessionState& state) {
+TXSCOPE_INLINE asio::awaitable<void> run_before_commit(SessionState& state) {
     const auto& hooks = state.hooks().before_commit;
     const auto would_be_kept = [&] { return state.machine().keeps(state) && !state.busy(); };
     for (std::size_t next = 0; next < hooks.size() && would_be_kept(); ++next) {
@@ -105,110 +211,58 @@ inline asio::awaitable<void> run_before_commit(SessionState& state) {
     }
 }
 
-template <typename Body, typename End>
-asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& body, End end,
-                                    ResultSlot<BodyResult<Body>>& result) {
-    // What cancels the caller may cancel the body.
-    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    std::exception_ptr error;
-    try {
-        Session session{state, false};
-        if constexpr (std::is_void_v<BodyResult<Body>>)
-            co_await invoke_body(body, session);
-        else
-            result.emplace(co_await invoke_body(body, session));
-        if (!state->parent() && !state->hooks().before_commit.empty())
-            co_await run_before_commit(*state);
-    } catch (...) {
-        error = std::current_exception();
-    }
-    // From here on nothing interrupts.
-    co_await asio::this_coro::throw_if_cancelled(false);
-    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+TXSCOPE_INLINE std::exception_ptr body_ended(SessionState& state, std::exception_ptr thrown,
+                                             const asio::cancellation_state& caller) {
     const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
-    TransactionMachine& machine = state->machine();
-    const auto outcome = machine.body_ended(*state, error != nullptr, cancelled, state->busy());
-    error = body_error(*state, outcome, error);
-    try {
-        error = co_await end(*state, error);
-    } catch (...) {
-        const SharedConnection& shared = state->shared();
-        const bool sent = shared.lease && shared.outbox.empty();
-        machine.gave_up(*state, std::current_exception(), sent && !shared.read_only);
-        if (state->parent()) state->shared().tell_if_lost();
-        if (!error) error = std::current_exception();  // the first error wins
-    }
-    if (!state->parent()) state->shared().close();
-    if (error) std::rethrow_exception(error);
+    const auto outcome =
+        state.machine().body_ended(state, thrown != nullptr, cancelled, state.busy());
+    return body_error(state, outcome, std::move(thrown));
 }
 
-/// What a scope ends with whose time is over, because of `cause` or just so.
-inline std::exception_ptr time_is_over(const SessionState& state, std::exception_ptr cause) {
+TXSCOPE_INLINE std::exception_ptr not_ended(SessionState& state, std::exception_ptr error) {
+    const SharedConnection& shared = state.shared();
+    const bool sent = shared.lease && shared.outbox.empty();
+    state.machine().gave_up(state, std::current_exception(), sent && !shared.read_only);
+    if (state.parent()) state.shared().tell_if_lost();
+    return error ? error : std::current_exception();  // the first error wins
+}
+
+TXSCOPE_INLINE void session_ended(SessionState& state, std::exception_ptr error) {
+    if (!state.parent()) state.shared().close();
+    if (!error) return;
+    // What the body threw in time, or the server said to COMMIT, stands.
+    if (!state.parent() && state.shared().expired &&
+        state.machine().was_cut_short(state, is_cancellation(error)))
+        error = time_is_over(state, error);
+    std::rethrow_exception(error);
+}
+
+TXSCOPE_INLINE std::exception_ptr time_is_over(const SessionState& state,
+                                               std::exception_ptr cause) {
     return nest(std::move(cause), TransactionTimeout{"the scope's time was over; nothing was "
                                                      "committed",
                                                      state.where()});
 }
 
-/// Runs `work`, which is `run_on_strand`, with `executor`, and cancels it at `deadline`. On the
-/// strand: two things are awaited at once.
-inline asio::awaitable<void> run_until(Clock::time_point deadline, AmbientExecutor executor,
-                                       std::shared_ptr<SessionState> state,
-                                       asio::awaitable<void> work) {
-    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    asio::steady_timer timer{executor, deadline};
-    const auto [order, error, timer_error] =
-        co_await asio::experimental::make_parallel_group(
-            asio::co_spawn(executor, std::move(work), asio::deferred),
-            timer.async_wait(asio::deferred))
-            .async_wait(asio::experimental::wait_for_one(), asio::deferred);
-    if (!error) co_return;
-    const bool expired = order[0] == 1 && !timer_error;
-    // What the body threw in time, or the server said to COMMIT, stands.
-    if (!expired || !state->machine().was_cut_short(*state, is_cancellation(error)))
-        std::rethrow_exception(error);
-    std::rethrow_exception(time_is_over(*state, error));
-}
-
-/// Runs `body` with `state` as its ambient session, then `end(state, error)`, which gets the body's
-/// error or null, and says how it all went likewise. Nothing interrupts `end`.
-///
-/// To be awaited by a coroutine on `callers`, which keeps all that is passed by reference.
-template <typename Body, typename End>
-auto run_session(const asio::any_io_executor& callers, const ForwardedCancellation& cancellation,
-                 const std::shared_ptr<SessionState>& state, Body& body, End end,
-                 ResultSlot<BodyResult<Body>>& result,
-                 Clock::time_point deadline = Clock::time_point::max()) {
+TXSCOPE_INLINE asio::any_io_executor executor_of(const std::shared_ptr<SessionState>& state,
+                                                 const asio::any_io_executor& callers) {
     SharedConnection& shared = state->shared();
-    AmbientExecutor executor{Ambient::make(shared.strand, shared.pool.get(), &shared.holder, state,
-                                           ambient_of(callers))};
-    auto work = run_on_strand(state, body, std::move(end), result);
-    if (deadline == Clock::time_point::max())
-        return cancellation.spawn(std::move(executor), std::move(work));
-    return cancellation.spawn(AmbientExecutor{shared.strand},
-                              run_until(deadline, std::move(executor), state, std::move(work)));
+    return AmbientExecutor{Ambient::make(shared.strand, shared.pool.get(), &shared.holder, state,
+                                         ambient_of(callers))};
 }
 
-/// The value that a body left in its slot.
-template <typename Body>
-BodyResult<Body> take_result([[maybe_unused]] ResultSlot<BodyResult<Body>>& slot) {
-    if constexpr (!std::is_void_v<BodyResult<Body>>) return *std::move(slot);
-}
-
-/// A session without a transaction, for a coroutine that runs on `executor`. With
-/// `own_transactions` its statements may be `BEGIN` and the like.
-inline std::shared_ptr<SessionState> open_session(std::shared_ptr<SessionPool> pool,
-                                                  const asio::any_io_executor& executor,
-                                                  std::source_location where,
-                                                  bool own_transactions = true) {
+TXSCOPE_INLINE std::shared_ptr<SessionState> open_session(std::shared_ptr<SessionPool> pool,
+                                                          const asio::any_io_executor& executor,
+                                                          std::source_location where,
+                                                          bool own_transactions) {
     auto shared =
         std::make_shared<SharedConnection>(std::move(pool), strand_on(executor), where, false);
     shared->own_transactions = own_transactions;
     return std::make_shared<SessionState>(std::move(shared), nullptr, where);
 }
 
-/// Sends what was enqueued, unless the body failed; ends what is under way.
-inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& session,
-                                                             std::exception_ptr error) {
+TXSCOPE_INLINE asio::awaitable<std::exception_ptr> end_plain_session(SessionState& session,
+                                                                     std::exception_ptr error) {
     if (!error && session.has_queued()) {
         const auto ending = co_await session.end_with(nullptr);
         error = ending.last->error;
@@ -223,18 +277,6 @@ inline asio::awaitable<std::exception_ptr> end_plain_session(SessionState& sessi
     co_return error;
 }
 
-/// Runs `body` with a connection to itself and no transaction.
-template <typename Body>
-asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool> pool, Body body,
-                                                    std::source_location where,
-                                                    bool own_transactions = true) {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto session = open_session(std::move(pool), executor, where, own_transactions);
-    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                             session->shared().strand};
-    ResultSlot<BodyResult<Body>> result;
-    co_await run_session(executor, cancellation, session, body, end_plain_session, result);
-    co_return take_result<Body>(result);
-}
-
 }  // namespace txscope::detail
+
+#endif

@@ -1,20 +1,14 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
-#include <txscope/net/cancellation.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/net/fifo_mutex.hpp>
-#include <txscope/net/forwarded_cancellation.hpp>
-#include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/detail/hooks.hpp>
-#include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/scope_node.hpp>
 #include <txscope/session/detail/shared_connection.hpp>
-#include <txscope/session/detail/statement_report.hpp>
 #include <txscope/session/detail/write_behind_queue.hpp>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/awaitable.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -55,10 +49,13 @@ public:
     SessionState(std::shared_ptr<SharedConnection> shared, WriteBehindQueue::Opening opening,
                  std::source_location where)
         : ScopeNode{nullptr, where}, shared_{std::move(shared)}, unsent_{std::move(opening)} {}
-    SessionState(Shared parent, WriteBehindQueue::Opening opening, std::source_location where)
+    /// @param savepoint where the answer to what `opening` adds will be
+    SessionState(Shared parent, WriteBehindQueue::Opening opening,
+                 Connection::SharedResponse savepoint, std::source_location where)
         : ScopeNode{parent.get(), where},
           shared_{parent->shared_},
           parent_{std::move(parent)},
+          savepoint_set_{std::move(savepoint)},
           unsent_{std::move(opening)} {}
 
     /// Sends `statement`, if any, with all that is queued, and awaits its result.
@@ -66,7 +63,7 @@ public:
     /// Queues it, to go with whatever is awaited next.
     static void enqueue(const Shared& self, Statement&& statement);
     /// Sends what is queued and awaits it.
-    static asio::awaitable<void> flush(Shared self) { co_await execute(std::move(self), {}); }
+    static asio::awaitable<void> flush(Shared self);
 
     /// How the last statements of a session were answered.
     struct Ending {
@@ -98,7 +95,7 @@ public:
     bool busy() const noexcept { return outstanding_ > 0 || joined_ > 0 || !nesting_.free(); }
     /// Whether a scope that has joined this session's is open; and one is, for as long as that lasts.
     bool joined() const noexcept { return joined_ > 0; }
-    Counted joining() noexcept { return Counted{joined_}; }
+    std::size_t& joined_scopes() noexcept { return joined_; }
     /// Where nested sessions take turns.
     FifoMutex& nesting() noexcept { return nesting_; }
     void release(std::string command) { unsent_.release(std::move(command)); }
@@ -107,6 +104,8 @@ public:
     SharedConnection& shared() const noexcept { return *shared_; }
     TransactionMachine& machine() const noexcept { return shared_->machine; }
     const Shared& parent() const noexcept { return parent_; }
+    /// The answer to its SAVEPOINT, null without a parent.
+    const Connection::SharedResponse& savepoint_set() const noexcept { return savepoint_set_; }
 
 private:
     static asio::awaitable<Result> execute_from_elsewhere(Shared self,
@@ -115,9 +114,7 @@ private:
     bool may_ask_again(const Response& response) const noexcept;
     static Shared innermost(const Shared& self, const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
-    [[noreturn]] static void throw_ended(const ScopeNode& over) {
-        throw ScopeEnded{"the scope of this session has ended", over.where()};
-    }
+    [[noreturn]] static void throw_ended(const ScopeNode& over);
     void refuse_by(const TransactionMachine::Refusal& refusal) const;
     asio::awaitable<void> take_connection();
     Connection::SharedResponse make_response() const {
@@ -129,6 +126,7 @@ private:
 
     const std::shared_ptr<SharedConnection> shared_;
     const Shared parent_;
+    const Connection::SharedResponse savepoint_set_;
     WriteBehindQueue unsent_;
     Hooks hooks_;
     FifoMutex nesting_;
@@ -136,14 +134,36 @@ private:
     std::size_t joined_ = 0;
 };
 
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+#include <txscope/net/cancellation.hpp>
+#include <txscope/net/forwarded_cancellation.hpp>
+#include <txscope/postgres/detail/statement_kind.hpp>
+#include <txscope/session/detail/round_trip.hpp>
+#include <txscope/session/detail/statement_report.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <pqxx/except>
+
+#include <string>
+
+namespace txscope::detail {
+
 /// A session handed down into a scope nested in it means that scope's session there.
-inline SessionState::Shared SessionState::innermost(const Shared& self, const Ambient* ambient) {
+TXSCOPE_INLINE SessionState::Shared SessionState::innermost(const Shared& self,
+                                                            const Ambient* ambient) {
     const auto here = find_session(ambient, self->shared_->pool.get());
     return here && here->is_within(*self) ? here : self;
 }
 
-inline asio::awaitable<Result> SessionState::execute(Shared self,
-                                                     std::optional<Statement> statement) {
+TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
+                                                             std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
     SharedConnection& shared = *self->shared_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
@@ -192,15 +212,19 @@ inline asio::awaitable<Result> SessionState::execute(Shared self,
     co_return std::move(response->result);
 }
 
+TXSCOPE_INLINE asio::awaitable<void> SessionState::flush(Shared self) {
+    co_await execute(std::move(self), {});
+}
+
 /// Whether it was one statement without a transaction, which failed and may be stale.
-inline bool SessionState::may_ask_again(const Response& response) const noexcept {
+TXSCOPE_INLINE bool SessionState::may_ask_again(const Response& response) const noexcept {
     const Lease& lease = shared_->lease;
     return !machine().is_transaction() && lease && lease->may_be_stale(&response);
 }
 
 /// Nothing of it has been executed, and nothing went ahead of it.
-inline asio::awaitable<Result> SessionState::execute_again(Shared self,
-                                                           Connection::SharedResponse failed) {
+TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(
+    Shared self, Connection::SharedResponse failed) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
     auto stale = co_await self->shared_->find_stale();
@@ -209,17 +233,17 @@ inline asio::awaitable<Result> SessionState::execute_again(Shared self,
     co_return co_await execute(self, std::move(stale));
 }
 
-inline asio::awaitable<Result> SessionState::execute_from_elsewhere(
+TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_from_elsewhere(
     Shared self, std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
     const Strand& strand = self->shared_->strand;
-    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
     co_return co_await asio::co_spawn(
         executor_on(strand, ambient_of(executor)), execute(self, std::move(statement)),
         asio::bind_cancellation_slot(cancellation.slot(), asio::use_awaitable));
 }
 
-inline SessionState::Shared SessionState::here(const Shared& self) {
+TXSCOPE_INLINE SessionState::Shared SessionState::here(const Shared& self) {
     // The strand may be that of others, too: a whole context for one thread is one.
     const Ambient* const ambient = running_ambient();
     for (const Ambient* around = ambient; around != nullptr; around = around->outer.get())
@@ -233,14 +257,14 @@ inline SessionState::Shared SessionState::here(const Shared& self) {
         "a session is used from outside the body of its scope by a call that is not awaited"};
 }
 
-inline void SessionState::enqueue(const Shared& self, Statement&& statement) {
+TXSCOPE_INLINE void SessionState::enqueue(const Shared& self, Statement&& statement) {
     const Shared session = here(self);
     session->check_allowed(statement);
     session->check_open();
     session->unsent_.push(std::move(statement));
 }
 
-inline void SessionState::check_allowed(const Statement& statement) const {
+TXSCOPE_INLINE void SessionState::check_allowed(const Statement& statement) const {
     const auto sql = statement.sql();
     if (is_query(sql)) return;
     const StatementKind kind = statement_kind(sql);
@@ -253,7 +277,11 @@ inline void SessionState::check_allowed(const Statement& statement) const {
     if (kind.listen) refuse("LISTEN cannot be executed, nobody would hear anything: ");
 }
 
-inline void SessionState::refuse_by(const TransactionMachine::Refusal& refusal) const {
+TXSCOPE_INLINE void SessionState::throw_ended(const ScopeNode& over) {
+    throw ScopeEnded{"the scope of this session has ended", over.where()};
+}
+
+TXSCOPE_INLINE void SessionState::refuse_by(const TransactionMachine::Refusal& refusal) const {
     using Why = TransactionMachine::Refusal::Why;
     switch (refusal.why) {
         case Why::none:
@@ -276,7 +304,7 @@ inline void SessionState::refuse_by(const TransactionMachine::Refusal& refusal) 
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
-inline asio::awaitable<void> SessionState::take_connection() {
+TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection() {
     const auto lock = co_await shared_->leasing.lock();
     if (shared_->lease) co_return;
     refuse_by(TransactionMachine::scope_failure(*this));  // somebody has waited for one in vain
@@ -292,7 +320,8 @@ inline asio::awaitable<void> SessionState::take_connection() {
 
 /// Puts what is unsent into the outbox, and then `statement`, if any: all of it, or the transaction
 /// is lost.
-inline Connection::SharedResponse SessionState::put_out(std::optional<Statement> statement) {
+TXSCOPE_INLINE Connection::SharedResponse SessionState::put_out(
+    std::optional<Statement> statement) {
     try {
         auto response = make_response();
         move_unsent(shared_->outbox, response);
@@ -306,15 +335,15 @@ inline Connection::SharedResponse SessionState::put_out(std::optional<Statement>
 }
 
 /// Puts the openings of this session and those around it, and all they have queued, into `batch`.
-inline void SessionState::move_unsent(Connection::Batch& batch,
-                                      const Connection::SharedResponse& response) {
+TXSCOPE_INLINE void SessionState::move_unsent(Connection::Batch& batch,
+                                              const Connection::SharedResponse& response) {
     // Once this session's savepoint is set, what its parent queues belongs behind it.
     if (parent_ && savepoint() == Savepoint::unset) parent_->move_unsent(batch, response);
     machine().opens(*this);
     unsent_.move_to(batch, response, *shared_->lease);
 }
 
-inline void SessionState::throw_failure(const Response& response, bool cancelled) {
+TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool cancelled) {
     bool follows = false;
     if (machine().is_transaction() && !ended()) {
         follows = machine().answered(answer_of(response), response.error);
@@ -327,8 +356,8 @@ inline void SessionState::throw_failure(const Response& response, bool cancelled
         TransactionAborted{"a statement that was under way at the same time failed", where()}));
 }
 
-inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* last,
-                                                                    Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<SessionState::Ending> SessionState::end_with(
+    const char* last, Clock::time_point deadline) {
     if (!shared_->has_connection()) co_await take_connection();
     if (shared_->beginning()) co_await shared_->begun(deadline);
     if (parent_) parent_->check_not_ended();
@@ -355,7 +384,7 @@ inline asio::awaitable<SessionState::Ending> SessionState::end_with(const char* 
     co_return ending;
 }
 
-inline void SessionState::discard_unsent() {
+TXSCOPE_INLINE void SessionState::discard_unsent() {
     unsent_.clear();
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.
@@ -365,3 +394,5 @@ inline void SessionState::discard_unsent() {
 }
 
 }  // namespace txscope::detail
+
+#endif

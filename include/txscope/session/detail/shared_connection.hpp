@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/net/fifo_mutex.hpp>
 #include <txscope/net/strand.hpp>
 #include <txscope/session/detail/ambient.hpp>
@@ -7,11 +8,7 @@
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/transaction_machine.hpp>
 
-#include <boost/system/system_error.hpp>
-
-#include <algorithm>
 #include <exception>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -46,6 +43,7 @@ struct SharedConnection {
     std::string stale{};                 // the text of a statement that failed because it was stale
     bool read_only = false;              // nothing that it does is to outlive it
     bool own_transactions = false;       // statements may begin and end transactions of their own
+    bool expired = false;                // the scope's time was over while it ran
     bool over = false;                   // whoever would give a connection back has ended
 
     /// To be called when something has failed: the connection may have been lost right behind it.
@@ -88,21 +86,33 @@ private:
     void take(Lease found, Clock::time_point asked);
 };
 
-inline bool SharedConnection::has_connection() {
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <boost/asio/this_coro.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <algorithm>
+#include <iterator>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE bool SharedConnection::has_connection() {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
     Lease found = pool->acquire_idle(&holder);
     if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
     return static_cast<bool>(lease);
 }
 
-inline void SharedConnection::take(Lease found, Clock::time_point asked) {
+TXSCOPE_INLINE void SharedConnection::take(Lease found, Clock::time_point asked) {
     found->move_to(pool->connector().executor_for(AmbientExecutor{strand}));
     lease = std::move(found);
     if (outbox.empty()) outbox = lease->take_spare_batch();
     if (machine.is_transaction()) reporter.begin(asked);
 }
 
-inline asio::awaitable<void> SharedConnection::borrow() {
+TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
     const auto asked = Clock::now();
     const auto ambient = ambient_of(co_await asio::this_coro::executor);
     Requester requester{holder};
@@ -114,12 +124,13 @@ inline asio::awaitable<void> SharedConnection::borrow() {
     if (!over) take(std::move(found), asked);
 }
 
-inline asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline) {
     co_await answered(begin, deadline);
     send_outbox();
 }
 
-inline asio::awaitable<bool> SharedConnection::see_through(Connection::SharedResponse response) {
+TXSCOPE_INLINE asio::awaitable<bool> SharedConnection::see_through(
+    Connection::SharedResponse response) {
     const auto member = lease.member();  // outlives a loan that ends
     if (beginning() && begin != response) co_await begun();
     bool cancelled = false;
@@ -133,8 +144,8 @@ inline asio::awaitable<bool> SharedConnection::see_through(Connection::SharedRes
     co_return cancelled;
 }
 
-inline asio::awaitable<void> SharedConnection::answered(Connection::SharedResponse response,
-                                                        Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<void> SharedConnection::answered(Connection::SharedResponse response,
+                                                                Clock::time_point deadline) {
     const auto member = lease.member();
     try {
         if (deadline == Clock::time_point::max()) co_await member->connection->answered(response);
@@ -146,8 +157,8 @@ inline asio::awaitable<void> SharedConnection::answered(Connection::SharedRespon
     }
 }
 
-inline void SharedConnection::close_for(Connection& connection,
-                                        const std::exception_ptr& error) noexcept {
+TXSCOPE_INLINE void SharedConnection::close_for(Connection& connection,
+                                                const std::exception_ptr& error) noexcept {
     try {
         std::rethrow_exception(error);
     } catch (const boost::system::system_error& no_descriptor) {
@@ -157,7 +168,7 @@ inline void SharedConnection::close_for(Connection& connection,
     }
 }
 
-inline asio::awaitable<std::optional<Statement>> SharedConnection::find_stale() {
+TXSCOPE_INLINE asio::awaitable<std::optional<Statement>> SharedConnection::find_stale() {
     const auto member = lease.member();
     auto found = co_await member->connection->find_stale(pool->cleanup_deadline());
     if (!found) co_return std::nullopt;
@@ -166,7 +177,7 @@ inline asio::awaitable<std::optional<Statement>> SharedConnection::find_stale() 
     co_return std::move(found->statement);
 }
 
-inline void SharedConnection::send_outbox() {
+TXSCOPE_INLINE void SharedConnection::send_outbox() {
     if (outbox.empty() || beginning()) return;
     if (machine.is_transaction()) {
         if (!begin) begin = outbox.front().response;
@@ -184,7 +195,7 @@ inline void SharedConnection::send_outbox() {
     }
 }
 
-inline void SharedConnection::refuse_outbox(const std::exception_ptr& error) {
+TXSCOPE_INLINE void SharedConnection::refuse_outbox(const std::exception_ptr& error) {
     for (const Request& unsent : std::exchange(outbox, {})) {
         unsent.response->error = error;
         unsent.response->skipped = true;
@@ -193,3 +204,5 @@ inline void SharedConnection::refuse_outbox(const std::exception_ptr& error) {
 }
 
 }  // namespace txscope::detail
+
+#endif

@@ -110,15 +110,14 @@ inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outco
 }
 
 /// Ends a scope after its body, which failed with `error` if that is not null: commits it or rolls it
-/// back, or does so with its savepoint, to whose SAVEPOINT `savepoint` is the answer. Returns the
-/// error that the scope ends with, or null.
+/// back, or does so with its savepoint. Returns the error that the scope ends with, or null.
 inline asio::awaitable<std::exception_ptr> end_scope(SessionState& session,
-                                                     Connection::SharedResponse savepoint,
                                                      std::exception_ptr error) {
     using Kind = TransactionMachine::Action::Kind;
     TransactionState& transaction = transaction_of(session);
     TransactionMachine& machine = transaction.machine;
     const std::exception_ptr cause = machine.failure_of(session);
+    const Connection::SharedResponse& savepoint = session.savepoint_set();
     auto cleanup_deadline = Clock::time_point::max();
     auto action = machine.end(session, circumstances(session));
     const auto answer_to = [&](const Response& response) {
@@ -179,11 +178,6 @@ inline asio::awaitable<std::exception_ptr> end_scope(SessionState& session,
     co_return error_of(session, action.outcome, std::move(error), cause);
 }
 
-inline asio::awaitable<std::exception_ptr> end_transaction(SessionState& session,
-                                                           std::exception_ptr error) {
-    return end_scope(session, nullptr, std::move(error));
-}
-
 /// The hooks that wait for the outcome that the transaction has had.
 inline std::vector<Hook>& outcome_hooks(SessionState& session) {
     const bool committed = session.machine().phase() == TransactionMachine::Phase::committed;
@@ -216,8 +210,7 @@ inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> ses
     const auto around = ambient_of(co_await asio::this_coro::executor);
     const AmbientExecutor executor{
         Ambient::make(shared.strand, shared.pool.get(), nullptr, nullptr, around)};
-    const ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                             shared.strand};
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, shared.strand};
     co_await cancellation.spawn(executor, call_outcome_hooks(session));
 }
 

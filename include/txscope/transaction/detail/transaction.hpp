@@ -43,30 +43,6 @@ inline TransactionState& transaction_of(const SessionState& session) {
     return static_cast<TransactionState&>(session.shared());
 }
 
-/// Tells the observer how a transaction has ended, also when its scope is destroyed before that.
-class OutcomeReport {
-public:
-    explicit OutcomeReport(TransactionState& transaction) noexcept : transaction_{transaction} {}
-    OutcomeReport(const OutcomeReport&) = delete;
-    OutcomeReport& operator=(const OutcomeReport&) = delete;
-    ~OutcomeReport() {
-        if (told_) return;
-        transaction_.reporter.report_since_begin(transaction_.over ? transaction_.outcome()
-                                                                   : ScopeEvent::leaked);
-        transaction_.over = true;
-    }
-
-    /// It has ended, and `error` is what its scope ends with.
-    void tell(const std::exception_ptr& error) noexcept {
-        told_ = true;
-        transaction_.reporter.report_since_begin(transaction_.outcome(), error);
-    }
-
-private:
-    TransactionState& transaction_;
-    bool told_ = false;
-};
-
 /// Whether it is known to have written nothing that outlives it.
 inline bool is_read_only(const TransactionState& transaction) {
     if (transaction.read_only) return true;
