@@ -1,22 +1,16 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/net/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/detail/concurrency_hint.hpp>
-#include <boost/asio/detail/scheduler.hpp>
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/query.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
-
-#if __has_include(<boost/asio/config.hpp>)
-#include <boost/asio/config.hpp>
-#endif
 
 #include <utility>
 
@@ -89,10 +83,7 @@ public:
 
     /// A coroutine on `executor` goes on in the middle of what another one runs: Asio resumes it
     /// right there where it may. If its executor is not one of these, nothing else says so.
-    static void goes_on(const asio::any_io_executor& executor) noexcept {
-        const auto* carrier = executor.target<AmbientExecutor>();
-        Running::ambient = carrier != nullptr ? carrier->ambient() : nullptr;
-    }
+    static void goes_on(const asio::any_io_executor& executor) noexcept;
 
 private:
     AmbientExecutor(const AmbientExecutor& other, bool posts, bool works)
@@ -105,9 +96,34 @@ private:
     bool works_ = false;
 };
 
+/// The strand that `executor` is on already, whoever made it, or a new one on top of it.
+Strand strand_on(const asio::any_io_executor& executor);
+
+/// The one in `executor`, or one on the strand that `executor` is on already, or on a new one.
+AmbientExecutor ambient_executor(const asio::any_io_executor& executor);
+
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <boost/asio/detail/concurrency_hint.hpp>
+#include <boost/asio/detail/scheduler.hpp>
+#include <boost/asio/strand.hpp>
+
+#if __has_include(<boost/asio/config.hpp>)
+#include <boost/asio/config.hpp>
+#endif
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE void AmbientExecutor::goes_on(const asio::any_io_executor& executor) noexcept {
+    const auto* carrier = executor.target<AmbientExecutor>();
+    Running::ambient = carrier != nullptr ? carrier->ambient() : nullptr;
+}
+
 /// Whether `io` was made for one thread: with 1 for a concurrency hint, or with one that switches
 /// locks off (Asio's manual, "Concurrency Hints").
-inline bool is_for_one_thread(asio::io_context& io) {
+TXSCOPE_INLINE bool is_for_one_thread(asio::io_context& io) {
 #if __has_include(<boost/asio/config.hpp>)
     return asio::config(io).get("scheduler", "concurrency_hint", 0) == 1;
 #else
@@ -139,8 +155,7 @@ private:
     StrandState::Shared state_;
 };
 
-/// The strand that `executor` is on already, whoever made it, or a new one on top of it.
-inline Strand strand_on(const asio::any_io_executor& executor) {
+TXSCOPE_INLINE Strand strand_on(const asio::any_io_executor& executor) {
     if (const auto* carrier = executor.target<AmbientExecutor>()) return carrier->strand();
     if (const auto* plain = executor.target<asio::io_context::executor_type>())
         if (auto whole = ContextStrand::of(plain->context())) return Strand{std::move(whole)};
@@ -149,10 +164,11 @@ inline Strand strand_on(const asio::any_io_executor& executor) {
     return Strand{new StrandState{executor, !is_one}};
 }
 
-/// The one in `executor`, or one on the strand that `executor` is on already, or on a new one.
-inline AmbientExecutor ambient_executor(const asio::any_io_executor& executor) {
+TXSCOPE_INLINE AmbientExecutor ambient_executor(const asio::any_io_executor& executor) {
     const auto* carrier = executor.target<AmbientExecutor>();
     return carrier != nullptr ? *carrier : AmbientExecutor{strand_on(executor)};
 }
 
 }  // namespace txscope::detail
+
+#endif

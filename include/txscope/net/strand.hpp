@@ -1,13 +1,10 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
+
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/execution/blocking.hpp>
-#include <boost/asio/execution/outstanding_work.hpp>
-#include <boost/asio/execution/relationship.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/prefer.hpp>
 #include <boost/asio/recycling_allocator.hpp>
-#include <boost/asio/require.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 
@@ -248,6 +245,18 @@ Task::Owner Task::make(const AmbientContext& context, Function&& function) {
     }
 }
 
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/execution/relationship.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/require.hpp>
+
+namespace txscope::detail {
+
 /// What the executor beneath runs: one task, or what is queued.
 struct StrandState::Turn {
     Turn(StrandState& on, Task::Owner given) : strand{&on}, task{std::move(given)} {}
@@ -264,7 +273,7 @@ struct StrandState::Turn {
     Task::Owner task;
 };
 
-inline void StrandState::submit(Task::Owner task, bool posts) {
+TXSCOPE_INLINE void StrandState::submit(Task::Owner task, bool posts) {
     if (queues_ && !enqueue(std::move(task))) return;
     Turn taken{*this, std::move(task)};
     const auto blocking = asio::execution::blocking;
@@ -278,7 +287,7 @@ inline void StrandState::submit(Task::Owner task, bool posts) {
         inner_.execute(std::move(taken));
 }
 
-inline void StrandState::take_turn_later(Task::Owner task) {
+TXSCOPE_INLINE void StrandState::take_turn_later(Task::Owner task) {
     Turn taken{*this, std::move(task)};
     const auto later = [&](const auto& inner) {
         asio::prefer(asio::require(inner, asio::execution::blocking.never),
@@ -291,7 +300,7 @@ inline void StrandState::take_turn_later(Task::Owner task) {
         later(inner_);
 }
 
-inline void StrandState::turn(Task::Owner task) {
+TXSCOPE_INLINE void StrandState::turn(Task::Owner task) {
     if (queues_ && task && !enqueue(std::move(task))) return;
     const Running mark{*this};
     if (queues_)
@@ -300,7 +309,7 @@ inline void StrandState::turn(Task::Owner task) {
         Task::run(std::move(task));
 }
 
-inline void StrandState::run_queued() {
+TXSCOPE_INLINE void StrandState::run_queued() {
     struct End {
         StrandState& strand;
         ~End() { strand.end_turn(); }  // what has thrown has not run all
@@ -308,7 +317,7 @@ inline void StrandState::run_queued() {
     while (!ready_.empty()) Task::run(ready_.pop());
 }
 
-inline void StrandState::end_turn() {
+TXSCOPE_INLINE void StrandState::end_turn() {
     {
         const std::lock_guard lock{mutex_};
         ready_.take_all(waiting_);
@@ -318,7 +327,7 @@ inline void StrandState::end_turn() {
     take_turn_later(nullptr);
 }
 
-inline void StrandState::destroy_queued() noexcept {
+TXSCOPE_INLINE void StrandState::destroy_queued() noexcept {
     Task::Queue destroyed;
     {
         const std::lock_guard lock{mutex_};
@@ -330,7 +339,7 @@ inline void StrandState::destroy_queued() noexcept {
 }
 
 // Only who has the mutex makes it 1 or 0.
-inline void StrandState::start_work() {
+TXSCOPE_INLINE void StrandState::start_work() {
     int works = works_.load(std::memory_order_relaxed);
     while (works > 0)
         if (works_.compare_exchange_weak(works, works + 1)) return;
@@ -339,7 +348,7 @@ inline void StrandState::start_work() {
         work_ = asio::prefer(inner_, asio::execution::outstanding_work.tracked);
 }
 
-inline asio::any_io_executor StrandState::finish_work() {
+TXSCOPE_INLINE asio::any_io_executor StrandState::finish_work() {
     int works = works_.load(std::memory_order_relaxed);
     while (works > 1)
         if (works_.compare_exchange_weak(works, works - 1)) return nullptr;
@@ -348,3 +357,5 @@ inline asio::any_io_executor StrandState::finish_work() {
 }
 
 }  // namespace txscope::detail
+
+#endif

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/session/detail/session_state.hpp>
 
-#include <string>
+#include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace txscope {
 
@@ -81,18 +83,7 @@ public:
     /// `UnexpectedRollback`; so it does if this is called on a session that `current_session` found
     /// while such a scope was open, in whatever branch.
     /// @throws pqxx::usage_error in a session without a transaction
-    void set_rollback_only() {
-        if (!state_->machine().is_transaction())
-            throw pqxx::usage_error{"there is no transaction to roll back"};
-        const auto scope = detail::SessionState::here(state_);
-        scope->check_not_ended();
-        if (scope == state_ ? joined_ : scope->joined())
-            scope->machine().scope_failed(
-                *scope, std::make_exception_ptr(TransactionError{
-                            "a joined scope asked for a rollback", scope->where()}));
-        else
-            scope->set_rollback_only();
-    }
+    void set_rollback_only();
 
     /// Calls `hook()` when the body has returned, within the transaction, before `COMMIT` is sent;
     /// it may be a coroutine (`asio::awaitable<void>`) or not. An exception rolls back. Not called
@@ -105,7 +96,7 @@ public:
     /// @throws pqxx::usage_error in a session without a transaction
     template <typename Function>
     void before_commit(Function hook) {
-        add_hook(&detail::Hooks::before_commit, std::move(hook));
+        add_hook(&detail::Hooks::before_commit, detail::make_hook(std::move(hook)));
     }
 
     /// Calls `hook()` once the outermost scope has been committed, outside of it: what it does in
@@ -113,14 +104,14 @@ public:
     /// factory's observer is told of it (`ScopeEvent::hook_failure`).
     template <typename Function>
     void after_commit(Function hook) {
-        add_hook(&detail::Hooks::after_commit, std::move(hook));
+        add_hook(&detail::Hooks::after_commit, detail::make_hook(std::move(hook)));
     }
 
     /// Calls `hook()` once the outermost scope has been rolled back, like `after_commit`. Not
     /// called when the outcome is in doubt.
     template <typename Function>
     void after_rollback(Function hook) {
-        add_hook(&detail::Hooks::after_rollback, std::move(hook));
+        add_hook(&detail::Hooks::after_rollback, detail::make_hook(std::move(hook)));
     }
 
     /// Which attempt of the scope's `RetryPolicy` this is, from 1.
@@ -131,18 +122,47 @@ public:
         : state_{std::move(state)}, joined_{joined} {}
 
 private:
-    template <typename Function>
-    void add_hook(std::vector<detail::Hook> detail::Hooks::* list, Function hook) {
-        if (!state_->machine().is_transaction())
-            throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
-        const auto scope = detail::SessionState::here(state_);
-        auto& hooks = scope->hooks().*list;
-        if (scope->hooks().telling != &hooks) scope->check_not_ended();
-        hooks.push_back(detail::make_hook(std::move(hook)));
-    }
+    void add_hook(std::vector<detail::Hook> detail::Hooks::* list, detail::Hook hook);
 
     std::shared_ptr<detail::SessionState> state_;
     bool joined_;
 };
 
 }  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/core/error.hpp>
+
+#include <pqxx/except>
+
+#include <exception>
+
+namespace txscope {
+
+TXSCOPE_INLINE void Session::set_rollback_only() {
+    if (!state_->machine().is_transaction())
+        throw pqxx::usage_error{"there is no transaction to roll back"};
+    const auto scope = detail::SessionState::here(state_);
+    scope->check_not_ended();
+    if (scope == state_ ? joined_ : scope->joined())
+        scope->machine().scope_failed(
+            *scope, std::make_exception_ptr(
+                        TransactionError{"a joined scope asked for a rollback", scope->where()}));
+    else
+        scope->set_rollback_only();
+}
+
+TXSCOPE_INLINE void Session::add_hook(std::vector<detail::Hook> detail::Hooks::* list,
+                                      detail::Hook hook) {
+    if (!state_->machine().is_transaction())
+        throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
+    const auto scope = detail::SessionState::here(state_);
+    auto& hooks = scope->hooks().*list;
+    if (scope->hooks().telling != &hooks) scope->check_not_ended();
+    hooks.push_back(std::move(hook));
+}
+
+}  // namespace txscope
+
+#endif

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <algorithm>
+#include <txscope/core/config.hpp>
+
 #include <chrono>
-#include <cstdint>
-#include <random>
 
 namespace txscope {
 
@@ -34,7 +33,21 @@ namespace detail {
 
 /// The wait after the `attempt`th attempt (counted from 1) has failed; it ends at a time that the
 /// clock can tell, however long the policy allows it to be.
-inline std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt) {
+std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt);
+
+}  // namespace detail
+
+}  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt) {
     using std::chrono::milliseconds;
     constexpr auto longest =
         std::chrono::floor<milliseconds>(std::chrono::steady_clock::duration::max() / 2);
@@ -48,6 +61,6 @@ inline std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt)
         std::uniform_int_distribution<std::int64_t>{0, range.count()}(random)};
 }
 
-}  // namespace detail
+}  // namespace txscope::detail
 
-}  // namespace txscope
+#endif

@@ -110,6 +110,8 @@ public:
 private:
     static asio::awaitable<Result> execute_from_elsewhere(Shared self,
                                                           std::optional<Statement> statement);
+    static asio::awaitable<void> execute_into(Result& result, Shared self,
+                                              std::optional<Statement> statement);
     static asio::awaitable<Result> execute_again(Shared self, Connection::SharedResponse failed);
     bool may_ask_again(const Response& response) const noexcept;
     static Shared innermost(const Shared& self, const Ambient* ambient);
@@ -145,10 +147,7 @@ private:
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/statement_report.hpp>
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <pqxx/except>
 
 #include <string>
@@ -238,9 +237,16 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_from_elsewhere(
     const auto executor = co_await asio::this_coro::executor;
     const Strand& strand = self->shared_->strand;
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
-    co_return co_await asio::co_spawn(
-        executor_on(strand, ambient_of(executor)), execute(self, std::move(statement)),
-        asio::bind_cancellation_slot(cancellation.slot(), asio::use_awaitable));
+    Result result;
+    co_await cancellation.spawn(executor_on(strand, ambient_of(executor)),
+                                execute_into(result, self, std::move(statement)));
+    co_return result;
+}
+
+/// On the session's strand.
+TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(
+    Result& result, Shared self, std::optional<Statement> statement) {
+    result = co_await execute(std::move(self), std::move(statement));
 }
 
 TXSCOPE_INLINE SessionState::Shared SessionState::here(const Shared& self) {
