@@ -440,4 +440,44 @@ static_assert(Returnable<txscope::Result> && Returnable<std::vector<std::string>
 static_assert(Returnable<std::unique_ptr<Fragile>>);
 static_assert(!Returnable<Fragile>, "it could fail to be handed over when all is committed");
 
+// What takes a transaction: a body, and a function that one calls.
+void count_commits(txscope::Transaction& transaction, int& commits) {
+    transaction.after_commit([&commits] { ++commits; });
+}
+
+TEST_CASE("a body may take the transaction, and hand it to what needs one", "[transaction_scope]") {
+    Fixture fixture;
+    int commits = 0;
+    const auto body = [&](txscope::Transaction& transaction) -> asio::awaitable<int> {
+        co_await fixture.insert("kept");
+        count_commits(transaction, commits);
+        if (transaction.attempt() != 1) transaction.set_rollback_only();
+        co_return transaction.attempt();
+    };
+    const TransactionScope scope{fixture.sessions};
+    const TransactionScope nested{fixture.sessions, {.propagation = txscope::Propagation::nested}};
+    fixture.run([&]() -> asio::awaitable<void> {
+        const int attempt = co_await scope(body);
+        CHECK(attempt == 1);
+        CHECK(commits == 1);
+        co_await scope([&](txscope::Transaction& outer) -> asio::awaitable<void> {
+            co_await nested([&](txscope::Transaction& inner) -> asio::awaitable<void> {
+                count_commits(inner, commits);
+                co_return;
+            });
+            count_commits(outer, commits);
+        });
+    });
+    CHECK(commits == 3);
+    CHECK(fixture.names() == Names{"kept"});
+}
+
+TEST_CASE("a body that takes a transaction does not fit a session without one",
+          "[transaction_scope]") {
+    const auto body = [](txscope::Transaction&) -> asio::awaitable<void> { co_return; };
+    using Body = decltype(body);
+    STATIC_REQUIRE(txscope::detail::ScopeBody<Body, txscope::Transaction>);
+    STATIC_REQUIRE_FALSE(txscope::detail::ScopeBody<Body, Session>);
+}
+
 }  // namespace transaction_scope

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/session/async_session_factory.hpp>
-#include <txscope/session/session.hpp>
+#include <txscope/transaction/transaction.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
@@ -25,16 +25,16 @@ concept OneOf = (std::same_as<T, Ts> || ...);
 template <typename Body, typename... Repositories>
 struct TransactedResult : std::invoke_result<Body&, Repositories&...> {};
 template <typename Body, typename... Repositories>
-    requires std::invocable<Body&, Session&, Repositories&...>
+    requires std::invocable<Body&, Transaction&, Repositories&...>
 struct TransactedResult<Body, Repositories...>
-    : std::invoke_result<Body&, Session&, Repositories&...> {};
+    : std::invoke_result<Body&, Transaction&, Repositories&...> {};
 
 /// The awaitable that a body for `ServiceCoordinator::transact` gives.
 template <typename Body, typename... Repositories>
 using TransactedAwaitable = typename TransactedResult<Body, Repositories...>::type;
 
-/// What `ServiceCoordinator::transact` takes: a coroutine of the repositories, or of the session
-/// and the repositories.
+/// What `ServiceCoordinator::transact` takes: a coroutine of the repositories, or of the
+/// transaction and the repositories.
 template <typename Body, typename... Repositories>
 concept TransactedBody =
     requires { typename TransactedAwaitable<Body, Repositories...>::value_type; };
@@ -80,7 +80,7 @@ public:
           sessions_{std::move(sessions)},
           options_{options} {}
 
-    /// Runs `body(repositories...)` or `body(session, repositories...)` in a transaction: the
+    /// Runs `body(repositories...)` or `body(transaction, repositories...)` in a transaction: the
     /// ambient one, or else one of its own. Gives the body's result once that is committed.
     template <detail::TransactedBody<Repositories...> Body>
     auto transact(Body&& body, std::source_location where = std::source_location::current()) {
@@ -111,11 +111,11 @@ private:
                                                                   std::source_location where,
                                                                   Body body, Owned& repositories) {
         TransactionScope scope{std::move(sessions), options, where};
-        const auto enter = [&](Session& session) {
+        const auto enter = [&](Transaction& transaction) {
             return std::apply(
                 [&](Repositories&... each) {
-                    if constexpr (std::invocable<Body&, Session&, Repositories&...>)
-                        return body(session, each...);
+                    if constexpr (std::invocable<Body&, Transaction&, Repositories&...>)
+                        return body(transaction, each...);
                     else
                         return body(each...);
                 },

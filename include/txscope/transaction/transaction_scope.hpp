@@ -4,6 +4,7 @@
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/session.hpp>
 #include <txscope/transaction/detail/scope_run.hpp>
+#include <txscope/transaction/transaction.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -21,7 +22,7 @@ namespace txscope {
 ///
 /// ```cpp
 /// txscope::TransactionScope scope{sessions, {.isolation = IsolationLevel::serializable}};
-/// co_await scope([&]() -> asio::awaitable<void> {     // or (txscope::Session& session)
+/// co_await scope([&]() -> asio::awaitable<void> {     // or (txscope::Transaction& transaction)
 ///     const Project created = co_await projects.create(project);
 ///     flows.add(Workflow{.project_id = created.id});
 /// });
@@ -60,22 +61,24 @@ public:
                               std::source_location where = std::source_location::current())
         : sessions_{std::move(sessions)}, options_{options}, where_{where} {}
 
-    /// Runs `body()` or `body(Session&)`, which returns `asio::awaitable<T>`, and yields its value.
+    /// Runs `body()`, `body(Transaction&)` or `body(Session&)`, which returns `asio::awaitable<T>`, and yields its value.
     /// May be called again, for another transaction.
     ///
     /// Moving a `T` must not throw: once the transaction is committed, nothing may go wrong. What may
     /// (a `std::deque`, for one) is returned in a `std::unique_ptr`, or kept outside of the body.
-    template <detail::ScopeBody Body>
-        requires detail::NothrowResult<detail::BodyResult<Body>>
-    [[nodiscard]] asio::awaitable<detail::BodyResult<Body>> operator()(Body body) const {
+    template <detail::ScopeBody<Transaction> Body>
+        requires detail::NothrowResult<detail::BodyResult<Body, Transaction>>
+    [[nodiscard]] asio::awaitable<detail::BodyResult<Body, Transaction>> operator()(
+        Body body) const {
         return run(sessions_, options_, where_, std::move(body));
     }
 
 private:
     template <typename Body>
-    static asio::awaitable<detail::BodyResult<Body>> run(AsyncSessionFactory sessions,
-                                                         TransactionOptions options,
-                                                         std::source_location where, Body body);
+    static asio::awaitable<detail::BodyResult<Body, Transaction>> run(AsyncSessionFactory sessions,
+                                                                      TransactionOptions options,
+                                                                      std::source_location where,
+                                                                      Body body);
 
     AsyncSessionFactory sessions_;
     TransactionOptions options_;
@@ -83,24 +86,24 @@ private:
 };
 
 template <typename Body>
-asio::awaitable<detail::BodyResult<Body>> TransactionScope::run(AsyncSessionFactory sessions,
-                                                                TransactionOptions options,
-                                                                std::source_location where,
-                                                                Body body) {
+asio::awaitable<detail::BodyResult<Body, Transaction>> TransactionScope::run(
+    AsyncSessionFactory sessions, TransactionOptions options, std::source_location where,
+    Body body) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     detail::ScopeRun run{sessions.pool(), options, where, executor};
     if (run.takes_turns()) co_await run.take_turn();
     for (;;) {
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
         run.begin(caller);
-        detail::ResultSlot<detail::BodyResult<Body>> result;
+        detail::ResultSlot<detail::BodyResult<Body, Transaction>> result;
         std::exception_ptr error;
         try {
             if (!run.joins()) {
-                co_await run.spawn(detail::run_on_strand(run.session(), body, run.end(), result));
+                co_await run.spawn(
+                    detail::run_on_strand<Transaction>(run.session(), body, run.end(), result));
             } else {
-                Session session{run.session(), true};
-                if constexpr (std::is_void_v<detail::BodyResult<Body>>)
+                Transaction session{run.session(), true};
+                if constexpr (std::is_void_v<detail::BodyResult<Body, Transaction>>)
                     co_await detail::invoke_body(body, session);
                 else
                     result.emplace(co_await detail::invoke_body(body, session));
@@ -114,7 +117,7 @@ asio::awaitable<detail::BodyResult<Body>> TransactionScope::run(AsyncSessionFact
             co_await asio::this_coro::throw_if_cancelled(false);
             again = co_await run.settle(throws);
         }
-        if (!again) co_return detail::take_result<Body>(result);
+        if (!again) co_return detail::take_result<detail::BodyResult<Body, Transaction>>(result);
     }
 }
 

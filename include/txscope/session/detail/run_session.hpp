@@ -26,26 +26,27 @@ inline constexpr bool is_awaitable = false;
 template <typename T>
 inline constexpr bool is_awaitable<asio::awaitable<T>> = true;
 
-/// Calls `body()` or `body(Session&)`.
-template <typename Body>
-decltype(auto) invoke_body(Body& body, [[maybe_unused]] Session& session) {
-    if constexpr (std::invocable<Body&, Session&>)
+/// Calls `body()` or `body(session)`.
+template <typename Body, typename Given>
+decltype(auto) invoke_body(Body& body, [[maybe_unused]] Given& session) {
+    if constexpr (std::invocable<Body&, Given&>)
         return std::invoke(body, session);
     else
         return std::invoke(body);
 }
 
 /// What a scope's body may be: a callable that returns `asio::awaitable<T>`, and takes either
-/// nothing or a `Session&`.
-template <typename Body>
+/// nothing or a `Given&`.
+template <typename Body, typename Given = Session>
 concept ScopeBody =
-    (std::invocable<Body&> || std::invocable<Body&, Session&>) &&
-    is_awaitable<decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))>;
+    (std::invocable<Body&> || std::invocable<Body&, Given&>) &&
+    is_awaitable<decltype(invoke_body(std::declval<Body&>(), std::declval<Given&>()))>;
 
 /// The `T` of the `asio::awaitable<T>` that a body returns.
-template <ScopeBody Body>
+template <typename Body, typename Given = Session>
+    requires ScopeBody<Body, Given>
 using BodyResult =
-    typename decltype(invoke_body(std::declval<Body&>(), std::declval<Session&>()))::value_type;
+    typename decltype(invoke_body(std::declval<Body&>(), std::declval<Given&>()))::value_type;
 
 /// What can be handed to a caller where nothing may throw any more: behind COMMIT.
 template <typename T>
@@ -93,15 +94,15 @@ void session_ended(SessionState& state, std::exception_ptr error);
 /// Runs `body` with `state` as its ambient session, then `end`, and says how it all went like that.
 /// Nothing interrupts `end`. All that does not depend on the body is elsewhere: what is here, each
 /// body's type compiles anew.
-template <typename Body>
+template <typename Given, typename Body>
 asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& body,
-                                    EndSession* end, ResultSlot<BodyResult<Body>>& result) {
+                                    EndSession* end, ResultSlot<BodyResult<Body, Given>>& result) {
     // What cancels the caller may cancel the body.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     std::exception_ptr error;
     try {
-        Session session{state, false};
-        if constexpr (std::is_void_v<BodyResult<Body>>)
+        Given session{state, false};
+        if constexpr (std::is_void_v<BodyResult<Body, Given>>)
             co_await invoke_body(body, session);
         else
             result.emplace(co_await invoke_body(body, session));
@@ -126,9 +127,9 @@ asio::any_io_executor executor_of(const std::shared_ptr<SessionState>& state,
                                   const asio::any_io_executor& callers);
 
 /// The value that a body left in its slot.
-template <typename Body>
-BodyResult<Body> take_result([[maybe_unused]] ResultSlot<BodyResult<Body>>& slot) {
-    if constexpr (!std::is_void_v<BodyResult<Body>>) return *std::move(slot);
+template <typename Result>
+Result take_result([[maybe_unused]] ResultSlot<Result>& slot) {
+    if constexpr (!std::is_void_v<Result>) return *std::move(slot);
 }
 
 /// A session without a transaction, for a coroutine that runs on `executor`. With
@@ -151,8 +152,8 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
                                        session->shared().strand};
     ResultSlot<BodyResult<Body>> result;
     co_await cancellation.spawn(executor_of(session, callers),
-                                run_on_strand(session, body, end_plain_session, result));
-    co_return take_result<Body>(result);
+                                run_on_strand<Session>(session, body, end_plain_session, result));
+    co_return take_result<BodyResult<Body>>(result);
 }
 
 }  // namespace txscope::detail
