@@ -17,8 +17,7 @@ namespace asio = boost::asio;
 /// @throws boost::system::system_error when there are no more
 int duplicate_descriptor(int descriptor);
 
-/// Waits, once, until `descriptor` is ready for `what`, or until `deadline`: true when it is ready. The
-/// caller is on a strand, or alone.
+/// Waits, once, until `descriptor` is ready for `what`, or until `deadline`: true when it is ready.
 asio::awaitable<bool> wait_until_ready(asio::any_io_executor executor, int descriptor,
                                        asio::posix::descriptor_base::wait_type what,
                                        Clock::time_point deadline);
@@ -28,11 +27,10 @@ asio::awaitable<bool> wait_until_ready(asio::any_io_executor executor, int descr
 #if TXSCOPE_DEFINITIONS
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
 
 #include <fcntl.h>
@@ -54,16 +52,27 @@ TXSCOPE_INLINE asio::awaitable<bool> wait_until_ready(asio::any_io_executor exec
                                                       int descriptor,
                                                       asio::posix::descriptor_base::wait_type what,
                                                       Clock::time_point deadline) {
-    const auto own = co_await asio::this_coro::executor;
-    const auto waiting = std::make_shared<asio::posix::stream_descriptor>(
-        executor, duplicate_descriptor(descriptor));
-    asio::steady_timer timer{executor, deadline};
-    timer.async_wait(asio::bind_executor(
-        own, [waited = std::weak_ptr{waiting}](boost::system::error_code cancelled) {
+    struct Waiting {
+        asio::posix::stream_descriptor descriptor;
+        asio::steady_timer timer;
+    };
+    const auto waiting = std::make_shared<Waiting>(
+        Waiting{asio::posix::stream_descriptor{executor, duplicate_descriptor(descriptor)},
+                asio::steady_timer{executor, deadline}});
+    // The time begins behind the wait, which it could not end before. By then this coroutine may go on
+    // already, on another thread.
+    const auto begin = [&waiting, what](auto handler) {
+        const auto kept = waiting;
+        kept->descriptor.async_wait(what, std::move(handler));
+        kept->timer.async_wait([waited = std::weak_ptr{kept}](boost::system::error_code cancelled) {
             const auto still = waited.lock();
-            if (still && !cancelled) still->cancel();
-        }));
-    const auto [error] = co_await waiting->async_wait(what, asio::as_tuple(asio::deferred));
+            if (still && !cancelled) still->descriptor.cancel();
+        });
+    };
+    const auto token = asio::as_tuple(asio::deferred);
+    const auto [error] =
+        co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(begin,
+                                                                                        token);
     co_return !error;
 }
 
