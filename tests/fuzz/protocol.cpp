@@ -1,4 +1,4 @@
-// What a server may answer is anything. Input is a conversation, as `support::SharedConnection` says.
+// What a server may answer is anything. Input is a conversation, as `support::Conversation` says.
 
 #include "support/conversation.hpp"
 
@@ -10,7 +10,7 @@
 namespace {
 
 // What comes of it when the bytes arrive in pieces of that size, and then the connection ends.
-std::string notes(const support::SharedConnection& conversation, std::size_t size) {
+std::string notes(const support::Conversation& conversation, std::size_t size) {
     support::Talk talk{conversation.requests, {.max_result = 4096, .max_prepared_statements = 2}};
     std::string_view rest = conversation.server;
     while (!rest.empty()) {
@@ -27,7 +27,7 @@ std::string notes(const support::SharedConnection& conversation, std::size_t siz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto conversation =
-        support::SharedConnection::parse({reinterpret_cast<const char*>(data), size});
+        support::Conversation::parse({reinterpret_cast<const char*>(data), size});
     if (notes(conversation, 7) != notes(conversation, size + 1)) std::abort();
     return 0;
 }

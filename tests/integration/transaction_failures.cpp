@@ -5,6 +5,7 @@
 #include "support/scope_fixture.hpp"
 #include "support/silent_server.hpp"
 #include "support/time_enough.hpp"
+#include <txscope/transaction/detail/ending.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>

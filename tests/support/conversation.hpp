@@ -37,18 +37,18 @@
 /// ```
 namespace support {
 
-struct SharedConnection {
+struct Conversation {
     std::string requests;
     std::string server;
 
-    static SharedConnection parse(std::string_view file) {
+    static Conversation parse(std::string_view file) {
         const std::size_t end = file.find("\n\n");
         if (end == file.npos) return {std::string{file}, {}};
         return {std::string{file.substr(0, end + 1)}, std::string{file.substr(end + 2)}};
     }
 };
 
-/// Asks what a shared asks, and notes what comes of it.
+/// Asks what a conversation asks, and notes what comes of it.
 class Talk {
 public:
     using Pipeline = txscope::protocol::Pipeline;

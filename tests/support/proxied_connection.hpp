@@ -80,7 +80,7 @@ private:
     Socket server_;
     ProxyPipe to_server_;
     ProxyPipe to_client_;
-    wire::SharedConnection shared_;
+    wire::Conversation conversation_;
     std::optional<Deed> after_batch_;  // the answer is withheld until the batch is over
     Deed how_ = Deed::cut;             // how the connection is to be closed
     bool connected_ = false;           // to the server
@@ -156,15 +156,15 @@ inline bool ProxiedConnection::from_client(const wire::Message& message) {
         before_start_up(message);
         return true;
     }
-    const wire::Text statement = shared_.statement_of(message);
+    const wire::Text statement = conversation_.statement_of(message);
     if (statement) {
         if (const auto deed = plan_.due(When::Event::statement, *statement)) {
             strike(*deed);
             return false;
         }
     }
-    if (shared_.started()) {
-        const bool begins = shared_.client_says(message);
+    if (conversation_.started()) {
+        const bool begins = conversation_.client_says(message);
         tally_.update([&](ProxyCounts& counts) {
             counts.round_trips += begins;
             ++counts.sent[message.type];
@@ -190,7 +190,7 @@ inline void ProxiedConnection::before_start_up(const wire::Message& message) {
 }
 
 inline void ProxiedConnection::from_server(const wire::Message& message) {
-    const auto answered = shared_.server_says(message);
+    const auto answered = conversation_.server_says(message);
     if (answered.completes && !after_batch_)
         after_batch_ = plan_.due(When::Event::answer, *answered.completes);
     if (!after_batch_) return forward(Direction::to_client, message.bytes);

@@ -19,7 +19,7 @@ namespace support {
 struct ProxyCounts {
     std::int64_t connections = 0;         ///< Sessions begun; cancel requests are none.
     std::int64_t cancel_requests = 0;     ///< Each came over a connection of its own.
-    std::int64_t round_trips = 0;         ///< As `wire::SharedConnection` defines them.
+    std::int64_t round_trips = 0;         ///< As `wire::Conversation` defines them.
     std::map<char, std::int64_t> sent;    ///< The clients' messages by type: 'P' Parse, 'B' Bind, …
     std::vector<std::string> statements;  ///< Those asked to run (Query, Bind), in order.
 

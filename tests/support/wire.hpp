@@ -89,7 +89,7 @@ using Text = std::shared_ptr<const std::string>;
 /// it sends before the end of that belongs to the same round trip: so a batch is one, however many
 /// packets carry it, and so are two batches with a Sync each that are written at once.
 /// The start-up is none. COPY FROM STDIN is two: the client waits for the server's consent.
-class SharedConnection {
+class Conversation {
 public:
     struct Answered {
         Text completes;      ///< The statement whose outcome, good or bad, this message tells.
@@ -127,7 +127,7 @@ private:
     bool clients_turn_ = false;  // the server waits for the data of a COPY
 };
 
-inline Text SharedConnection::statement_of(const Message& message) const {
+inline Text Conversation::statement_of(const Message& message) const {
     std::string_view body = message.body;
     if (!started_) return nullptr;
     if (message.type == 'Q') return std::make_shared<const std::string>(take_string(body));
@@ -137,7 +137,7 @@ inline Text SharedConnection::statement_of(const Message& message) const {
     return prepared == prepared_.end() ? nullptr : prepared->second;
 }
 
-inline bool SharedConnection::client_says(const Message& message) {
+inline bool Conversation::client_says(const Message& message) {
     if (!started_ || message.type == 'X') return false;
     if (message.type == 'd' || message.type == 'c' || message.type == 'f')
         return std::exchange(clients_turn_, false);
@@ -158,7 +158,7 @@ inline bool SharedConnection::client_says(const Message& message) {
     return begins;
 }
 
-inline SharedConnection::Answered SharedConnection::server_says(const Message& message) {
+inline Conversation::Answered Conversation::server_says(const Message& message) {
     Answered answered;
     if (!started_) {
         started_ = message.type == 'Z';

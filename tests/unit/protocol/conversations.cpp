@@ -8,23 +8,23 @@
 #include <string>
 #include <string_view>
 
-using support::SharedConnection;
+using support::Conversation;
 using support::Talk;
 
 namespace {
 
 struct Recording {
     explicit Recording(const std::string& name)
-        : conversation{SharedConnection::parse(
+        : conversation{Conversation::parse(
               support::read_file(support::conversation_folder() / "conversations" / name))},
           answers{support::read_file(support::conversation_folder() / "answers" / name)} {}
 
-    SharedConnection conversation;
+    Conversation conversation;
     std::string answers;
 };
 
 // What comes of a conversation whose bytes arrive in pieces of that size.
-std::string heard_in_pieces(const SharedConnection& conversation, std::size_t size) {
+std::string heard_in_pieces(const Conversation& conversation, std::size_t size) {
     Talk talk{conversation.requests};
     for (std::string_view rest = conversation.server; !rest.empty();) {
         talk.hear(rest.substr(0, size));
@@ -33,7 +33,7 @@ std::string heard_in_pieces(const SharedConnection& conversation, std::size_t si
     return talk.notes();
 }
 
-std::string heard_cut_at(const SharedConnection& conversation, std::size_t cut) {
+std::string heard_cut_at(const Conversation& conversation, std::size_t cut) {
     Talk talk{conversation.requests};
     const std::string_view bytes = conversation.server;
     talk.hear(bytes.substr(0, cut));
