@@ -11,6 +11,7 @@
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <libpq-fe.h>
 #include <pqxx/except>
 
@@ -169,17 +170,19 @@ struct Crowd {
         CHECK(database.query("SELECT count(*) FROM entries WHERE name LIKE '%!'").number() ==
               clients * rounds);
     }
-    /// How many statements of that text are prepared, on any server connection that answers.
+    /// How many statements of that text are prepared, on any of the connections: all are asked at once.
     std::int64_t prepared(const std::string& text) {
-        return support::run(io, [&]() -> asio::awaitable<std::int64_t> {
-            std::int64_t most = 0;
-            for (int i = 0; i < 40; ++i) {
-                const auto found = co_await one.execute(
-                    "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1", text);
-                most = std::max(most, found.one().get<std::int64_t>(0));
-            }
-            co_return most;
-        });
+        std::int64_t most = 0;
+        int answered = 0;
+        const auto ask = [&]() -> asio::awaitable<void> {
+            const auto found = co_await one.execute(
+                "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1", text);
+            most = std::max(most, found.one().get<std::int64_t>(0));
+            ++answered;
+        };
+        for (int i = 0; i < 40; ++i) asio::co_spawn(io, ask(), asio::detached);
+        support::run_until(io, [&] { return answered == 40; });
+        return most;
     }
 
     const support::Database database{schema};
