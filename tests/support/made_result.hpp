@@ -1,6 +1,7 @@
 #pragma once
 
 #include "support/server_messages.hpp"
+#include <txscope/core/error.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/protocol/result_builder.hpp>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,4 +42,15 @@ inline txscope::Result made_result(
         server::row_description({columns.begin(), columns.end()}).substr(5));
     return txscope::Result{
         builder.finish(reader, std::move(described), body.substr(0, body.size() - 1))};
+}
+
+/// The error that reading a result has met.
+template <typename Action>
+txscope::ColumnError column_error_of(Action action) {
+    try {
+        action();
+    } catch (const txscope::ColumnError& error) {
+        return error;
+    }
+    throw std::logic_error("no ColumnError");
 }

@@ -7,7 +7,6 @@
 #include <iterator>
 #include <optional>
 #include <ranges>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -28,16 +27,6 @@ namespace {
 Result projects() {
     return made_result({"id", "name", "note"},
                        {{"1", "first", "n"}, {"2", "second", std::nullopt}, {"3", "third", ""}});
-}
-
-template <typename Action>
-ColumnError column_error_of(Action action) {
-    try {
-        action();
-    } catch (const ColumnError& error) {
-        return error;
-    }
-    throw std::logic_error("no ColumnError");
 }
 
 }  // namespace

@@ -45,16 +45,6 @@ private:
     BOOST_DESCRIBE_CLASS(Account, (), (), (), (balance_))
 };
 
-template <typename Action>
-ColumnError column_error_of(Action action) {
-    try {
-        action();
-    } catch (const ColumnError& error) {
-        return error;
-    }
-    throw std::logic_error("no ColumnError");
-}
-
 }  // namespace
 
 TEST_CASE("members are filled from the columns of their names, in any order", "[row_mapping]") {
