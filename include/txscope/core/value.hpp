@@ -50,8 +50,8 @@ namespace detail {
 
 /// Appends a parameter's text to `out` and says whether there was one; false, and nothing
 /// appended, is SQL's NULL.
-template <typename T>
-[[nodiscard]] bool append_parameter(std::string& out, const T& value);
+template <typename Text, typename T>
+[[nodiscard]] bool append_parameter(Text& out, const T& value);
 
 }  // namespace detail
 }  // namespace txscope

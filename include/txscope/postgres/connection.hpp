@@ -42,7 +42,7 @@ namespace asio = boost::asio;
 class Connection {
 public:
     using Clock = std::chrono::steady_clock;
-    using Batch = std::vector<detail::Request>;
+    using Batch = detail::Batch;
     using SharedResponse = std::shared_ptr<detail::Response>;
 
     /// Connects to the first server of `conninfo` (URI or keywords) that takes us, by `deadline`.
@@ -68,11 +68,11 @@ public:
     Connection& operator=(const Connection&) = delete;
 
     /// An empty batch, with memory of an earlier one.
-    Batch take_spare_batch() noexcept { return std::exchange(spare_batch_, {}); }
-    void keep_batch(Batch&& emptied) noexcept { spare_batch_ = std::move(emptied); }
+    Batch take_spare_batch() noexcept { return statements_.take_spare_batch(); }
+    void keep_batch(Batch&& emptied) noexcept { statements_.keep_batch(std::move(emptied)); }
 
     /// Adds statements and one Sync to what is sent; whoever waits next sends it. Leaves `batch` empty,
-    /// with its memory for the next one.
+    /// with memory for the next one.
     void submit(Batch&& batch) { statements_.submit(std::move(batch)); }
     /// Sends what is left to send; false when the socket takes no more for now.
     bool flush();
@@ -194,7 +194,6 @@ private:
     detail::StatementPipeline statements_;
     detail::SocketWatcher watcher_;
     Clock::time_point heard_{};  // when the last answer came
-    Batch spare_batch_;
     std::uint64_t opening_trips_ = 0;
     int cancel_requests_ = 0;  // that may take effect yet; those left behind stay counted
 };

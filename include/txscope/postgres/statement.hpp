@@ -3,12 +3,12 @@
 #include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
+#include <txscope/postgres/detail/statement_text.hpp>
 #include <txscope/protocol/parameters.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 namespace txscope {
@@ -45,9 +45,7 @@ public:
         detail::check_statement_size(sql.size());
         // The protocol ends it with one: what stands before would be executed, silently.
         if (sql.find('\0') != sql.npos) throw ValueError("a NUL character in SQL text");
-        // With the values of most statements: one allocation; none for COMMIT and the like.
-        if (sql.size() > text_.capacity()) text_.reserve(sql.size() + 64);
-        text_.append(sql);
+        text_ += sql;
         (bind(args), ...);
     }
 
@@ -76,13 +74,13 @@ public:
 
     /// All of them as they are sent. They live until the statement is changed, moved or gone.
     [[nodiscard]] protocol::Parameters parameters() const noexcept {
-        return {.count = size_, .bytes = std::string_view{text_}.substr(sql_size_)};
+        return {.count = size_, .bytes = {text_.data() + sql_size_, text_.size() - sql_size_}};
     }
 
 private:
     void close(std::size_t start, bool has_value);
 
-    std::string text_;  // the SQL, and the parameters as they are sent
+    detail::StatementText text_;  // the SQL, and the parameters as they are sent
     std::size_t sql_size_;
     std::size_t size_ = 0;
 };
@@ -94,10 +92,10 @@ Statement& Statement::bind(const T& value) {
     }
     const std::size_t start = text_.size();
     try {
-        text_.append("\0\0\0\0", 4);  // until the length is known
+        text_ += std::string_view{"\0\0\0\0", 4};  // until the length is known
         close(start, detail::append_parameter(text_, value));
     } catch (...) {
-        text_.resize(start);
+        text_.truncate(start);
         throw;
     }
     return *this;

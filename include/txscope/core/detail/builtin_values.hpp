@@ -60,10 +60,10 @@ namespace detail {
 /// Texts of numbers go through the standard library, whatever libpqxx's version: libpqxx 6 reads
 /// "12x" as the double 12. Written in the shortest form that reads back as the same number.
 template <typename Number>
-void append_number(std::string& out, Number value) {
+void append_number(auto& out, Number value) {
     std::array<char, 64> buffer;
     const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-    out.append(buffer.data(), static_cast<std::size_t>(end - buffer.data()));
+    out += std::string_view{buffer.data(), end};
 }
 
 template <typename Number>
@@ -84,7 +84,7 @@ template <typename Number>
 
 template <detail::Integer T>
 struct SqlValue<T> {
-    static void append_text(std::string& out, T value) { detail::append_number(out, value); }
+    static void append_text(auto& out, T value) { detail::append_number(out, value); }
     static std::string to_text(T value) {
         std::string text;
         append_text(text, value);
@@ -96,7 +96,7 @@ struct SqlValue<T> {
 /// NaN and the infinities are spelt as PostgreSQL spells them (manual, "Floating-Point Types").
 template <std::floating_point T>
 struct SqlValue<T> {
-    static void append_text(std::string& out, T value) {
+    static void append_text(auto& out, T value) {
         if (std::isnan(value)) {
             out += "NaN";
         } else if (std::isinf(value)) {
@@ -120,7 +120,7 @@ struct SqlValue<T> {
 
 template <>
 struct SqlValue<bool> {
-    static void append_text(std::string& out, bool value) { out += value ? "true" : "false"; }
+    static void append_text(auto& out, bool value) { out += value ? "true" : "false"; }
     static std::string to_text(bool value) { return value ? "true" : "false"; }
     static bool from_text(std::string_view text) {
         if (text == "t" || text == "true") return true;
@@ -131,7 +131,7 @@ struct SqlValue<bool> {
 
 template <>
 struct SqlValue<std::string> {
-    static void append_text(std::string& out, const std::string& value) { out += value; }
+    static void append_text(auto& out, const std::string& value) { out += value; }
     static std::string to_text(const std::string& value) { return value; }
     static std::string from_text(std::string_view text) { return std::string(text); }
 };
@@ -139,14 +139,14 @@ struct SqlValue<std::string> {
 /// A parameter only: as a result it would point into a result that may be gone.
 template <>
 struct SqlValue<std::string_view> {
-    static void append_text(std::string& out, std::string_view value) { out += value; }
+    static void append_text(auto& out, std::string_view value) { out += value; }
     static std::string to_text(std::string_view value) { return std::string(value); }
 };
 
 /// A parameter only, up to its terminating NUL.
 template <>
 struct SqlValue<const char*> {
-    static void append_text(std::string& out, const char* value) { out += value; }
+    static void append_text(auto& out, const char* value) { out += value; }
     static std::string to_text(const char* value) { return value; }
 };
 
@@ -160,8 +160,8 @@ struct IsCharArray : std::false_type {};
 template <std::size_t n>
 struct IsCharArray<char[n]> : std::true_type {};
 
-template <typename T>
-bool append_parameter(std::string& out, const T& value) {
+template <typename Text, typename T>
+bool append_parameter(Text& out, const T& value) {
     if constexpr (std::is_same_v<T, std::nullopt_t> || std::is_same_v<T, std::nullptr_t>) {
         return false;
     } else if constexpr (IsOptional<T>::value) {
@@ -183,7 +183,7 @@ bool append_parameter(std::string& out, const T& value) {
         }
         // PostgreSQL's texts have none: what it would refuse without naming it is refused here.
         if constexpr (!std::is_arithmetic_v<T> && !std::is_pointer_v<T>) {
-            if (out.find('\0', start) != std::string::npos) {
+            if (std::string_view{out}.find('\0', start) != std::string_view::npos) {
                 throw ValueError("a text with a NUL character cannot be sent to PostgreSQL");
             }
         }

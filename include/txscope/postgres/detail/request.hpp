@@ -9,6 +9,7 @@
 #include <source_location>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -26,17 +27,26 @@ struct Response : protocol::Response {
     bool done = false;     ///< The server has answered all of it, and the Sync behind it.
 };
 
-/// A statement on its way out, and whom its answer is for.
+/// A statement on its way out, and whom its answer is for. Kept until it is answered: what went wrong
+/// is told with its text.
 struct Request {
     Statement statement;
     std::shared_ptr<Response> response;
     bool own = false;  ///< The library's: not to be prepared, and no change to undo.
     bool returns_rows = true;
 
+    // How it was sent.
+    bool named = false;  ///< Under a name that was prepared before its batch.
+    bool prepared_now = false;
+    bool changes_session = false;
+
     /// A command of the library's own.
     static Request command(std::string_view sql, std::shared_ptr<Response> response) {
         return {Statement{sql}, std::move(response), true, false};
     }
 };
+
+/// What goes out together. Those of one response may have others between them.
+using Batch = std::vector<Request>;
 
 }  // namespace txscope::detail

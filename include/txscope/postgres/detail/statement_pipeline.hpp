@@ -30,8 +30,14 @@ public:
         : pipeline_{{.max_prepared_statements = naming.most()}}, names_{naming} {}
 
     /// Adds `batch` and a Sync to the output. A failure at any statement makes the server skip what
-    /// follows in the batch. Leaves `batch` empty, with its memory for the next one.
-    void submit(std::vector<Request>&& batch);
+    /// follows in the batch. Leaves `batch` empty, with memory for the next one.
+    void submit(Batch&& batch);
+    /// An empty batch, with memory of an earlier one; and such a one is given back.
+    [[nodiscard]] Batch take_spare_batch() noexcept {
+        const auto spare = std::ranges::find_if(spare_batches_, &Batch::capacity);
+        return spare == spare_batches_.end() ? Batch{} : std::move(*spare);
+    }
+    void keep_batch(Batch&& emptied) noexcept;
 
     [[nodiscard]] std::string_view output() const noexcept { return pipeline_.output(); }
     void sent(std::size_t bytes) noexcept { pipeline_.sent(bytes); }
@@ -92,38 +98,27 @@ public:
 private:
     using Outcome = protocol::Response::Outcome;
 
-    // Kept until it is answered: what went wrong is told with its text.
-    struct Sent {
-        Statement statement;
-        std::shared_ptr<Response> response;
-        std::uint64_t batch;
-        bool named = false;  // under a name that was prepared before its batch
-        bool prepared_now = false;
-        bool changes_session = false;
-        bool last = true;  // of its response: its result is the one that is wanted
-    };
-
-    void send(Sent& sent, const Request& request);
+    void send(Request& request, bool last);
     StatementNames::Entry* name_of(std::string_view sql, StatementKind kind,
                                    StatementNames::Entry* known);
-    void refuse(std::vector<Request>& batch) noexcept;
+    void refuse(const Batch& batch) noexcept;
 
     bool take_events() noexcept;
     void answer(Response& response);
     std::exception_ptr error_of(const Response& response);
     std::exception_ptr make_failure();
-    const Sent* find_sent(const protocol::Response* response, std::uint32_t statement) const;
-    const Sent* find_failed(const Response& response) const;
-    Staleness staleness(const Sent& sent, const protocol::ErrorResponse& error) const;
-    void remember_failed(Staleness why, const Sent& sent, const std::exception_ptr& error);
+    const Request* find_sent(const protocol::Response* response, std::uint32_t statement) const;
+    const Request* find_failed(const Response& response) const;
+    Staleness staleness(const Request& sent, const protocol::ErrorResponse& error) const;
+    void remember_failed(Staleness why, const Request& sent, const std::exception_ptr& error);
     void release_answered() noexcept;
 
     protocol::Pipeline pipeline_;
     StatementNames names_;
     bool names_moved_ = false;  // in a transaction that may not have ended: see `StatementKind`
     std::optional<FailedStatement> failed_;
-    std::vector<Sent> sent_;  // those before `answered_` are answered
-    std::size_t answered_ = 0;
+    std::vector<Batch> sent_;  // and not answered
+    std::array<Batch, 3> spare_batches_{};
     std::array<std::shared_ptr<Response>, 4> spare_{};  // maybe somebody else has it, too
     std::size_t last_spare_ = 0;
     // The last error that was made an exception, for all whom it concerns.
@@ -149,54 +144,57 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE void StatementPipeline::submit(std::vector<Request>&& batch) {
+TXSCOPE_INLINE void StatementPipeline::submit(Batch&& batch) {
     try {
         if (idle() && transaction_status() == protocol::TransactionStatus::idle) {
             names_moved_ = false;
             failed_.reset();
         }
         if (names_.begin_batch()) pipeline_.retire_all();
-        for (auto next = batch.begin(); next != batch.end(); ++next) {
-            Sent& sent =
-                sent_.emplace_back(std::move(next->statement), next->response, pipeline_.batches());
-            sent.last = next + 1 == batch.end() || (next + 1)->response != next->response;
-            send(sent, *next);
-        }
+        sent_.push_back(std::move(batch));
+        Batch& sent = sent_.back();
+        for (auto next = sent.begin(); next != sent.end(); ++next)
+            send(*next, next + 1 == sent.end() || (next + 1)->response != next->response);
         pipeline_.sync();
     } catch (...) {  // no memory for the rest of what was begun
         fail(std::current_exception());
     }
     if (broken()) refuse(batch);
-    batch.clear();
+    batch = take_spare_batch();
 }
 
-/// Answers them with why the connection is lost.
-TXSCOPE_INLINE void StatementPipeline::refuse(std::vector<Request>& batch) noexcept {
-    for (const Request& unsent : batch) pipeline_.execute(*unsent.response, {.sql = {}});
+/// Answers them, and those that were not sent whole, with why the connection is lost.
+TXSCOPE_INLINE void StatementPipeline::refuse(const Batch& batch) noexcept {
+    const auto refuse_all = [&](const Batch& unsent) {
+        for (const Request& each : unsent) pipeline_.execute(*each.response, {.sql = {}});
+    };
+    std::ranges::for_each(sent_, refuse_all);
+    refuse_all(batch);
     take_events();
 }
 
-TXSCOPE_INLINE void StatementPipeline::send(Sent& sent, const Request& request) {
+/// @param last of its response: its result is the one that is wanted
+TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
     const bool own = request.own;
-    const std::string_view sql = sent.statement.sql();
+    const std::string_view sql = request.statement.sql();
     auto* const known = own ? nullptr : names_.find(sql);
     const StatementKind kind = own     ? StatementKind{.worth_preparing = false}
                                : known ? known->kind
                                        : statement_kind(sql);
     auto* const named = name_of(sql, kind, known);
     auto* const prepared = named != nullptr ? named->prepared.get() : nullptr;
-    sent.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
-    sent.prepared_now = named != nullptr && prepared == nullptr;
-    sent.changes_session = kind.changes_session;
-    pipeline_.execute(*sent.response,
+    request.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
+    request.prepared_now = named != nullptr && prepared == nullptr;
+    request.changes_session = kind.changes_session;
+    pipeline_.execute(*request.response,
                       {.sql = sql,
                        .name = named != nullptr ? std::string_view{named->name} : "",
                        .prepared = prepared,
-                       .parameters = sent.statement.parameters(),
-                       .keep_result = sent.last,
+                       .parameters = request.statement.parameters(),
+                       .keep_result = last,
                        .changes_session = kind.changes_session,
                        .returns_rows = request.returns_rows && !kind.transaction_control});
-    if (sent.prepared_now) named->prepared = pipeline_.pin(named->name);
+    if (request.prepared_now) named->prepared = pipeline_.pin(named->name);
     // Should it be undone, names are back to what they were: nothing is prepared until that is over.
     names_moved_ |= kind.moves_names;
     if (kind.moves_names && kind.changes_session) {
@@ -277,7 +275,7 @@ TXSCOPE_INLINE void StatementPipeline::answer(Response& response) {
 TXSCOPE_INLINE std::exception_ptr StatementPipeline::error_of(const Response& response) {
     const auto& error = response.protocol::Response::error();
     if (error_told_ == error) return error_;
-    const Sent* const failed = find_failed(response);
+    const Request* const failed = find_failed(response);
     if (failed == nullptr) {  // at the Sync, which commits
         error_ = make_statement_error(*error, Statement{""}, response.scope);
     } else {
@@ -294,10 +292,11 @@ TXSCOPE_INLINE std::exception_ptr StatementPipeline::error_of(const Response& re
     return error_;
 }
 
-TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_sent(
-    const protocol::Response* response, std::uint32_t statement) const {
-    for (std::size_t i = answered_; i < sent_.size(); ++i)
-        if (sent_[i].response.get() == response && statement-- == 0) return &sent_[i];
+TXSCOPE_INLINE const Request* StatementPipeline::find_sent(const protocol::Response* response,
+                                                           std::uint32_t statement) const {
+    for (const Batch& batch : sent_)
+        for (const Request& sent : batch)
+            if (sent.response.get() == response && statement-- == 0) return &sent;
     return nullptr;
 }
 
@@ -315,13 +314,15 @@ TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::make_response(
 }
 
 /// The statement that has failed in the batch of `response`; null for none.
-TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_failed(
-    const Response& response) const {
-    const Sent* const first = find_sent(&response, 0);
-    for (std::size_t i = answered_; first != nullptr && i < sent_.size(); ++i) {
-        const Response& each = *sent_[i].response;
-        if (sent_[i].batch == first->batch && each.outcome() == Outcome::failed)
-            return find_sent(&each, each.failed_statement());
+TXSCOPE_INLINE const Request* StatementPipeline::find_failed(const Response& response) const {
+    const auto is_of = [](const protocol::Response& whose) {
+        return [&](const Request& sent) { return sent.response.get() == &whose; };
+    };
+    for (const Batch& batch : sent_) {
+        if (std::ranges::none_of(batch, is_of(response))) continue;
+        for (const Request& sent : batch)
+            if (sent.response->outcome() == Outcome::failed)
+                return find_sent(sent.response.get(), sent.response->failed_statement());
     }
     return nullptr;
 }
@@ -329,7 +330,7 @@ TXSCOPE_INLINE const StatementPipeline::Sent* StatementPipeline::find_failed(
 TXSCOPE_INLINE std::exception_ptr StatementPipeline::make_failure() {
     using Reason = protocol::Failure::Reason;
     const protocol::Failure& failure = pipeline_.failure();
-    const Sent* const sent = find_sent(failure.response, failure.statement);
+    const Request* const sent = find_sent(failure.response, failure.statement);
     const Statement statement = sent != nullptr ? sent->statement : Statement{""};
     switch (failure.reason) {
         case Reason::server_ended:
@@ -346,7 +347,7 @@ TXSCOPE_INLINE std::exception_ptr StatementPipeline::make_failure() {
     }
 }
 
-TXSCOPE_INLINE Staleness StatementPipeline::staleness(const Sent& sent,
+TXSCOPE_INLINE Staleness StatementPipeline::staleness(const Request& sent,
                                                       const protocol::ErrorResponse& error) const {
     const bool about_names = error.sqlstate() == sqlstate::invalid_sql_statement_name ||
                              error.sqlstate() == sqlstate::duplicate_prepared_statement;
@@ -356,7 +357,7 @@ TXSCOPE_INLINE Staleness StatementPipeline::staleness(const Sent& sent,
 }
 
 /// Sees to it that no statement which `sent` shows to be stale is used again.
-TXSCOPE_INLINE void StatementPipeline::remember_failed(Staleness why, const Sent& sent,
+TXSCOPE_INLINE void StatementPipeline::remember_failed(Staleness why, const Request& sent,
                                                        const std::exception_ptr& error) {
     failed_.reset();
     std::optional<Description> description;
@@ -387,7 +388,7 @@ TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::prepare_anew(
     auto response = make_response();
     const std::string_view sql = failed.statement.sql();
     try {
-        sent_.emplace_back(Statement{sql}, response, pipeline_.batches());
+        sent_.push_back({{Statement{sql}, response}});
         StatementNames::Entry* entry = names_.find(sql);
         if (entry == nullptr)
             entry = &names_.insert(sql, statement_kind(sql));
@@ -412,16 +413,26 @@ TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
     return Description{*prepared};
 }
 
+/// The answers of a batch come at its end, to all of it.
 TXSCOPE_INLINE void StatementPipeline::release_answered() noexcept {
-    for (; answered_ < sent_.size() && sent_[answered_].response->done; ++answered_) {
-        auto response = std::move(sent_[answered_].response);
-        if (response == spare_[last_spare_]) continue;  // of several statements
-        last_spare_ = (last_spare_ + 1) % spare_.size();
-        spare_[last_spare_] = std::move(response);
+    const auto rest = std::ranges::find_if(
+        sent_, [](const Batch& batch) { return !batch.back().response->done; });
+    for (auto batch = sent_.begin(); batch != rest; ++batch) {
+        for (Request& answered : *batch) {
+            if (answered.response == spare_[last_spare_]) continue;  // of several statements
+            last_spare_ = (last_spare_ + 1) % spare_.size();
+            spare_[last_spare_] = std::move(answered.response);
+        }
+        batch->clear();
+        keep_batch(std::move(*batch));
     }
-    if (answered_ <= sent_.size() / 2) return;
-    sent_.erase(sent_.begin(), sent_.begin() + static_cast<std::ptrdiff_t>(answered_));
-    answered_ = 0;
+    sent_.erase(sent_.begin(), rest);
+}
+
+TXSCOPE_INLINE void StatementPipeline::keep_batch(Batch&& emptied) noexcept {
+    constexpr std::size_t large = 64;
+    const auto free = std::ranges::find(spare_batches_, 0u, &Batch::capacity);
+    if (free != spare_batches_.end() && emptied.capacity() <= large) *free = std::move(emptied);
 }
 
 }  // namespace txscope::detail

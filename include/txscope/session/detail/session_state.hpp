@@ -109,7 +109,7 @@ public:
 
 private:
     static asio::awaitable<Result> execute_from_elsewhere(Shared self,
-                                                          std::optional<Statement> statement);
+                                                          std::optional<Statement>& statement);
     static asio::awaitable<void> execute_into(Result& result, Shared self,
                                               std::optional<Statement> statement);
     static asio::awaitable<Result> execute_again(Shared self, Connection::SharedResponse failed);
@@ -122,7 +122,7 @@ private:
     Connection::SharedResponse make_response() const {
         return shared_->lease->make_response(where());
     }
-    Connection::SharedResponse put_out(std::optional<Statement> statement);
+    Connection::SharedResponse put_out(std::optional<Statement>& statement);
     void move_unsent(Connection::Batch& batch, const Connection::SharedResponse& response);
     [[noreturn]] void throw_failure(const Response& response, bool cancelled);
 
@@ -170,7 +170,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     const auto* carrier = executor.target<AmbientExecutor>();
     if (carrier == nullptr || carrier->strand() != shared.strand) {
         self->check_not_ended();
-        co_return co_await execute_from_elsewhere(std::move(self), std::move(statement));
+        co_return co_await execute_from_elsewhere(std::move(self), statement);
     }
     self = innermost(self, ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
@@ -190,7 +190,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     bool cancelled = false;
     {
         StatementReport report{shared, statement ? statement->sql() : ""};
-        response = self->put_out(std::move(statement));
+        response = self->put_out(statement);
         report.answered_in(response);
 
         RoundTrip trip{.shared = shared, .response = *response, .caller = caller};
@@ -233,7 +233,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(
 }
 
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_from_elsewhere(
-    Shared self, std::optional<Statement> statement) {
+    Shared self, std::optional<Statement>& statement) {
     const auto executor = co_await asio::this_coro::executor;
     const Strand& strand = self->shared_->strand;
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
@@ -267,7 +267,8 @@ TXSCOPE_INLINE void SessionState::enqueue(const Shared& self, Statement&& statem
     const Shared session = here(self);
     session->check_allowed(statement);
     session->check_open();
-    session->unsent_.push(std::move(statement));
+    const Lease& lease = session->shared_->lease;
+    session->unsent_.push(std::move(statement), lease ? &*lease : nullptr);
 }
 
 TXSCOPE_INLINE void SessionState::check_allowed(const Statement& statement) const {
@@ -327,7 +328,7 @@ TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection() {
 /// Puts what is unsent into the outbox, and then `statement`, if any: all of it, or the transaction
 /// is lost.
 TXSCOPE_INLINE Connection::SharedResponse SessionState::put_out(
-    std::optional<Statement> statement) {
+    std::optional<Statement>& statement) {
     try {
         auto response = make_response();
         move_unsent(shared_->outbox, response);

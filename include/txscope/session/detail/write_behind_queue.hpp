@@ -21,8 +21,10 @@ public:
 
     explicit WriteBehindQueue(Opening opening) : opening_{std::move(opening)} {}
 
-    void push(Statement&& statement) {
-        if (queue_.empty()) queue_.reserve(8);
+    /// @param connection over which it will go, if that is known: for memory that it has
+    void push(Statement&& statement, Connection* connection) {
+        if (queue_.capacity() == 0 && connection != nullptr)
+            queue_ = connection->take_spare_batch();
         queue_.emplace_back(std::move(statement), nullptr);
     }
     /// Puts the release of a savepoint ahead of all that is queued. It is not sent for its own sake:
@@ -32,17 +34,21 @@ public:
     bool empty() const noexcept { return !opening_ && release_.empty() && !has_queued(); }
 
     void move_to(Connection::Batch& batch, const Connection::SharedResponse& response,
-                 const Connection& connection) {
+                 Connection& connection) {
         if (empty()) return;
         for (Request& queued : queue_) queued.response = response;
-        if (batch.empty() && !opening_ && release_.empty()) return batch.swap(queue_);
-        batch.reserve(batch.size() + queue_.size() + 2);
-        if (const Opening opening = std::exchange(opening_, nullptr))
-            opening(connection, batch, response);
-        if (!release_.empty())
-            batch.push_back(Request::command(std::exchange(release_, {}), response));
-        std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
-        queue_.clear();
+        if (batch.empty() && !opening_ && release_.empty()) {
+            batch.swap(queue_);
+        } else {
+            batch.reserve(batch.size() + queue_.size() + 2);
+            if (const Opening opening = std::exchange(opening_, nullptr))
+                opening(connection, batch, response);
+            if (!release_.empty())
+                batch.push_back(Request::command(std::exchange(release_, {}), response));
+            std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
+            queue_.clear();
+        }
+        connection.keep_batch(std::move(queue_));
     }
     void clear() noexcept {
         opening_ = nullptr;
