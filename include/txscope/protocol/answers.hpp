@@ -79,6 +79,7 @@ private:
     std::shared_ptr<const Columns>& columns() noexcept {
         return head().statement != nullptr ? head().statement->columns : columns_;
     }
+    void note_command(std::string_view tag) noexcept;
     void note_error();
     void skip(const Request& request) noexcept;
     void violated(std::string text) noexcept {
@@ -223,7 +224,7 @@ TXSCOPE_INLINE Answers::Taken Answers::take_execution(const Message& message, Ev
             return take_row(message);
         case MessageType::command_complete:
             if (!message.body.ends_with('\0')) return Taken::malformed;
-            return complete(message.body.substr(0, message.body.size() - 1), false);
+            return complete({message.body.data(), message.body.size() - 1}, false);
         case MessageType::empty_query_response:
             return message.body.empty() ? complete({}, false) : Taken::malformed;
         case MessageType::portal_suspended:
@@ -253,22 +254,28 @@ TXSCOPE_INLINE Answers::Taken Answers::take_row(const Message& message) {
 /// A statement was executed, or has given as many rows as were asked for.
 TXSCOPE_INLINE Answers::Taken Answers::complete(std::string_view tag, bool suspended) {
     RequestQueue& queue = requests_.queue();
-    session_changed_ |= head().changes_session;
-    if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") queue.note_commit();
-    if (tag == "DISCARD ALL") session_changed_ = false;
-    if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") requests_.statements().forget_prepared();
-    if (head().keep)
-        head().response->result_ = builder_.finish(reader_, columns(), tag, suspended);
+    Request& request = queue.head();
+    session_changed_ |= request.changes_session;
+    if (!tag.empty() && tag.back() > '9') note_command(tag);  // that of a query ends in a number
+    if (request.keep)
+        request.response->result_ = builder_.finish(reader_, columns(), tag, suspended);
     else
         builder_.discard(reader_);
     columns_ = nullptr;
-    if (head().simple) {
-        head().awaits = Awaits::query;
+    if (request.simple) {
+        request.awaits = Awaits::query;
     } else {
         queue.pop();
         if (queue.idle()) requests_.end_copy_in_of_batch();  // it was no COPY at all
     }
     return Taken::well;
+}
+
+/// What a command without rows means for what comes behind it.
+TXSCOPE_INLINE void Answers::note_command(std::string_view tag) noexcept {
+    if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") requests_.queue().note_commit();
+    if (tag == "DISCARD ALL") session_changed_ = false;
+    if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") requests_.statements().forget_prepared();
 }
 
 TXSCOPE_INLINE Answers::Taken Answers::begin_copy(const Message& message, Event& event) {

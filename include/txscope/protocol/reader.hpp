@@ -116,18 +116,18 @@ TXSCOPE_INLINE std::span<char> Reader::space() {
 }
 
 TXSCOPE_INLINE Reader::Status Reader::next() noexcept {
-    const std::string_view rest = buffer_.bytes().substr(parsed_);
+    std::string_view rest = buffer_.bytes();
+    rest.remove_prefix(parsed_);
     if (rest.empty()) return Status::incomplete;
-    message_ = {.type = static_cast<MessageType>(rest.front())};
-    length_ = 0;
+    message_.type = static_cast<MessageType>(rest.front());
     const std::size_t limit = longest(message_.type);
     if (limit == 0) return Status::malformed;
     if (rest.size() < header_size) return Status::incomplete;
     length_ = load32(rest.data() + 1);
-    if (length_ < 4 || length_ > std::min(limit, max_message_)) return Status::malformed;
+    if (length_ < 4 || length_ > limit || length_ > max_message_) return Status::malformed;
     const std::size_t size = std::size_t{1} + length_;
     if (rest.size() < size) return Status::incomplete;
-    message_.body = rest.substr(header_size, size - header_size);
+    message_.body = {rest.data() + header_size, size - header_size};
     parsed_ += size;
     return Status::message;
 }

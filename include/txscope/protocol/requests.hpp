@@ -87,7 +87,7 @@ private:
     template <typename Add>
     void add_to_batch(Response& response, Add add_requests);
     void add(const Request& request);
-    void add_execution(Request request, const Execution& execution);
+    void add_execution(Request& request, const Execution& execution);
     PreparedStatement& add_preparation(Request request, std::string_view name,
                                        std::string_view sql);
     void close_retired();
@@ -110,7 +110,7 @@ private:
 namespace txscope::protocol {
 
 TXSCOPE_INLINE void Requests::execute(Response& response, const Execution& execution) {
-    add_to_batch(response, [&](Request request) {
+    add_to_batch(response, [&](Request& request) {
         request.copy = execution.copy;
         request.keep = execution.keep_result;
         request.changes_session = execution.changes_session;
@@ -121,7 +121,7 @@ TXSCOPE_INLINE void Requests::execute(Response& response, const Execution& execu
 
 TXSCOPE_INLINE void Requests::prepare(Response& response, std::string_view name,
                                       std::string_view sql) {
-    add_to_batch(response, [&](Request request) {
+    add_to_batch(response, [&](Request& request) {
         queue_.reserve(1);
         add_preparation(request, name, sql);
     });
@@ -129,7 +129,7 @@ TXSCOPE_INLINE void Requests::prepare(Response& response, std::string_view name,
 
 TXSCOPE_INLINE void Requests::fetch(Response& response, std::string_view portal,
                                     std::uint32_t max_rows) {
-    add_to_batch(response, [&](Request request) {
+    add_to_batch(response, [&](Request& request) {
         queue_.reserve(1);
         request.awaits = Awaits::portal_columns;
         request.keep = true;
@@ -195,8 +195,8 @@ void Requests::add_to_batch(Response& response, Add add_requests) {
     try {
         if (!in_batch_) close_retired();
         in_batch_ = true;
-        const std::uint32_t ordinal = next_statement(response, writer_.size());
-        add_requests(Request{.ordinal = ordinal, .response = &response});
+        Request request{.ordinal = next_statement(response, writer_.size()), .response = &response};
+        add_requests(request);
     } catch (...) {
         for (const Request& request : queue_.from(requests)) undo(request);
         unpin(queue_.from(requests));
@@ -208,7 +208,7 @@ void Requests::add_to_batch(Response& response, Add add_requests) {
     }
 }
 
-TXSCOPE_INLINE void Requests::add_execution(Request request, const Execution& execution) {
+TXSCOPE_INLINE void Requests::add_execution(Request& request, const Execution& execution) {
     queue_.reserve(2);
     PreparedStatement* statement = nullptr;
     if (!execution.name.empty() && statements_.capacity() > 0) {

@@ -33,12 +33,12 @@ public:
     /// Prepares `sql`; a `statement` without a name lasts until the next one without.
     void parse(std::string_view statement, std::string_view sql,
                std::span<const std::uint32_t> parameter_types = {});
-    /// Makes a portal of a prepared statement and its parameters.
+    /// Makes a portal of a prepared statement, whose name `parse` has taken, and its parameters.
     void bind(std::string_view portal, std::string_view statement, const Parameters& parameters,
               Format results = Format::text);
     void describe_statement(std::string_view statement) { name_message('D', 'S', statement); }
     void describe_portal(std::string_view portal) { name_message('D', 'P', portal); }
-    /// Runs a portal, until it has given `max_rows` rows; 0 for all.
+    /// Runs a portal, whose name `bind` has taken, until it has given `max_rows` rows; 0 for all.
     void execute(std::string_view portal, std::uint32_t max_rows = 0);
     /// No error where there is no such statement.
     void close_statement(std::string_view statement) { name_message('C', 'S', statement); }
@@ -114,7 +114,7 @@ private:
     static void check_name(std::string_view name) {
         if (name.size() > max_name)
             throw std::invalid_argument{"a name of a statement or portal is longer than 63 bytes"};
-        if (!name.empty() && std::memchr(name.data(), '\0', name.size()) != nullptr)
+        if (name.find('\0') != name.npos)
             throw std::invalid_argument{"a NUL character in the name of a statement or portal"};
     }
 
@@ -149,8 +149,7 @@ TXSCOPE_INLINE void Writer::parse(std::string_view statement, std::string_view s
 
 TXSCOPE_INLINE void Writer::bind(std::string_view portal, std::string_view statement,
                                  const Parameters& parameters, Format results) {
-    check_name(portal);
-    check_name(statement);
+    if (!portal.empty()) check_name(portal);
     if (parameters.count > Parameters::max_count)
         throw std::length_error{"a statement takes at most 65535 parameters"};
     check_size(parameters.bytes.size());
@@ -172,7 +171,6 @@ TXSCOPE_INLINE void Writer::bind(std::string_view portal, std::string_view state
 }
 
 TXSCOPE_INLINE void Writer::execute(std::string_view portal, std::uint32_t max_rows) {
-    check_name(portal);
     // The server takes the number for a signed one, and a negative one for no limit.
     if (max_rows > std::numeric_limits<std::int32_t>::max())
         throw std::length_error{"more rows are asked for than PostgreSQL can count"};
