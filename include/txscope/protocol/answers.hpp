@@ -65,19 +65,19 @@ private:
     void take(const Message& message, Event& event);
     Taken take_asked(const Message& message, Event& event);
     Taken take_unasked(const Message& message, Event& event);
-    Taken take_parameters(const Message& message);
-    Taken take_columns(const Message& message);
-    Taken take_execution(const Message& message, Event& event);
-    Taken take_row(const Message& message);
-    Taken complete(std::string_view tag, bool suspended);
-    Taken begin_copy(const Message& message, Event& event);
-    Taken take_copied(const Message& message, Event& event);
+    Taken take_parameters(const Message& message, Request& request);
+    Taken take_columns(const Message& message, Request& request);
+    Taken take_execution(const Message& message, Request& request, Event& event);
+    Taken take_row(const Message& message, const Request& request);
+    void complete(Request& request, std::string_view tag, bool suspended);
+    Taken begin_copy(const Message& message, Request& request, Event& event);
+    Taken take_copied(const Message& message, Request& request, Event& event);
     Taken take_error(const Message& message);
     Taken take_ready(const Message& message);
 
     Request& head() noexcept { return requests_.queue().head(); }
-    std::shared_ptr<const Columns>& columns() noexcept {
-        return head().statement != nullptr ? head().statement->columns : columns_;
+    std::shared_ptr<const Columns>& columns_of(const Request& request) noexcept {
+        return request.statement != nullptr ? request.statement->columns : columns_;
     }
     void note_command(std::string_view tag) noexcept;
     void note_error();
@@ -147,7 +147,7 @@ TXSCOPE_INLINE Answers::Taken Answers::take_asked(const Message& message, Event&
         return take_ready(message);
     }
     const auto is = [&](MessageType type) { return message.type == type; };
-    Request& request = head();
+    Request& request = queue.head();
     switch (request.awaits) {
         case Awaits::parse_complete:
             if (!is(MessageType::parse_complete)) return Taken::unexpected;
@@ -157,10 +157,10 @@ TXSCOPE_INLINE Answers::Taken Answers::take_asked(const Message& message, Event&
                 request.prepares ? Awaits::parameter_description : Awaits::bind_complete;
             return Taken::well;
         case Awaits::parameter_description:
-            return take_parameters(message);
+            return take_parameters(message, request);
         case Awaits::statement_columns:
         case Awaits::portal_columns:
-            return take_columns(message);
+            return take_columns(message, request);
         case Awaits::bind_complete:
             if (!is(MessageType::bind_complete)) return Taken::unexpected;
             if (!message.body.empty()) return Taken::malformed;
@@ -168,14 +168,14 @@ TXSCOPE_INLINE Answers::Taken Answers::take_asked(const Message& message, Event&
             return Taken::well;
         case Awaits::completion:
         case Awaits::query:
-            return take_execution(message, event);
+            return take_execution(message, request, event);
         case Awaits::copy_in:
             return Taken::unexpected;
         case Awaits::copy_out:
         case Awaits::copy_both:
-            return take_copied(message, event);
+            return take_copied(message, request, event);
         case Awaits::copy_completion:
-            return is(MessageType::command_complete) ? take_execution(message, event)
+            return is(MessageType::command_complete) ? take_execution(message, request, event)
                                                      : Taken::unexpected;
         case Awaits::close_complete:
             if (!is(MessageType::close_complete)) return Taken::unexpected;
@@ -189,86 +189,90 @@ TXSCOPE_INLINE Answers::Taken Answers::take_asked(const Message& message, Event&
     return Taken::unexpected;
 }
 
-TXSCOPE_INLINE Answers::Taken Answers::take_parameters(const Message& message) {
+TXSCOPE_INLINE Answers::Taken Answers::take_parameters(const Message& message, Request& request) {
     if (message.type != MessageType::parameter_description) return Taken::unexpected;
     BodyReader body{message.body};
     std::vector<std::uint32_t> types;
     for (int left = body.number16(); left > 0 && body.whole(); --left)
         types.push_back(body.number32());
     if (!body.complete()) return Taken::malformed;
-    head().statement->parameter_types = std::move(types);
-    head().awaits = Awaits::statement_columns;
+    request.statement->parameter_types = std::move(types);
+    request.awaits = Awaits::statement_columns;
     return Taken::well;
 }
 
-TXSCOPE_INLINE Answers::Taken Answers::take_columns(const Message& message) {
-    if (message.type == MessageType::no_data && head().awaits != Awaits::query) {
+TXSCOPE_INLINE Answers::Taken Answers::take_columns(const Message& message, Request& request) {
+    if (message.type == MessageType::no_data && request.awaits != Awaits::query) {
         if (!message.body.empty()) return Taken::malformed;
-        columns() = nullptr;
+        columns_of(request) = nullptr;
     } else {
         if (message.type != MessageType::row_description) return Taken::unexpected;
-        columns() = Columns::parse(message.body);
-        if (columns() == nullptr) return Taken::malformed;
+        columns_of(request) = Columns::parse(message.body);
+        if (columns_of(request) == nullptr) return Taken::malformed;
     }
-    if (head().awaits == Awaits::portal_columns)
-        head().awaits = Awaits::completion;
-    else if (head().awaits == Awaits::statement_columns)
+    if (request.awaits == Awaits::portal_columns)
+        request.awaits = Awaits::completion;
+    else if (request.awaits == Awaits::statement_columns)
         requests_.queue().pop();
     return Taken::well;
 }
 
-TXSCOPE_INLINE Answers::Taken Answers::take_execution(const Message& message, Event& event) {
-    const bool query = head().awaits == Awaits::query;
+TXSCOPE_INLINE Answers::Taken Answers::take_execution(const Message& message, Request& request,
+                                                      Event& event) {
+    const bool query = request.awaits == Awaits::query;
+    std::string_view tag;
     switch (message.type) {
         case MessageType::data_row:
-            return take_row(message);
+            return take_row(message, request);
         case MessageType::command_complete:
             if (!message.body.ends_with('\0')) return Taken::malformed;
-            return complete({message.body.data(), message.body.size() - 1}, false);
-        case MessageType::empty_query_response:
-            return message.body.empty() ? complete({}, false) : Taken::malformed;
+            tag = {message.body.data(), message.body.size() - 1};
+            break;
         case MessageType::portal_suspended:
             if (query) return Taken::unexpected;
-            return message.body.empty() ? complete({}, true) : Taken::malformed;
+            [[fallthrough]];
+        case MessageType::empty_query_response:
+            if (!message.body.empty()) return Taken::malformed;
+            break;
         case MessageType::copy_in_response:
         case MessageType::copy_out_response:
         case MessageType::copy_both_response:
-            return begin_copy(message, event);
+            return begin_copy(message, request, event);
         case MessageType::row_description:
-            return query ? take_columns(message) : Taken::unexpected;
+            return query ? take_columns(message, request) : Taken::unexpected;
         case MessageType::ready_for_query:
             return query ? take_ready(message) : Taken::unexpected;
         default:
             return Taken::unexpected;
     }
+    complete(request, tag, message.type == MessageType::portal_suspended);
+    return Taken::well;
 }
 
-TXSCOPE_INLINE Answers::Taken Answers::take_row(const Message& message) {
-    if (columns() == nullptr) return Taken::unexpected;
-    if (!is_row(message.body, columns()->size())) return Taken::malformed;
-    if (head().keep && !builder_.add_row(reader_))
+TXSCOPE_INLINE Answers::Taken Answers::take_row(const Message& message, const Request& request) {
+    if (columns_of(request) == nullptr) return Taken::unexpected;
+    if (!is_row(message.body, columns_of(request)->size())) return Taken::malformed;
+    if (request.keep && !builder_.add_row(reader_))
         violated("the server sent a result that is longer than the limit");
     return Taken::well;
 }
 
 /// A statement was executed, or has given as many rows as were asked for.
-TXSCOPE_INLINE Answers::Taken Answers::complete(std::string_view tag, bool suspended) {
-    RequestQueue& queue = requests_.queue();
-    Request& request = queue.head();
+TXSCOPE_INLINE void Answers::complete(Request& request, std::string_view tag, bool suspended) {
     session_changed_ |= request.changes_session;
     if (!tag.empty() && tag.back() > '9') note_command(tag);  // that of a query ends in a number
     if (request.keep)
-        request.response->result_ = builder_.finish(reader_, columns(), tag, suspended);
+        request.response->result_ = builder_.finish(reader_, columns_of(request), tag, suspended);
     else
         builder_.discard(reader_);
     columns_ = nullptr;
     if (request.simple) {
         request.awaits = Awaits::query;
     } else {
+        RequestQueue& queue = requests_.queue();
         queue.pop();
         if (queue.idle()) requests_.end_copy_in_of_batch();  // it was no COPY at all
     }
-    return Taken::well;
 }
 
 /// What a command without rows means for what comes behind it.
@@ -278,10 +282,11 @@ TXSCOPE_INLINE void Answers::note_command(std::string_view tag) noexcept {
     if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") requests_.statements().forget_prepared();
 }
 
-TXSCOPE_INLINE Answers::Taken Answers::begin_copy(const Message& message, Event& event) {
+TXSCOPE_INLINE Answers::Taken Answers::begin_copy(const Message& message, Request& request,
+                                                  Event& event) {
     const auto response = parse_copy_response(message);
     if (!response) return Taken::malformed;
-    if (head().copy != response->copy) {
+    if (request.copy != response->copy) {
         fail({.reason = Failure::Reason::copy_not_asked,
               .text = "COPY was executed like a statement without it"});
         return Taken::well;
@@ -289,33 +294,34 @@ TXSCOPE_INLINE Answers::Taken Answers::begin_copy(const Message& message, Event&
     switch (response->copy) {
         case Copy::in:
             event.kind = Event::Kind::copy_in;
-            head().awaits = Awaits::copy_in;
+            request.awaits = Awaits::copy_in;
             break;
         case Copy::out:
             event.kind = Event::Kind::copy_out;
-            head().awaits = Awaits::copy_out;
+            request.awaits = Awaits::copy_out;
             break;
         default:
             event.kind = Event::Kind::copy_both;
-            head().awaits = Awaits::copy_both;
+            request.awaits = Awaits::copy_both;
     }
     if (response->copy != Copy::out) requests_.begin_copy_in();
-    event.response = head().response;
+    event.response = request.response;
     event.binary = response->binary;
     return Taken::well;
 }
 
 /// While the server copies out.
-TXSCOPE_INLINE Answers::Taken Answers::take_copied(const Message& message, Event& event) {
+TXSCOPE_INLINE Answers::Taken Answers::take_copied(const Message& message, Request& request,
+                                                   Event& event) {
     if (message.type == MessageType::copy_data) {
         event = {
-            .kind = Event::Kind::copy_data, .response = head().response, .value = message.body};
+            .kind = Event::Kind::copy_data, .response = request.response, .value = message.body};
         return Taken::well;
     }
     if (message.type != MessageType::copy_done) return Taken::unexpected;
     if (!message.body.empty()) return Taken::malformed;
-    event = {.kind = Event::Kind::copy_done, .response = head().response};
-    head().awaits = head().awaits == Awaits::copy_both ? Awaits::copy_in : head().after_copy();
+    event = {.kind = Event::Kind::copy_done, .response = request.response};
+    request.awaits = request.awaits == Awaits::copy_both ? Awaits::copy_in : request.after_copy();
     return Taken::well;
 }
 

@@ -2,6 +2,7 @@
 
 #include <txscope/postgres/detail/sql_words.hpp>
 
+#include <cstdint>
 #include <string_view>
 
 namespace txscope::detail {
@@ -46,9 +47,18 @@ constexpr bool begins_query(std::string_view first_word) {
 /// Whether `sql` is a query, as PostgreSQL calls all that is planned. None controls a transaction,
 /// copies or listens: for most statements that is all there is to ask, and soon answered.
 constexpr bool is_query(std::string_view sql) {
-    if (sql.size() > 6 && sql[6] == ' ' &&
-        SqlWords::is_one_of(sql.substr(0, 6), {"SELECT", "INSERT", "UPDATE", "DELETE"}))
-        return true;
+    if (sql.size() > 6 && sql[6] == ' ') {
+        constexpr auto number_of = [](const char* word) {  // of six letters, in capitals
+            std::uint64_t number = 0;
+            for (int i = 0; i < 6; ++i)
+                number = number << 8 | (static_cast<unsigned char>(word[i]) & 0xdfu);
+            return number;
+        };
+        const auto first = number_of(sql.data());
+        if (first == number_of("INSERT") || first == number_of("SELECT") ||
+            first == number_of("UPDATE") || first == number_of("DELETE"))
+            return true;
+    }
     SqlWords words{sql};
     return begins_query(take_first_word(words));
 }

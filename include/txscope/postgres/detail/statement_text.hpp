@@ -20,18 +20,20 @@ public:
         size_ = std::exchange(other.size_, 0);
         capacity_ = std::exchange(other.capacity_, sizeof(inside_));
         outside_ = std::move(other.outside_);
+        data_ = outside_ ? outside_.get() : inside_;
         if (!outside_) std::memcpy(inside_, other.inside_, size_);
+        other.data_ = other.inside_;
         return *this;
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    [[nodiscard]] char* data() noexcept { return outside_ ? outside_.get() : inside_; }
-    [[nodiscard]] const char* data() const noexcept { return outside_ ? outside_.get() : inside_; }
-    operator std::string_view() const noexcept { return {data(), size_}; }
+    [[nodiscard]] char* data() noexcept { return data_; }
+    [[nodiscard]] const char* data() const noexcept { return data_; }
+    operator std::string_view() const noexcept { return {data_, size_}; }
 
     StatementText& operator+=(std::string_view text) {
         if (text.size() > capacity_ - size_) make_room(text.size());
-        if (!text.empty()) std::memcpy(data() + size_, text.data(), text.size());
+        if (!text.empty()) std::memcpy(data_ + size_, text.data(), text.size());
         size_ += text.size();
         return *this;
     }
@@ -42,15 +44,17 @@ private:
         constexpr std::size_t few_values = 64;
         const std::size_t capacity = std::max(size_ + count + few_values, 2 * capacity_);
         auto larger = std::make_unique_for_overwrite<char[]>(capacity);
-        std::memcpy(larger.get(), data(), size_);
+        std::memcpy(larger.get(), data_, size_);
         outside_ = std::move(larger);
+        data_ = outside_.get();
         capacity_ = capacity;
     }
 
+    char* data_ = inside_;
     std::size_t size_ = 0;
     std::size_t capacity_ = sizeof(inside_);
     std::unique_ptr<char[]> outside_;  // null for a text that fits in
-    char inside_[168];
+    char inside_[160];
 };
 
 }  // namespace txscope::detail
