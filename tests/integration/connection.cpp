@@ -37,6 +37,7 @@ using support::text_of;
 using support::WireConnection;
 using txscope::ConnectionLost;
 using txscope::Statement;
+using txscope::detail::Response;
 
 using Names = std::vector<std::string>;
 
@@ -130,7 +131,7 @@ TEST_CASE("the statements of a batch are executed in order, each answer for its 
 
 TEST_CASE("a response of several statements has the last one's result", "[connection]") {
     WireConnection wire;
-    auto response = std::make_shared<txscope::detail::Response>();
+    auto response = std::make_shared<Response>();
     txscope::Connection::Batch batch;
     for (const char* sql : {"SELECT 1", "SELECT 2", "SELECT 3"})
         batch.push_back({Statement{sql}, response});
@@ -201,9 +202,9 @@ TEST_CASE("a failure undoes its batch and skips the rest of it, and no other bat
     CHECK_FALSE(before->error);
     CHECK_FALSE(after->error);
     CHECK(is<pqxx::unique_violation>(failing[1]->error));
-    CHECK_FALSE(failing[1]->skipped);
+    CHECK(failing[1]->outcome() != Response::Outcome::skipped);
     CHECK(failing[2]->error == failing[1]->error);
-    CHECK(failing[2]->skipped);
+    CHECK(failing[2]->outcome() == Response::Outcome::skipped);
     CHECK(wire.database.query("SELECT id FROM notes ORDER BY id").column() == Names{"1", "4"});
 }
 
@@ -263,7 +264,7 @@ TEST_CASE("what is queued with COMMIT is not committed when it fails", "[connect
     const auto end = wire.send({Statement{"INSERT INTO notes VALUES (1)"}, Statement{"COMMIT"}});
     wire.await(end);
     CHECK(is<pqxx::unique_violation>(end[0]->error));
-    CHECK(end[1]->skipped);
+    CHECK(end[1]->outcome() == Response::Outcome::skipped);
     CHECK(wire.connection->in_transaction());
     wire.recover();
     CHECK(wire.connection->clean());
@@ -506,7 +507,7 @@ TEST_CASE("a connection is closed while a request to cancel is on its way to wha
         io, txscope::Connection::open(io.get_executor(), server.dsn(), 8, support::before_long()));
     support::Client holder{server.dsn()};
     holder.query("SELECT pg_advisory_lock(1)");
-    const auto response = std::make_shared<txscope::detail::Response>();
+    const auto response = std::make_shared<Response>();
     txscope::Connection::Batch batch;
     batch.push_back({Statement{wait_for_lock}, response});
     connection->submit(std::move(batch));
@@ -713,7 +714,7 @@ TEST_CASE("a server that does not answer is given up at the deadline", "[connect
     support::asio::io_context io;
     const auto connection = support::run(
         io, txscope::Connection::open(io.get_executor(), server.dsn(), 8, support::before_long()));
-    const auto response = std::make_shared<txscope::detail::Response>();
+    const auto response = std::make_shared<Response>();
     server.pause();
     txscope::Connection::Batch batch;
     batch.push_back({Statement{"SELECT 1"}, response});
@@ -949,7 +950,7 @@ TEST_CASE("the same new statement in two batches under way is answered in both",
     const auto failing = wire.send({Statement{"SELECT 1 / 0"}, Statement{"SELECT $1::text", "x"}});
     const auto other = wire.send({Statement{"SELECT $1::text", "y"}}).front();
     wire.await(other);
-    CHECK(failing[1]->skipped);
+    CHECK(failing[1]->outcome() == Response::Outcome::skipped);
     CHECK(other->result.one().get<std::string>(0) == "y");
 }
 

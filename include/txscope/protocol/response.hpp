@@ -20,7 +20,7 @@ public:
         pending,      ///< Not answered yet.
         succeeded,    ///< All statements were executed, and the Sync behind them.
         failed,       ///< A statement of its own failed, or the Sync: `error` says how.
-        skipped,      ///< The server left statements out since another's had failed: `error`.
+        skipped,      ///< Statements were left out since another's had failed: `error`.
         rolled_back,  ///< It was executed, but undone with its batch, for another's `error`.
         lost,         ///< The connection was lost; what was executed is not known.
         unsent,       ///< The connection was lost before any of it was sent.
@@ -47,6 +47,13 @@ public:
     /// Which of its statements failed, counted from 0; `none` when another's did, or the Sync: that
     /// commits where no transaction block is open, and so runs deferred constraints.
     [[nodiscard]] std::uint32_t failed_statement() const noexcept { return failed_statement_; }
+
+protected:
+    /// Done with, and never asked for.
+    void skip() noexcept {
+        outcome_ = Outcome::skipped;
+        stage_ = Stage::done;
+    }
 
 private:
     friend class Requests;

@@ -147,10 +147,10 @@ TEST_CASE_METHOD(Fixture, "the failed statement's error is everybody's whom it c
          server::ready('E'));
     CHECK_FALSE(sent[0]->error);
     CHECK(is<pqxx::unique_violation>(sent[1]->error));
-    CHECK_FALSE(sent[1]->skipped);
+    CHECK(sent[1]->outcome() != Response::Outcome::skipped);
     CHECK_THAT(text_of(sent[1]->error), ContainsSubstring("INSERT INTO notes VALUES (1)"));
     CHECK(sent[2]->error == sent[1]->error);
-    CHECK(sent[2]->skipped);
+    CHECK(sent[2]->outcome() == Response::Outcome::skipped);
     CHECK(pipeline.transaction_status() == txscope::protocol::TransactionStatus::failed);
 }
 
@@ -183,15 +183,13 @@ TEST_CASE_METHOD(Fixture, "the server's last words are why everything outstandin
     hear(server::fatal("57P01", "terminating connection"));
     CHECK(is<ConnectionLost>(running->error));
     CHECK_THAT(text_of(running->error), ContainsSubstring("terminating connection"));
-    CHECK(running->lost);
-    CHECK_FALSE(running->unsent);
-    CHECK(unsent->lost);
-    CHECK(unsent->unsent);
+    CHECK(running->outcome() == Response::Outcome::lost);
+    CHECK(unsent->outcome() == Response::Outcome::unsent);
     CHECK(pipeline.broken());
 
     const auto late = send("SELECT 3");
     CHECK(late->done);
-    CHECK(late->unsent);
+    CHECK(late->outcome() == Response::Outcome::unsent);
     CHECK(is<ConnectionLost>(late->error));
 }
 

@@ -20,11 +20,15 @@ struct Response : protocol::Response {
 
     const std::source_location scope;  ///< Where the scope that sends it was opened, if any.
     Result result;                     ///< Of the last statement.
-    std::exception_ptr error;          ///< Of the first statement that failed.
-    bool skipped = false;  ///< `error` is another response's: the server skipped this one for it.
-    bool lost = false;     ///< The connection was lost before it was answered.
-    bool unsent = false;   ///< So it was, before any of it was sent.
-    bool done = false;     ///< The server has answered all of it, and the Sync behind it.
+    std::exception_ptr error;          ///< Of whatever failed, by `outcome`.
+    bool done = false;  ///< All of it is answered, and the Sync behind it: the above are known.
+
+    /// Answers what is not to be sent, since another's `why` has made it pointless.
+    void refuse(const std::exception_ptr& why) noexcept {
+        skip();
+        error = why;
+        done = true;
+    }
 };
 
 /// A statement on its way out, and whom its answer is for. Kept until it is answered: what went wrong

@@ -238,7 +238,6 @@ TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
             pipeline_.fail({.reason = protocol::Failure::Reason::out_of_memory});
             if (event.kind == Kind::answered) {
                 auto& response = static_cast<Response&>(*event.response);
-                response.lost |= response.error == nullptr;
                 if (!response.error) response.error = failure_;
                 response.done = true;
             }
@@ -256,14 +255,11 @@ TXSCOPE_INLINE void StatementPipeline::answer(Response& response) {
             if (!failure_) failure_ = make_failure();
             failure_ = met_in_scope(failure_, response.scope);
             response.error = failure_;
-            response.lost = true;
-            response.unsent = response.outcome() == Outcome::unsent;
             break;
         case Outcome::failed:
         case Outcome::skipped:
         case Outcome::rolled_back:
             response.error = error_of(response);
-            response.skipped = response.outcome() == Outcome::skipped;
             break;
         default:
             response.result = Result{response.take_result()};

@@ -20,10 +20,19 @@
 namespace txscope::detail {
 
 inline Answer answer_of(const Response& response) noexcept {
-    if (!response.error) return Answer::executed;
-    if (response.unsent) return Answer::unsent;
-    if (response.lost) return Answer::lost;
-    return response.skipped ? Answer::skipped : Answer::failed;
+    using Outcome = Response::Outcome;
+    switch (response.outcome()) {
+        case Outcome::succeeded:
+            return Answer::executed;
+        case Outcome::skipped:
+            return Answer::skipped;
+        case Outcome::unsent:
+            return Answer::unsent;
+        case Outcome::lost:
+            return Answer::lost;
+        default:
+            return Answer::failed;
+    }
 }
 
 /// One more in a count, for as long as it lives.

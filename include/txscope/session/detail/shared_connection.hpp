@@ -196,11 +196,7 @@ TXSCOPE_INLINE void SharedConnection::send_outbox() {
 }
 
 TXSCOPE_INLINE void SharedConnection::refuse_outbox(const std::exception_ptr& error) {
-    for (const Request& unsent : std::exchange(outbox, {})) {
-        unsent.response->error = error;
-        unsent.response->skipped = true;
-        unsent.response->done = true;
-    }
+    for (const Request& unsent : std::exchange(outbox, {})) unsent.response->refuse(error);
 }
 
 }  // namespace txscope::detail

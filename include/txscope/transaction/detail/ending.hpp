@@ -32,11 +32,20 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
 /// How COMMIT, which was sent last, has been answered.
 inline CommitAnswer commit_answer(const SessionState::Ending& ending) {
     const Response& commit = *ending.last;
-    const bool queue_failed = ending.queued && ending.queued->error && !ending.queued->lost;
-    if (queue_failed || commit.skipped) return CommitAnswer::not_executed;
-    if (commit.unsent) return CommitAnswer::unsent;
-    // COMMIT's own error says that it is not, also when the connection was lost behind it.
-    if (commit.error) return commit.lost ? CommitAnswer::lost : CommitAnswer::failed;
+    const Answer queued = ending.queued ? answer_of(*ending.queued) : Answer::executed;
+    if (queued == Answer::failed || queued == Answer::skipped) return CommitAnswer::not_executed;
+    switch (answer_of(commit)) {
+        case Answer::executed:
+            break;
+        case Answer::failed:  // also when the connection was lost behind it
+            return CommitAnswer::failed;
+        case Answer::skipped:
+            return CommitAnswer::not_executed;
+        case Answer::unsent:
+            return CommitAnswer::unsent;
+        case Answer::lost:
+            return CommitAnswer::lost;
+    }
     return commit.result.command_tag() == "COMMIT" ? CommitAnswer::committed
                                                    : CommitAnswer::rolled_back;
 }
