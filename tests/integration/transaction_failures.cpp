@@ -405,7 +405,7 @@ TEST_CASE("UnexpectedRollback at COMMIT has the failure that caused it nested in
     Fixture fixture;
     const auto cause = failure_of([&] { fixture.database.query("SELECT 1 / 0"); });
     const auto session = txscope::detail::open_transaction(
-        fixture.sessions.pool(), txscope::detail::strand_on(fixture.io.get_executor()), {},
+        fixture.sessions.pool(), fixture.io.get_executor(), {},
         txscope::detail::Clock::time_point::max(), 1, std::source_location::current());
     const auto failure = txscope::detail::error_of(
         *session, txscope::detail::ScopeNode::Outcome::server_rolled_back, nullptr, cause);

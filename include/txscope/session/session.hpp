@@ -71,9 +71,7 @@ public:
     void enqueue(std::string_view sql, const Args&... args) {
         enqueue(Statement{sql, args...});
     }
-    void enqueue(Statement statement) {
-        detail::SessionState::enqueue(state_, std::move(statement));
-    }
+    void enqueue(Statement statement) { state_->enqueue(std::move(statement)); }
 
     /// Sends what was enqueued and awaits it, in one round trip.
     asio::awaitable<void> flush() { return detail::SessionState::flush(state_); }
@@ -118,13 +116,13 @@ public:
     int attempt() const noexcept { return state_->shared().attempt; }
 
     /// For the layers above.
-    Session(std::shared_ptr<detail::SessionState> state, bool joined)
+    Session(detail::SessionState::Shared state, bool joined)
         : state_{std::move(state)}, joined_{joined} {}
 
 private:
     void add_hook(std::vector<detail::Hook> detail::Hooks::* list, detail::Hook hook);
 
-    std::shared_ptr<detail::SessionState> state_;
+    detail::SessionState::Shared state_;
     bool joined_;
 };
 
@@ -143,23 +141,23 @@ namespace txscope {
 TXSCOPE_INLINE void Session::set_rollback_only() {
     if (!state_->machine().is_transaction())
         throw pqxx::usage_error{"there is no transaction to roll back"};
-    const auto scope = detail::SessionState::here(state_);
-    scope->check_not_ended();
-    if (scope == state_ ? joined_ : scope->joined())
-        scope->machine().scope_failed(
-            *scope, std::make_exception_ptr(
-                        TransactionError{"a joined scope asked for a rollback", scope->where()}));
+    detail::SessionState& scope = state_->here();
+    scope.check_not_ended();
+    if (&scope == state_.get() ? joined_ : scope.joined())
+        scope.machine().scope_failed(
+            scope, std::make_exception_ptr(
+                       TransactionError{"a joined scope asked for a rollback", scope.where()}));
     else
-        scope->set_rollback_only();
+        scope.set_rollback_only();
 }
 
 TXSCOPE_INLINE void Session::add_hook(std::vector<detail::Hook> detail::Hooks::* list,
                                       detail::Hook hook) {
     if (!state_->machine().is_transaction())
         throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
-    const auto scope = detail::SessionState::here(state_);
-    auto& hooks = scope->hooks().*list;
-    if (scope->hooks().telling != &hooks) scope->check_not_ended();
+    detail::SessionState& scope = state_->here();
+    auto& hooks = scope.hooks().*list;
+    if (scope.hooks().telling != &hooks) scope.check_not_ended();
     hooks.push_back(std::move(hook));
 }
 

@@ -47,8 +47,8 @@ namespace detail {
 
 TXSCOPE_INLINE std::optional<Session> session_in(const Ambient* ambient,
                                                  const AsyncSessionFactory& sessions) {
-    const auto found = find_session(ambient, sessions.pool().get());
-    if (!found) return std::nullopt;
+    detail::SessionState* const found = find_session(ambient, sessions.pool().get());
+    if (found == nullptr) return std::nullopt;
     return Session{found, found->joined()};
 }
 

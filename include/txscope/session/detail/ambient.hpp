@@ -5,7 +5,6 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
-#include <memory>
 #include <utility>
 
 namespace txscope::detail {
@@ -16,30 +15,39 @@ class SessionState;
 
 /// What is ambient where a coroutine runs: the innermost session, and through `outer` all around
 /// it.
-struct Ambient final : AmbientContext {
+///
+/// A session is the one that says so of its body: whoever has the executor keeps the session alive.
+struct Ambient : AmbientContext {
     using Shared = boost::intrusive_ptr<const Ambient>;
 
-    static Shared make(Strand runs_on, const Pool* whose, Holder* known_as,
-                       std::shared_ptr<SessionState> innermost, Shared around) {
-        return new Ambient{std::move(runs_on), whose, known_as, std::move(innermost),
-                           std::move(around)};
-    }
-
-    const Strand on;
-    const Pool* const pool;                       ///< Whose session it is.
-    Holder* const holder;                         ///< The session, as the pool knows it.
-    const std::shared_ptr<SessionState> session;  ///< Null where the surrounding one is set aside.
-    const Shared outer;
-
-private:
-    Ambient(Strand runs_on, const Pool* whose, Holder* known_as,
-            std::shared_ptr<SessionState> innermost, Shared around)
+    /// What the session that derives from it makes ambient.
+    Ambient(Strand runs_on, const Pool* whose, Holder* known_as, SessionState* innermost,
+            Shared around)
         : AmbientContext{runs_on.state()},
           on{std::move(runs_on)},
           pool{whose},
           holder{known_as},
-          session{std::move(innermost)},
+          session{innermost},
           outer{std::move(around)} {}
+    /// Sets the session of a pool aside.
+    Ambient(Strand runs_on, const Pool* whose, Shared around)
+        : Ambient{std::move(runs_on), whose, nullptr, nullptr, std::move(around)} {}
+    /// The same on another strand.
+    Ambient(Strand runs_on, Shared same)
+        : AmbientContext{runs_on.state()},
+          on{std::move(runs_on)},
+          pool{same->pool},
+          holder{same->holder},
+          session{same->session},
+          outer{same->outer},
+          keeps{std::move(same)} {}
+
+    const Strand on;
+    const Pool* const pool;       ///< Whose session it is.
+    Holder* const holder;         ///< The session, as the pool knows it.
+    SessionState* const session;  ///< Null where the surrounding one is set aside.
+    const Shared outer;
+    const Shared keeps;  ///< The session, if that is on another strand.
 };
 
 /// The ambient part of `executor`, null when it carries none.
@@ -51,8 +59,7 @@ inline Ambient::Shared ambient_of(const asio::any_io_executor& executor) noexcep
 /// Carries what is `ambient` elsewhere onto `strand`.
 inline AmbientExecutor executor_on(const Strand& strand, const Ambient::Shared& ambient) {
     if (!ambient) return AmbientExecutor{strand};
-    return AmbientExecutor{
-        Ambient::make(strand, ambient->pool, ambient->holder, ambient->session, ambient->outer)};
+    return AmbientExecutor{new Ambient{strand, ambient}};
 }
 
 /// What is ambient for the code that this thread runs right now, null for nothing.
@@ -67,8 +74,7 @@ inline const Ambient* find_ambient(const Ambient* ambient, const Pool* pool) noe
 }
 
 /// The nearest session of `pool`, likewise; null when there is none, or it is set aside.
-inline std::shared_ptr<SessionState> find_session(const Ambient* ambient,
-                                                  const Pool* pool) noexcept {
+inline SessionState* find_session(const Ambient* ambient, const Pool* pool) noexcept {
     const Ambient* found = find_ambient(ambient, pool);
     return found != nullptr ? found->session : nullptr;
 }

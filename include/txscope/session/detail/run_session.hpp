@@ -95,8 +95,8 @@ void session_ended(SessionState& state, std::exception_ptr error);
 /// Nothing interrupts `end`. All that does not depend on the body is elsewhere: what is here, each
 /// body's type compiles anew.
 template <typename Given, typename Body>
-asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& body,
-                                    EndSession* end, ResultSlot<BodyResult<Body, Given>>& result) {
+asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body, EndSession* end,
+                                    ResultSlot<BodyResult<Body, Given>>& result) {
     // What cancels the caller may cancel the body.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     std::exception_ptr error;
@@ -122,9 +122,8 @@ asio::awaitable<void> run_on_strand(std::shared_ptr<SessionState> state, Body& b
     session_ended(*state, error);
 }
 
-/// The executor of a session's body, where the session is ambient, for a caller on `callers`.
-asio::any_io_executor executor_of(const std::shared_ptr<SessionState>& state,
-                                  const asio::any_io_executor& callers);
+/// The executor of a session's body, where the session is ambient.
+asio::any_io_executor executor_of(const SessionState::Shared& state);
 
 /// The value that a body left in its slot.
 template <typename Result>
@@ -134,10 +133,9 @@ Result take_result([[maybe_unused]] ResultSlot<Result>& slot) {
 
 /// A session without a transaction, for a coroutine that runs on `executor`. With
 /// `own_transactions` its statements may be `BEGIN` and the like.
-std::shared_ptr<SessionState> open_session(std::shared_ptr<SessionPool> pool,
-                                           const asio::any_io_executor& executor,
-                                           std::source_location where,
-                                           bool own_transactions = true);
+SessionState::Shared open_session(std::shared_ptr<SessionPool> pool,
+                                  const asio::any_io_executor& executor, std::source_location where,
+                                  bool own_transactions = true);
 
 /// Sends what was enqueued, unless the body failed; ends what is under way.
 EndSession end_plain_session;
@@ -148,10 +146,9 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
                                                     std::source_location where) {
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const auto session = open_session(std::move(pool), callers, where);
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                       session->shared().strand};
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, session->on};
     ResultSlot<BodyResult<Body>> result;
-    co_await cancellation.spawn(executor_of(session, callers),
+    co_await cancellation.spawn(executor_of(session),
                                 run_on_strand<Session>(session, body, end_plain_session, result));
     co_return take_result<BodyResult<Body>>(result);
 }
@@ -245,21 +242,18 @@ TXSCOPE_INLINE std::exception_ptr time_is_over(const SessionState& state,
                                                      state.where()});
 }
 
-TXSCOPE_INLINE asio::any_io_executor executor_of(const std::shared_ptr<SessionState>& state,
-                                                 const asio::any_io_executor& callers) {
-    SharedConnection& shared = state->shared();
-    return AmbientExecutor{Ambient::make(shared.strand, shared.pool.get(), &shared.holder, state,
-                                         ambient_of(callers))};
+TXSCOPE_INLINE asio::any_io_executor executor_of(const SessionState::Shared& state) {
+    return AmbientExecutor{state};
 }
 
-TXSCOPE_INLINE std::shared_ptr<SessionState> open_session(std::shared_ptr<SessionPool> pool,
-                                                          const asio::any_io_executor& executor,
-                                                          std::source_location where,
-                                                          bool own_transactions) {
-    auto shared =
-        std::make_shared<SharedConnection>(std::move(pool), strand_on(executor), where, false);
-    shared->own_transactions = own_transactions;
-    return std::make_shared<SessionState>(std::move(shared), nullptr, where);
+TXSCOPE_INLINE SessionState::Shared open_session(std::shared_ptr<SessionPool> pool,
+                                                 const asio::any_io_executor& executor,
+                                                 std::source_location where,
+                                                 bool own_transactions) {
+    const SessionState::Shared session = new OutermostSession<SharedConnection>{
+        nullptr, ambient_of(executor), where, std::move(pool), strand_on(executor), where, false};
+    session->shared().own_transactions = own_transactions;
+    return session;
 }
 
 TXSCOPE_INLINE asio::awaitable<std::exception_ptr> end_plain_session(SessionState& session,

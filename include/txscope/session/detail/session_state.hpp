@@ -9,7 +9,9 @@
 #include <txscope/session/detail/write_behind_queue.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -50,27 +52,34 @@ private:
 /// One session: the statements of one scope, in their order.
 ///
 /// A nested session uses its parent's connection, and keeps the parent's other branches waiting
-/// meanwhile. All of it runs on one strand.
-class SessionState : public ScopeNode {
+/// meanwhile. All of it runs on one strand, and it is itself what is ambient there for its body.
+class SessionState : public ScopeNode, public Ambient {
 public:
-    using Shared = std::shared_ptr<SessionState>;
+    using Shared = boost::intrusive_ptr<SessionState>;
 
-    SessionState(std::shared_ptr<SharedConnection> shared, WriteBehindQueue::Opening opening,
-                 std::source_location where)
-        : ScopeNode{nullptr, where}, shared_{std::move(shared)}, unsent_{std::move(opening)} {}
-    /// @param savepoint where the answer to what `opening` adds will be
-    SessionState(Shared parent, WriteBehindQueue::Opening opening,
-                 Connection::SharedResponse savepoint, std::source_location where)
-        : ScopeNode{parent.get(), where},
-          shared_{parent->shared_},
-          parent_{std::move(parent)},
-          savepoint_set_{std::move(savepoint)},
-          unsent_{std::move(opening)} {}
+    /// An outermost one.
+    /// @param over lives as long as this: see `OutermostSession`
+    /// @param surroundings what is ambient where its scope is opened
+    SessionState(SharedConnection& over, WriteBehindQueue::Opening* opening,
+                 Ambient::Shared surroundings, std::source_location where)
+        : ScopeNode{nullptr, where},
+          Ambient{over.strand, over.pool.get(), &over.holder, this, std::move(surroundings)},
+          shared_{over},
+          unsent_{opening} {}
+    /// One nested in `within`, which `surroundings` keep alive.
+    SessionState(SessionState& within, WriteBehindQueue::Opening* opening,
+                 Ambient::Shared surroundings, std::source_location where)
+        : ScopeNode{&within, where},
+          Ambient{within.on, within.pool, within.holder, this, std::move(surroundings)},
+          shared_{within.shared_},
+          parent_{&within},
+          savepoint_set_{std::make_shared<Response>(where)},
+          unsent_{opening} {}
 
     /// Sends `statement`, if any, with all that is queued, and awaits its result.
     static asio::awaitable<Result> execute(Shared self, std::optional<Statement> statement);
     /// Queues it, to go with whatever is awaited next.
-    static void enqueue(const Shared& self, Statement&& statement);
+    void enqueue(Statement&& statement);
     /// Sends what is queued and awaits it.
     static asio::awaitable<void> flush(Shared self);
 
@@ -81,7 +90,7 @@ public:
     };
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when it is called from outside of the session's body
-    static Shared here(const Shared& self);
+    SessionState& here();
 
     /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing.
     /// It waits until `deadline` at most, and once the caller is cancelled no longer than the
@@ -110,9 +119,10 @@ public:
     void release(std::string command) { unsent_.release(std::move(command)); }
 
     Hooks& hooks() noexcept { return hooks_; }
-    SharedConnection& shared() const noexcept { return *shared_; }
-    TransactionMachine& machine() const noexcept { return shared_->machine; }
-    const Shared& parent() const noexcept { return parent_; }
+    SharedConnection& shared() const noexcept { return shared_; }
+    TransactionMachine& machine() const noexcept { return shared_.machine; }
+    /// Null for an outermost one.
+    SessionState* parent() const noexcept { return parent_; }
     /// The answer to its SAVEPOINT, null without a parent.
     const Connection::SharedResponse& savepoint_set() const noexcept { return savepoint_set_; }
 
@@ -123,26 +133,37 @@ private:
                                               std::optional<Statement> statement);
     static asio::awaitable<Result> execute_again(Shared self, Connection::SharedResponse failed);
     bool may_ask_again(const Response& response) const noexcept;
-    static Shared innermost(const Shared& self, const Ambient* ambient);
+    SessionState& innermost(const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
     [[noreturn]] static void throw_ended(const ScopeNode& over);
     void refuse_by(const TransactionMachine::Refusal& refusal) const;
     asio::awaitable<void> take_connection();
     Connection::SharedResponse make_response() const {
-        return shared_->lease->make_response(where());
+        return shared_.lease->make_response(where());
     }
     Connection::SharedResponse put_out(std::optional<Statement>& statement);
     void move_unsent(Connection::Batch& batch, const Connection::SharedResponse& response);
     [[noreturn]] void throw_failure(const Response& response, bool cancelled);
 
-    const std::shared_ptr<SharedConnection> shared_;
-    const Shared parent_;
-    const Connection::SharedResponse savepoint_set_;
+    SharedConnection& shared_;
+    SessionState* const parent_ = nullptr;
+    const Connection::SharedResponse savepoint_set_{};
     WriteBehindQueue unsent_;
     Hooks hooks_;
     FifoMutex nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
+};
+
+/// A connection, and the session that all others over it are nested in.
+template <std::derived_from<SharedConnection> Common>
+struct OutermostSession final : Common, SessionState {
+    template <typename... Args>
+    OutermostSession(WriteBehindQueue::Opening* opening, Ambient::Shared surroundings,
+                     std::source_location where, Args&&... args)
+        : Common{std::forward<Args>(args)...},
+          SessionState{static_cast<SharedConnection&>(*this), opening, std::move(surroundings),
+                       where} {}
 };
 
 }  // namespace txscope::detail
@@ -164,16 +185,15 @@ private:
 namespace txscope::detail {
 
 /// A session handed down into a scope nested in it means that scope's session there.
-TXSCOPE_INLINE SessionState::Shared SessionState::innermost(const Shared& self,
-                                                            const Ambient* ambient) {
-    const auto here = find_session(ambient, self->shared_->pool.get());
-    return here && here->is_within(*self) ? here : self;
+TXSCOPE_INLINE SessionState& SessionState::innermost(const Ambient* ambient) {
+    SessionState* const here = find_session(ambient, pool);
+    return here != nullptr && here->is_within(*this) ? *here : *this;
 }
 
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
                                                              std::optional<Statement> statement) {
     const auto executor = co_await asio::this_coro::executor;
-    SharedConnection& shared = *self->shared_;
+    SharedConnection& shared = self->shared_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const auto* carrier = executor.target<AmbientExecutor>();
@@ -181,7 +201,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
         self->check_not_ended();
         co_return co_await execute_from_elsewhere(std::move(self), statement);
     }
-    self = innermost(self, ambient_of(executor).get());
+    self = &self->innermost(ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
     if (!self->nesting_.free()) co_await self->nesting_.pass();
@@ -226,7 +246,7 @@ TXSCOPE_INLINE asio::awaitable<void> SessionState::flush(Shared self) {
 
 /// Whether it was one statement without a transaction, which failed and may be stale.
 TXSCOPE_INLINE bool SessionState::may_ask_again(const Response& response) const noexcept {
-    const Lease& lease = shared_->lease;
+    const Lease& lease = shared_.lease;
     return !machine().is_transaction() && lease && lease->may_be_stale(&response);
 }
 
@@ -235,7 +255,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(
     Shared self, Connection::SharedResponse failed) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
-    auto stale = co_await self->shared_->find_stale();
+    auto stale = co_await self->shared_.find_stale();
     co_await asio::this_coro::throw_if_cancelled(throws);
     if (!stale) self->throw_failure(*failed, false);
     co_return co_await execute(self, std::move(stale));
@@ -244,10 +264,9 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_from_elsewhere(
     Shared self, std::optional<Statement>& statement) {
     const auto executor = co_await asio::this_coro::executor;
-    const Strand& strand = self->shared_->strand;
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, self->on};
     Result result;
-    co_await cancellation.spawn(executor_on(strand, ambient_of(executor)),
+    co_await cancellation.spawn(executor_on(self->on, ambient_of(executor)),
                                 execute_into(result, self, std::move(statement)));
     co_return result;
 }
@@ -258,26 +277,27 @@ TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(
     result = co_await execute(std::move(self), std::move(statement));
 }
 
-TXSCOPE_INLINE SessionState::Shared SessionState::here(const Shared& self) {
+TXSCOPE_INLINE SessionState& SessionState::here() {
     // The strand may be that of others, too: a whole context for one thread is one.
     const Ambient* const ambient = running_ambient();
     for (const Ambient* around = ambient; around != nullptr; around = around->outer.get())
-        if (around->session && around->session->shared_ == self->shared_)
-            return innermost(self, ambient);
+        if (around->session != nullptr && &around->session->shared_ == &shared_)
+            return innermost(ambient);
     // Hooks that are told of the outcome run where the session is set aside.
-    const Ambient* const set_aside = find_ambient(ambient, self->shared_->pool.get());
-    if (set_aside != nullptr && !set_aside->session && self->hooks_.telling != nullptr) return self;
-    self->check_not_ended();
+    const Ambient* const set_aside = find_ambient(ambient, pool);
+    if (set_aside != nullptr && set_aside->session == nullptr && hooks_.telling != nullptr)
+        return *this;
+    check_not_ended();
     throw pqxx::usage_error{
         "a session is used from outside the body of its scope by a call that is not awaited"};
 }
 
-TXSCOPE_INLINE void SessionState::enqueue(const Shared& self, Statement&& statement) {
-    const Shared session = here(self);
-    session->check_allowed(statement);
-    session->check_open();
-    const Lease& lease = session->shared_->lease;
-    session->unsent_.push(std::move(statement), lease ? &*lease : nullptr);
+TXSCOPE_INLINE void SessionState::enqueue(Statement&& statement) {
+    SessionState& inner = here();
+    inner.check_allowed(statement);
+    inner.check_open();
+    const Lease& lease = shared_.lease;
+    inner.unsent_.push(std::move(statement), lease ? &*lease : nullptr);
 }
 
 TXSCOPE_INLINE void SessionState::check_allowed(const Statement& statement) const {
@@ -285,9 +305,9 @@ TXSCOPE_INLINE void SessionState::check_allowed(const Statement& statement) cons
     if (is_query(sql)) return;
     const StatementKind kind = statement_kind(sql);
     const auto refuse = [&](const char* why) { throw pqxx::usage_error{why + std::string{sql}}; };
-    if (!shared_->own_transactions && kind.transaction_control)
+    if (!shared_.own_transactions && kind.transaction_control)
         refuse("the scope says what is a transaction, not a statement: ");
-    if (shared_->read_only && kind.makes_read_write)
+    if (shared_.read_only && kind.makes_read_write)
         refuse("the scope says that its transaction is read-only: ");
     if (kind.client_copy) refuse("COPY from and to the client cannot be executed: ");
     if (kind.listen) refuse("LISTEN cannot be executed, nobody would hear anything: ");
@@ -315,17 +335,17 @@ TXSCOPE_INLINE void SessionState::refuse_by(const TransactionMachine::Refusal& r
                 nest(refusal.cause,
                      TransactionAborted{"a statement failed before, so the transaction can only be "
                                         "rolled back",
-                                        shared_->holder.where()}));
+                                        shared_.holder.where()}));
     }
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
 TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection() {
-    const auto lock = co_await shared_->leasing.lock();
-    if (shared_->lease) co_return;
+    const auto lock = co_await shared_.leasing.lock();
+    if (shared_.lease) co_return;
     refuse_by(TransactionMachine::scope_failure(*this));  // somebody has waited for one in vain
     try {
-        co_await shared_->borrow();
+        co_await shared_.borrow();
     } catch (...) {
         const auto error = std::current_exception();
         if (machine().is_transaction() && !is_cancellation(error))
@@ -340,12 +360,12 @@ TXSCOPE_INLINE Connection::SharedResponse SessionState::put_out(
     std::optional<Statement>& statement) {
     try {
         auto response = make_response();
-        move_unsent(shared_->outbox, response);
-        if (statement) shared_->outbox.emplace_back(*std::move(statement), response);
+        move_unsent(shared_.outbox, response);
+        if (statement) shared_.outbox.emplace_back(*std::move(statement), response);
         return response;
     } catch (...) {
         machine().failed(TransactionMachine::Failure::of_statement, std::current_exception());
-        shared_->tell_if_lost();
+        shared_.tell_if_lost();
         throw;
     }
 }
@@ -356,14 +376,14 @@ TXSCOPE_INLINE void SessionState::move_unsent(Connection::Batch& batch,
     // Once this session's savepoint is set, what its parent queues belongs behind it.
     if (parent_ && savepoint() == Savepoint::unset) parent_->move_unsent(batch, response);
     machine().opens(*this);
-    unsent_.move_to(batch, response, *shared_->lease);
+    unsent_.move_to(batch, response, *this, *shared_.lease);
 }
 
 TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool cancelled) {
     bool follows = false;
     if (machine().is_transaction() && !ended()) {
         follows = machine().answered(answer_of(response), response.error);
-        shared_->tell_if_lost();
+        shared_.tell_if_lost();
     }
     if (cancelled) throw cancellation_error();
     if (!follows) std::rethrow_exception(response.error);
@@ -374,29 +394,29 @@ TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool c
 
 TXSCOPE_INLINE asio::awaitable<SessionState::Ending> SessionState::end_with(
     const char* last, Clock::time_point deadline) {
-    if (!shared_->has_connection()) co_await take_connection();
-    if (shared_->beginning()) co_await shared_->begun(deadline);
+    if (!shared_.has_connection()) co_await take_connection();
+    if (shared_.beginning()) co_await shared_.begun(deadline);
     if (parent_) parent_->check_not_ended();
     Ending ending;
     if (last == nullptr || !unsent_.empty()) {
         ending.last = make_response();
         ending.queued = ending.last;
-        move_unsent(shared_->outbox, ending.last);
+        move_unsent(shared_.outbox, ending.last);
     }
     if (last != nullptr) {
         ending.last = make_response();
-        shared_->outbox.push_back(Request::command(last, ending.last));
+        shared_.outbox.push_back(Request::command(last, ending.last));
     }
-    StatementReport report{*shared_, last ? last : ""};
+    StatementReport report{shared_, last ? last : ""};
     report.answered_in(ending.last);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    RoundTrip trip{.shared = *shared_,
+    RoundTrip trip{.shared = shared_,
                    .response = *ending.last,
                    .caller = caller,
                    .returns = deadline == Clock::time_point::max(),
                    .checks = true};
     co_await round_trip(trip);
-    if (!ending.last->done) co_await shared_->answered(ending.last, deadline);
+    if (!ending.last->done) co_await shared_.answered(ending.last, deadline);
     co_return ending;
 }
 
@@ -404,8 +424,8 @@ TXSCOPE_INLINE void SessionState::discard_unsent() {
     unsent_.clear();
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.
-    if (parent_) return shared_->send_outbox();
-    shared_->refuse_outbox(std::make_exception_ptr(
+    if (parent_) return shared_.send_outbox();
+    shared_.refuse_outbox(std::make_exception_ptr(
         ScopeEnded{"the scope of this session ended before the statement was sent", where()}));
 }
 

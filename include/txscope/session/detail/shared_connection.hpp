@@ -118,7 +118,7 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
     Requester requester{holder};
     for (const Ambient* around = find_ambient(ambient.get(), pool.get()); around != nullptr;
          around = find_ambient(around->outer.get(), pool.get()))
-        if (around->session && around->holder != &holder)
+        if (around->session != nullptr && around->holder != &holder)
             requester.within.push_back(around->holder);
     auto found = co_await pool->acquire(std::move(requester));
     if (!over) take(std::move(found), asked);

@@ -194,7 +194,7 @@ inline std::vector<Hook>& outcome_hooks(SessionState& session) {
 }
 
 /// Runs them one after another; what they throw changes nothing any more.
-inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> session) {
+inline asio::awaitable<void> call_outcome_hooks(SessionState::Shared session) {
     co_await asio::this_coro::throw_if_cancelled(false);
     auto& hooks = outcome_hooks(*session);
     session->hooks().telling = &hooks;
@@ -214,11 +214,10 @@ inline asio::awaitable<void> call_outcome_hooks(std::shared_ptr<SessionState> se
 /// Runs them where no session of the pool is ambient: what they do there is part of no transaction,
 /// also when the one that has ended was opened inside of another. The caller must not be
 /// interruptible.
-inline asio::awaitable<void> run_outcome_hooks(std::shared_ptr<SessionState> session) {
+inline asio::awaitable<void> run_outcome_hooks(SessionState::Shared session) {
     const SharedConnection& shared = session->shared();
     const auto around = ambient_of(co_await asio::this_coro::executor);
-    const AmbientExecutor executor{
-        Ambient::make(shared.strand, shared.pool.get(), nullptr, nullptr, around)};
+    const AmbientExecutor executor{new Ambient{shared.strand, shared.pool.get(), around}};
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, shared.strand};
     co_await cancellation.spawn(executor, call_outcome_hooks(session));
 }

@@ -40,11 +40,11 @@ public:
     void begin(const asio::cancellation_state& caller);
     /// Whether the body is to run in the session around, right here; else on the attempt's strand.
     bool joins() const noexcept;
-    const std::shared_ptr<SessionState>& session() const noexcept { return session_; }
+    const SessionState::Shared& session() const noexcept { return session_; }
     EndSession& end() const noexcept;
     /// Runs what `run_on_strand` gives for these.
     auto spawn(asio::awaitable<void> work) {
-        return cancellation_->spawn(executor_of(session_, callers_), within_time(std::move(work)));
+        return cancellation_->spawn(executor_of(session_), within_time(std::move(work)));
     }
 
     /// The attempt has ended, with `error` unless that is null. Returns whether to `settle` it.
@@ -68,7 +68,7 @@ private:
     const TransactionOptions& options_;
     const std::source_location where_;
     const asio::any_io_executor& callers_;
-    const std::shared_ptr<SessionState> outer_;
+    SessionState* const outer_;  // which `callers` keep alive
     const Entry entry_;
     bool told_ = true;             // the observer, how the attempt has ended
     bool may_try_again_ = false;   // another time
@@ -76,7 +76,7 @@ private:
     FifoMutex::Lock turn_;         // of a nested scope
     std::optional<Counted> part_;  // of the session that it has joined
     // The attempt's, made in this order.
-    std::shared_ptr<SessionState> session_;
+    SessionState::Shared session_;
     std::optional<HooksEnd> hooks_end_;
     std::optional<ForwardedCancellation> cancellation_;
     std::unique_ptr<asio::steady_timer> overlong_;  // mostly there is none
@@ -105,7 +105,7 @@ TXSCOPE_INLINE ScopeRun::ScopeRun(const std::shared_ptr<SessionPool>& pool,
       where_{where},
       callers_{callers},
       outer_{find_session(ambient_of(callers).get(), pool.get())},
-      entry_{entry_of(options, outer_.get(), where)} {}
+      entry_{entry_of(options, outer_, where)} {}
 
 TXSCOPE_INLINE ScopeRun::~ScopeRun() {
     if (told_) return;
@@ -139,7 +139,7 @@ TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
             session_ = open_session(pool_, callers_, where_, false);
             break;
     }
-    cancellation_.emplace(caller, session_->shared().strand);
+    cancellation_.emplace(caller, session_->on);
     if (entry_ == Entry::begin) watch();
 }
 
@@ -147,14 +147,14 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
     if (!session_) {
         const auto deadline =
             options_.timeout.count() > 0 ? deadline_in(options_.timeout) : Clock::time_point::max();
-        session_ = open_transaction(pool_, strand_on(callers_), options_, deadline, 1, where_);
+        session_ = open_transaction(pool_, callers_, options_, deadline, 1, where_);
     } else {
         overlong_.reset();
         cancellation_.reset();
         hooks_end_.reset();
         const TransactionState& failed = transaction_of(*session_);
-        session_ = open_transaction(pool_, failed.strand, options_, failed.deadline,
-                                    failed.attempt + 1, where_);
+        session_ = open_transaction(pool_, callers_, options_, failed.deadline, failed.attempt + 1,
+                                    where_);
     }
     hooks_end_.emplace(*session_, session_->hooks());
     told_ = false;
@@ -162,13 +162,12 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
 
 TXSCOPE_INLINE void ScopeRun::begin_nested() {
     outer_->check_open();
-    auto savepoint = std::make_shared<Response>(where_);
-    const auto set_savepoint = [savepoint, depth = outer_->depth() + 1](
-                                   const Connection&, Connection::Batch& batch,
-                                   const Connection::SharedResponse&) {
-        batch.push_back(Request::command("SAVEPOINT " + savepoint_name(depth), savepoint));
+    const auto set_savepoint = [](SessionState& session, Connection::Batch& batch,
+                                  const Connection::SharedResponse&) {
+        batch.push_back(Request::command("SAVEPOINT " + savepoint_name(session.depth()),
+                                         session.savepoint_set()));
     };
-    session_ = std::make_shared<SessionState>(outer_, set_savepoint, std::move(savepoint), where_);
+    session_ = new SessionState{*outer_, set_savepoint, ambient_of(callers_), where_};
     hooks_end_.emplace(*session_, session_->hooks());
 }
 
@@ -180,27 +179,24 @@ TXSCOPE_INLINE void ScopeRun::watch() {
     const auto started = Clock::now();  // before the limit begins: what is reported exceeds it
     overlong_ =
         std::make_unique<asio::steady_timer>(AmbientExecutor{shared.strand}, deadline_in(limit));
-    overlong_->async_wait(
-        [watched = std::weak_ptr{session_}, started](boost::system::error_code cancelled) {
-            const auto still = watched.lock();
-            if (still && !still->shared().over && !cancelled)
-                still->shared().reporter.report(ScopeEvent::overlong, Clock::now() - started);
-        });
+    overlong_->async_wait([watched = session_, started](boost::system::error_code cancelled) {
+        const SharedConnection& running = watched->shared();
+        if (!cancelled && !running.over)
+            running.reporter.report(ScopeEvent::overlong, Clock::now() - started);
+    });
 }
 
 /// Cancels `work` with `cancel` at `deadline`, unless that is over by then. On the strand.
 TXSCOPE_INLINE asio::awaitable<void> run_until(Clock::time_point deadline,
-                                               std::shared_ptr<SessionState> session,
+                                               SessionState::Shared session,
                                                ForwardedCancellation::Canceller cancel,
                                                asio::awaitable<void> work) {
     asio::steady_timer timer{co_await asio::this_coro::executor, deadline};
-    timer.async_wait(
-        [watched = std::weak_ptr{session}, cancel](boost::system::error_code cancelled) {
-            const auto still = watched.lock();
-            if (!still || still->shared().over || cancelled) return;
-            still->shared().expired = true;
-            cancel();
-        });
+    timer.async_wait([session = std::move(session), cancel](boost::system::error_code cancelled) {
+        if (cancelled || session->shared().over) return;
+        session->shared().expired = true;
+        cancel();
+    });
     co_await std::move(work);
 }
 
@@ -226,8 +222,7 @@ TXSCOPE_INLINE bool ScopeRun::ended(std::exception_ptr error,
         transaction.reporter.report_since_begin(transaction.outcome(), error);
         // Inside of a transaction it is the outermost scope that tries again.
         may_try_again_ = error && transaction.attempt < options_.retry.max_attempts &&
-                         !in_transaction(outer_.get()) &&
-                         is_worth_another_attempt(*session_, error);
+                         !in_transaction(outer_) && is_worth_another_attempt(*session_, error);
         error_ = error;
         if (may_try_again_ || tells_outcome()) return true;
     }

@@ -75,23 +75,31 @@ inline void ask_history(TransactionState& transaction) {
     transaction.history = member.about_server;
 }
 
-/// A session whose first statement begins a transaction.
-inline std::shared_ptr<SessionState> open_transaction(std::shared_ptr<SessionPool> pool,
-                                                      Strand strand,
-                                                      const TransactionOptions& options,
-                                                      Clock::time_point deadline, int attempt,
-                                                      std::source_location where) {
-    auto transaction = std::make_shared<TransactionState>(std::move(pool), std::move(strand), where,
-                                                          options, deadline, attempt);
-    if (options.verify_commit && !transaction->read_only)
-        transaction->id = std::make_shared<Response>();
-    const auto begin = [raw = transaction.get()](const Connection& connection,
-                                                 Connection::Batch& batch,
-                                                 const Connection::SharedResponse& response) {
-        if (raw->id) ask_history(*raw);
-        begin_transaction(batch, raw->options, life_on_server(*raw), connection, raw->id, response);
+/// A session whose first statement begins a transaction, for a coroutine that runs on `executor`.
+inline SessionState::Shared open_transaction(std::shared_ptr<SessionPool> pool,
+                                             const asio::any_io_executor& executor,
+                                             const TransactionOptions& options,
+                                             Clock::time_point deadline, int attempt,
+                                             std::source_location where) {
+    const auto begin = [](SessionState& session, Connection::Batch& batch,
+                          const Connection::SharedResponse& response) {
+        TransactionState& transaction = transaction_of(session);
+        if (transaction.id) ask_history(transaction);
+        begin_transaction(batch, transaction.options, life_on_server(transaction),
+                          *transaction.lease, transaction.id, response);
     };
-    return std::make_shared<SessionState>(std::move(transaction), begin, where);
+    auto* const opened = new OutermostSession<TransactionState>{begin,
+                                                                ambient_of(executor),
+                                                                where,
+                                                                std::move(pool),
+                                                                strand_on(executor),
+                                                                where,
+                                                                options,
+                                                                deadline,
+                                                                attempt};
+    const SessionState::Shared session = opened;
+    if (options.verify_commit && !opened->read_only) opened->id = std::make_shared<Response>();
+    return session;
 }
 
 }  // namespace txscope::detail
