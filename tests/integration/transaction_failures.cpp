@@ -5,7 +5,7 @@
 #include "support/scope_fixture.hpp"
 #include "support/silent_server.hpp"
 #include "support/time_enough.hpp"
-#include <txscope/transaction/detail/ending.hpp>
+#include <txscope/transaction/detail/scope_session.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -404,9 +404,13 @@ TEST_CASE("UnexpectedRollback at COMMIT has the failure that caused it nested in
           "[transaction_failures]") {
     Fixture fixture;
     const auto cause = failure_of([&] { fixture.database.query("SELECT 1 / 0"); });
-    const auto session = txscope::detail::open_transaction(
-        fixture.sessions.pool(), fixture.io.get_executor(), {},
-        txscope::detail::Clock::time_point::max(), 1, std::source_location::current());
+    const boost::intrusive_ptr session{
+        new txscope::detail::TransactionSession{fixture.sessions.pool(),
+                                                fixture.io.get_executor(),
+                                                {},
+                                                txscope::detail::Clock::time_point::max(),
+                                                1,
+                                                std::source_location::current()}};
     const auto failure = txscope::detail::error_of(
         *session, txscope::detail::ScopeNode::Outcome::server_rolled_back, nullptr, cause);
     CHECK(is<txscope::UnexpectedRollback>(failure));

@@ -99,8 +99,7 @@ asio::awaitable<detail::BodyResult<Body, Transaction>> TransactionScope::run(
         std::exception_ptr error;
         try {
             if (!run.joins()) {
-                co_await run.spawn(
-                    detail::run_on_strand<Transaction>(run.session(), body, run.end(), result));
+                co_await run.spawn(detail::run_on_strand<Transaction>(run.session(), body, result));
             } else {
                 Transaction session{run.session(), true};
                 if constexpr (std::is_void_v<detail::BodyResult<Body, Transaction>>)

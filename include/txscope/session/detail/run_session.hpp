@@ -2,6 +2,7 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
+#include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
@@ -56,11 +57,6 @@ concept NothrowResult = std::is_void_v<T> || std::is_nothrow_move_constructible_
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
-/// What ends a session after its body, which failed with `error` if that is not null. Returns the error
-/// that the scope ends with, or null.
-using EndSession = asio::awaitable<std::exception_ptr>(SessionState& session,
-                                                       std::exception_ptr error);
-
 /// Why a body failed that has thrown `thrown`.
 ///
 /// Branches that fail together (`a() && b()`) throw Asio's `multiple_exceptions`, which says nothing
@@ -91,11 +87,10 @@ std::exception_ptr not_ended(SessionState& state, std::exception_ptr error);
 /// @throws `error`, if that is not null
 void session_ended(SessionState& state, std::exception_ptr error);
 
-/// Runs `body` with `state` as its ambient session, then `end`, and says how it all went like that.
-/// Nothing interrupts `end`. All that does not depend on the body is elsewhere: what is here, each
-/// body's type compiles anew.
+/// Runs `body` with `state` as its ambient session, ends that, and says how it all went. All that does
+/// not depend on the body is elsewhere: what is here, each body's type compiles anew.
 template <typename Given, typename Body>
-asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body, EndSession* end,
+asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body,
                                     ResultSlot<BodyResult<Body, Given>>& result) {
     // What cancels the caller may cancel the body.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -115,7 +110,17 @@ asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body, EndS
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     error = body_ended(*state, error, caller);
     try {
-        error = co_await end(*state, error);
+        SessionState::Ending ending{error};
+        if (state->begin_end(ending)) {
+            RoundTrip trip{.shared = state->shared(),
+                           .response = *ending.sent.last,
+                           .caller = caller,
+                           .checks = true};
+            co_await round_trip(trip);
+        }
+        asio::awaitable<void> rest = state->end(ending);
+        if (rest.valid()) co_await std::move(rest);
+        error = ending.error;
     } catch (...) {
         error = not_ended(*state, error);
     }
@@ -137,9 +142,6 @@ SessionState::Shared open_session(std::shared_ptr<SessionPool> pool,
                                   const asio::any_io_executor& executor, std::source_location where,
                                   bool own_transactions = true);
 
-/// Sends what was enqueued, unless the body failed; ends what is under way.
-EndSession end_plain_session;
-
 /// Runs `body` with a connection to itself and no transaction.
 template <typename Body>
 asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool> pool, Body body,
@@ -149,7 +151,7 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, session->on};
     ResultSlot<BodyResult<Body>> result;
     co_await cancellation.spawn(executor_of(session),
-                                run_on_strand<Session>(session, body, end_plain_session, result));
+                                run_on_strand<Session>(session, body, result));
     co_return take_result<BodyResult<Body>>(result);
 }
 
@@ -246,30 +248,37 @@ TXSCOPE_INLINE asio::any_io_executor executor_of(const SessionState::Shared& sta
     return AmbientExecutor{state};
 }
 
+/// A session without a transaction.
+class PlainSession final : public SharedConnection, public SessionState {
+public:
+    PlainSession(std::shared_ptr<SessionPool> from, const asio::any_io_executor& executor,
+                 std::source_location where, bool with_transactions)
+        : SharedConnection{std::move(from), strand_on(executor), where, false},
+          SessionState{static_cast<SharedConnection&>(*this), ambient_of(executor), where} {
+        own_transactions = with_transactions;
+    }
+    /// Sends what was enqueued, unless the body failed; ends what is under way.
+    asio::awaitable<void> end(Ending& ending) override;
+};
+
+TXSCOPE_INLINE asio::awaitable<void> PlainSession::end(Ending& ending) {
+    if (!ending.error && has_queued()) {
+        ending.sent = co_await end_with(nullptr);
+        ending.error = ending.sent.last->error;
+    }
+    discard_unsent();
+    if (busy() && lease) {
+        // What is under way uses the connection on this strand; the pool cleans up on another.
+        const auto member = lease.member();
+        co_await member->connection->recover(shared().pool->cleanup_deadline());
+    }
+}
+
 TXSCOPE_INLINE SessionState::Shared open_session(std::shared_ptr<SessionPool> pool,
                                                  const asio::any_io_executor& executor,
                                                  std::source_location where,
                                                  bool own_transactions) {
-    const SessionState::Shared session = new OutermostSession<SharedConnection>{
-        nullptr, ambient_of(executor), where, std::move(pool), strand_on(executor), where, false};
-    session->shared().own_transactions = own_transactions;
-    return session;
-}
-
-TXSCOPE_INLINE asio::awaitable<std::exception_ptr> end_plain_session(SessionState& session,
-                                                                     std::exception_ptr error) {
-    if (!error && session.has_queued()) {
-        const auto ending = co_await session.end_with(nullptr);
-        error = ending.last->error;
-    }
-    session.discard_unsent();
-    SharedConnection& shared = session.shared();
-    if (session.busy() && shared.lease) {
-        // What is under way uses the connection on this strand; the pool cleans up on another.
-        const auto member = shared.lease.member();
-        co_await member->connection->recover(shared.pool->cleanup_deadline());
-    }
-    co_return error;
+    return new PlainSession{std::move(pool), executor, where, own_transactions};
 }
 
 }  // namespace txscope::detail

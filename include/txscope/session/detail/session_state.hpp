@@ -6,12 +6,12 @@
 #include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/scope_node.hpp>
 #include <txscope/session/detail/shared_connection.hpp>
+#include <txscope/session/detail/statement_report.hpp>
 #include <txscope/session/detail/write_behind_queue.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
-#include <concepts>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -57,24 +57,18 @@ class SessionState : public ScopeNode, public Ambient {
 public:
     using Shared = boost::intrusive_ptr<SessionState>;
 
-    /// An outermost one.
-    /// @param over lives as long as this: see `OutermostSession`
+    /// An outermost one, which is to derive from the connection as well: both live as long.
     /// @param surroundings what is ambient where its scope is opened
-    SessionState(SharedConnection& over, WriteBehindQueue::Opening* opening,
-                 Ambient::Shared surroundings, std::source_location where)
+    SessionState(SharedConnection& over, Ambient::Shared surroundings, std::source_location where)
         : ScopeNode{nullptr, where},
           Ambient{over.strand, over.pool.get(), &over.holder, this, std::move(surroundings)},
-          shared_{over},
-          unsent_{opening} {}
+          shared_{over} {}
     /// One nested in `within`, which `surroundings` keep alive.
-    SessionState(SessionState& within, WriteBehindQueue::Opening* opening,
-                 Ambient::Shared surroundings, std::source_location where)
+    SessionState(SessionState& within, Ambient::Shared surroundings, std::source_location where)
         : ScopeNode{&within, where},
           Ambient{within.on, within.pool, within.holder, this, std::move(surroundings)},
           shared_{within.shared_},
-          parent_{&within},
-          savepoint_set_{std::make_shared<Response>(where)},
-          unsent_{opening} {}
+          parent_{&within} {}
 
     /// Sends `statement`, if any, with all that is queued, and awaits its result.
     static asio::awaitable<Result> execute(Shared self, std::optional<Statement> statement);
@@ -83,11 +77,25 @@ public:
     /// Sends what is queued and awaits it.
     static asio::awaitable<void> flush(Shared self);
 
-    /// How the last statements of a session were answered.
-    struct Ending {
-        Connection::SharedResponse queued;  ///< What went ahead of the last statement, or null.
-        Connection::SharedResponse last;    ///< The last statement.
+    /// The last statements of a session, which end it.
+    struct LastSent {
+        Connection::SharedResponse queued{};  ///< What went ahead of the last one, or null.
+        Connection::SharedResponse last{};    ///< The last one; null where nothing was sent.
+        StatementReport report{};
     };
+    /// How a session ends after its body.
+    struct Ending {
+        std::exception_ptr error;  ///< What the body ended with, or null; then what the scope does.
+        TransactionMachine::Action action{TransactionMachine::Action::Kind::finish};
+        LastSent sent{};
+    };
+    /// Decides how to end. Where all that this takes for now is one round trip, it puts that out and
+    /// returns true: then `sent.last` is to be awaited, which costs less than a coroutine.
+    virtual bool begin_end(Ending&) { return false; }
+    /// Does the rest of it, which nothing may interrupt. What it returns is not valid if nothing is
+    /// left to await.
+    virtual asio::awaitable<void> end(Ending& ending) = 0;
+
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when it is called from outside of the session's body
     SessionState& here();
@@ -96,8 +104,10 @@ public:
     /// It waits until `deadline` at most, and once the caller is cancelled no longer than the
     /// cleanup time. The caller must not be interruptible.
     /// @throws ScopeEnded when a scope around has ended, and sends nothing
-    asio::awaitable<Ending> end_with(const char* last,
-                                     Clock::time_point deadline = Clock::time_point::max());
+    asio::awaitable<LastSent> end_with(const char* last,
+                                       Clock::time_point deadline = Clock::time_point::max());
+    /// Of that, only puts it into the outbox, which is to be sent.
+    LastSent put_out_last(const char* last);
 
     /// @throws why statements are refused, if they are
     void check_open() const { refuse_by(machine().refusal(*this)); }
@@ -123,10 +133,12 @@ public:
     TransactionMachine& machine() const noexcept { return shared_.machine; }
     /// Null for an outermost one.
     SessionState* parent() const noexcept { return parent_; }
-    /// The answer to its SAVEPOINT, null without a parent.
-    const Connection::SharedResponse& savepoint_set() const noexcept { return savepoint_set_; }
 
 private:
+    /// Adds the statements that open it, for a response of their own or for that of the statement they
+    /// go with.
+    virtual void add_opening(Connection::Batch&, const Connection::SharedResponse&) {}
+
     static asio::awaitable<Result> execute_from_elsewhere(Shared self,
                                                           std::optional<Statement>& statement);
     static asio::awaitable<void> execute_into(Result& result, Shared self,
@@ -147,23 +159,12 @@ private:
 
     SharedConnection& shared_;
     SessionState* const parent_ = nullptr;
-    const Connection::SharedResponse savepoint_set_{};
+    bool opened_ = false;  // what opens it has been sent
     WriteBehindQueue unsent_;
     Hooks hooks_;
     FifoMutex nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
-};
-
-/// A connection, and the session that all others over it are nested in.
-template <std::derived_from<SharedConnection> Common>
-struct OutermostSession final : Common, SessionState {
-    template <typename... Args>
-    OutermostSession(WriteBehindQueue::Opening* opening, Ambient::Shared surroundings,
-                     std::source_location where, Args&&... args)
-        : Common{std::forward<Args>(args)...},
-          SessionState{static_cast<SharedConnection&>(*this), opening, std::move(surroundings),
-                       where} {}
 };
 
 }  // namespace txscope::detail
@@ -175,7 +176,6 @@ struct OutermostSession final : Common, SessionState {
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/session/detail/round_trip.hpp>
-#include <txscope/session/detail/statement_report.hpp>
 
 #include <boost/asio/this_coro.hpp>
 #include <pqxx/except>
@@ -374,9 +374,11 @@ TXSCOPE_INLINE Connection::SharedResponse SessionState::put_out(
 TXSCOPE_INLINE void SessionState::move_unsent(Connection::Batch& batch,
                                               const Connection::SharedResponse& response) {
     // Once this session's savepoint is set, what its parent queues belongs behind it.
-    if (parent_ && savepoint() == Savepoint::unset) parent_->move_unsent(batch, response);
+    if (parent_ != nullptr && savepoint() == Savepoint::unset)
+        parent_->move_unsent(batch, response);
     machine().opens(*this);
-    unsent_.move_to(batch, response, *this, *shared_.lease);
+    if (!std::exchange(opened_, true)) add_opening(batch, response);
+    unsent_.move_to(batch, response, *shared_.lease);
 }
 
 TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool cancelled) {
@@ -392,39 +394,44 @@ TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool c
         TransactionAborted{"a statement that was under way at the same time failed", where()}));
 }
 
-TXSCOPE_INLINE asio::awaitable<SessionState::Ending> SessionState::end_with(
+TXSCOPE_INLINE SessionState::LastSent SessionState::put_out_last(const char* last) {
+    LastSent sent{.report = {shared_, last != nullptr ? last : ""}};
+    if (last == nullptr || !opened_ || !unsent_.empty()) {
+        sent.last = make_response();
+        sent.queued = sent.last;
+        move_unsent(shared_.outbox, sent.last);
+    }
+    if (last != nullptr) {
+        sent.last = make_response();
+        shared_.outbox.push_back(Request::command(last, sent.last));
+    }
+    sent.report.answered_in(sent.last);
+    return sent;
+}
+
+TXSCOPE_INLINE asio::awaitable<SessionState::LastSent> SessionState::end_with(
     const char* last, Clock::time_point deadline) {
     if (!shared_.has_connection()) co_await take_connection();
     if (shared_.beginning()) co_await shared_.begun(deadline);
-    if (parent_) parent_->check_not_ended();
-    Ending ending;
-    if (last == nullptr || !unsent_.empty()) {
-        ending.last = make_response();
-        ending.queued = ending.last;
-        move_unsent(shared_.outbox, ending.last);
-    }
-    if (last != nullptr) {
-        ending.last = make_response();
-        shared_.outbox.push_back(Request::command(last, ending.last));
-    }
-    StatementReport report{shared_, last ? last : ""};
-    report.answered_in(ending.last);
+    if (parent_ != nullptr) parent_->check_not_ended();
+    LastSent sent = put_out_last(last);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     RoundTrip trip{.shared = shared_,
-                   .response = *ending.last,
+                   .response = *sent.last,
                    .caller = caller,
                    .returns = deadline == Clock::time_point::max(),
                    .checks = true};
     co_await round_trip(trip);
-    if (!ending.last->done) co_await shared_.answered(ending.last, deadline);
-    co_return ending;
+    if (!sent.last->done) co_await shared_.answered(sent.last, deadline);
+    co_return sent;
 }
 
 TXSCOPE_INLINE void SessionState::discard_unsent() {
+    opened_ = true;
     unsent_.clear();
     // What is on its way out may belong to the sessions around, their BEGIN for one: a nested
     // session's part of it is sent, and undone with the rest.
-    if (parent_) return shared_.send_outbox();
+    if (parent_ != nullptr) return shared_.send_outbox();
     shared_.refuse_outbox(std::make_exception_ptr(
         ScopeEnded{"the scope of this session ended before the statement was sent", where()}));
 }

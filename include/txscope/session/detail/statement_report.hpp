@@ -3,10 +3,8 @@
 #include <txscope/session/detail/shared_connection.hpp>
 
 #include <memory>
-#include <new>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace txscope::detail {
 
@@ -14,32 +12,33 @@ namespace txscope::detail {
 /// the end of its scope, which did not wait for it. What it is given must outlive it.
 class StatementReport {
 public:
-    StatementReport(const SharedConnection& shared, std::string_view sql) noexcept
-        : shared_{shared} {
-        if (!shared.reporter) return;
-        given_ = Clock::now();
-        try {
-            sql_ = sql;
-        } catch (const std::bad_alloc&) {  // then without its text
-        }
-    }
-    StatementReport(const StatementReport&) = delete;
-    StatementReport& operator=(const StatementReport&) = delete;
-    ~StatementReport() {
-        if (response_ && response_->done && !shared_.over)
-            shared_.reporter.report(ScopeEvent::statement, Clock::now() - given_, response_->error,
-                                    sql_);
+    StatementReport() = default;
+    StatementReport(const SharedConnection& shared, std::string_view sql) {
+        if (shared.reporter) observed_ = std::make_unique<Observed>(shared, sql);
     }
     /// Where its answer will be.
     void answered_in(const Connection::SharedResponse& response) noexcept {
-        if (shared_.reporter) response_ = response;
+        if (observed_) observed_->response = response;
     }
 
 private:
-    const SharedConnection& shared_;
-    std::shared_ptr<const Response> response_;  // its caller may let go of it first
-    std::string sql_;
-    Clock::time_point given_;
+    struct Observed {
+        Observed(const SharedConnection& from, std::string_view text) : shared{from}, sql{text} {}
+        Observed(const Observed&) = delete;
+        Observed& operator=(const Observed&) = delete;
+        ~Observed() {
+            if (response && response->done && !shared.over)
+                shared.reporter.report(ScopeEvent::statement, Clock::now() - given, response->error,
+                                       sql);
+        }
+
+        const SharedConnection& shared;
+        const std::string sql;
+        const Clock::time_point given = Clock::now();
+        std::shared_ptr<const Response> response{};  // its caller may let go of it first
+    };
+
+    std::unique_ptr<Observed> observed_;  // mostly nobody looks
 };
 
 }  // namespace txscope::detail

@@ -9,20 +9,9 @@
 
 namespace txscope::detail {
 
-class SessionState;
-
-/// What a session sends ahead of its next statement, in the same round trip: how it opens, and what
-/// was written behind.
+/// What was written behind in a session: it goes ahead of its next statement, in the same round trip.
 class WriteBehindQueue {
 public:
-    /// Adds the statements that open the session, for a response of their own or for that of the
-    /// statement they go with.
-    using Opening = void(SessionState& opened, Connection::Batch&,
-                         const Connection::SharedResponse&);
-
-    /// @param opening null where nothing opens it
-    explicit WriteBehindQueue(Opening* opening) : opening_{opening} {}
-
     /// @param connection over which it will go, if that is known: for memory that it has
     void push(Statement&& statement, Connection* connection) {
         if (queue_.capacity() == 0 && connection != nullptr)
@@ -33,18 +22,16 @@ public:
     /// whatever ends the session releases the savepoints within, too.
     void release(std::string command) { release_ = std::move(command); }
     bool has_queued() const noexcept { return !queue_.empty(); }
-    bool empty() const noexcept { return opening_ == nullptr && release_.empty() && !has_queued(); }
+    bool empty() const noexcept { return release_.empty() && !has_queued(); }
 
     void move_to(Connection::Batch& batch, const Connection::SharedResponse& response,
-                 SessionState& session, Connection& connection) {
+                 Connection& connection) {
         if (empty()) return;
         for (Request& queued : queue_) queued.response = response;
-        if (batch.empty() && opening_ == nullptr && release_.empty()) {
+        if (batch.empty() && release_.empty()) {
             batch.swap(queue_);
         } else {
             batch.reserve(batch.size() + queue_.size() + 2);
-            if (Opening* const opening = std::exchange(opening_, nullptr))
-                opening(session, batch, response);
             if (!release_.empty())
                 batch.push_back(Request::command(std::exchange(release_, {}), response));
             std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
@@ -53,13 +40,11 @@ public:
         connection.keep_batch(std::move(queue_));
     }
     void clear() noexcept {
-        opening_ = nullptr;
         release_.clear();
         queue_.clear();
     }
 
 private:
-    Opening* opening_;     // null once it was sent
     std::string release_;  // RELEASE SAVEPOINT, or empty
     Connection::Batch queue_;
 };

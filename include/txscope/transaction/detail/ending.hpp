@@ -30,9 +30,9 @@ inline asio::awaitable<void> roll_back(SessionState& session) {
 }
 
 /// How COMMIT, which was sent last, has been answered.
-inline CommitAnswer commit_answer(const SessionState::Ending& ending) {
-    const Response& commit = *ending.last;
-    const Answer queued = ending.queued ? answer_of(*ending.queued) : Answer::executed;
+inline CommitAnswer commit_answer(const SessionState::LastSent& sent) {
+    const Response& commit = *sent.last;
+    const Answer queued = sent.queued ? answer_of(*sent.queued) : Answer::executed;
     if (queued == Answer::failed || queued == Answer::skipped) return CommitAnswer::not_executed;
     switch (answer_of(commit)) {
         case Answer::executed:
@@ -118,75 +118,43 @@ inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outco
     return nullptr;
 }
 
-/// Ends a scope after its body, which failed with `error` if that is not null: commits it or rolls it
-/// back, or does so with its savepoint. Returns the error that the scope ends with, or null.
-inline asio::awaitable<std::exception_ptr> end_scope(SessionState& session,
-                                                     std::exception_ptr error) {
-    using Kind = TransactionMachine::Action::Kind;
-    TransactionState& transaction = transaction_of(session);
-    TransactionMachine& machine = transaction.machine;
-    const std::exception_ptr cause = machine.failure_of(session);
-    const Connection::SharedResponse& savepoint = session.savepoint_set();
-    auto cleanup_deadline = Clock::time_point::max();
-    auto action = machine.end(session, circumstances(session));
-    const auto answer_to = [&](const Response& response) {
-        if (response.error) transaction.tell_if_lost();
-        return answer_of(response);
-    };
-    while (action.kind != Kind::finish) switch (action.kind) {
-            case Kind::send_queued: {
-                const auto sent = co_await session.end_with(nullptr);
-                error = sent.last->error;
-                action = machine.queued_answered(session, answer_to(*sent.last), error,
-                                                 circumstances(session));
-                break;
-            }
-            case Kind::commit: {
-                const auto sent = co_await session.end_with("COMMIT");
-                const auto answer = commit_answer(sent);
-                const bool executed = answer != CommitAnswer::not_executed || !sent.queued->error;
-                error = executed ? sent.last->error : sent.queued->error;
-                action = machine.commit_answered(session, answer, error, !is_read_only(transaction),
-                                                 transaction.id && !transaction.id->error);
-                if (error) transaction.tell_if_lost();
-                break;
-            }
-            case Kind::look_up: {
-                const auto proof = co_await look_up(transaction);
-                action = machine.looked_up(session, proof, error);
-                break;
-            }
-            case Kind::roll_back:
-                co_await roll_back(session);
-                action = machine.rolled_back(session);
-                break;
-            case Kind::await_savepoint:
-                session.discard_unsent();
-                cleanup_deadline = transaction.pool->cleanup_deadline();
-                if (transaction.beginning()) co_await transaction.begun(cleanup_deadline);
-                if (!savepoint->done) co_await transaction.answered(savepoint, cleanup_deadline);
-                action =
-                    machine.savepoint_answered(session, answer_to(*savepoint), savepoint->error);
-                break;
-            case Kind::roll_back_to_savepoint: {
-                const auto rollback = "ROLLBACK TO SAVEPOINT " + savepoint_name(session.depth());
-                const auto sent = co_await session.end_with(rollback.c_str(), cleanup_deadline);
-                action = machine.rolled_back_to_savepoint(session, answer_to(*sent.last),
-                                                          sent.last->error);
-                break;
-            }
-            case Kind::release:
-                session.parent()->release("RELEASE SAVEPOINT " + savepoint_name(session.depth()));
-                action = machine.released(session);
-                break;
-            case Kind::finish:
-                break;
-        }
-    if (session.savepoint() == ScopeNode::Savepoint::released)
-        session.parent()->hooks().append(std::move(session.hooks()));
-    co_return error_of(session, action.outcome, std::move(error), cause);
+/// How a statement was answered that has opened or ended a scope.
+inline Answer answer_to(TransactionState& transaction, const Response& response) {
+    if (response.error) transaction.tell_if_lost();
+    return answer_of(response);
 }
 
+/// COMMIT was answered, or its connection was lost.
+inline void commit_answered(SessionState& session, SessionState::Ending& ending) {
+    TransactionState& transaction = transaction_of(session);
+    const auto sent = std::exchange(ending.sent, {});
+    const auto answer = commit_answer(sent);
+    const bool executed = answer != CommitAnswer::not_executed || !sent.queued->error;
+    ending.error = executed ? sent.last->error : sent.queued->error;
+    ending.action = transaction.machine.commit_answered(session, answer, ending.error,
+                                                        !is_read_only(transaction),
+                                                        transaction.id && !transaction.id->error);
+    if (ending.error) transaction.tell_if_lost();
+}
+
+/// Whether what is to be done next has an answer to wait for.
+inline bool has_to_wait(const SessionState::Ending& ending) {
+    using Kind = TransactionMachine::Action::Kind;
+    return ending.action.kind != Kind::release && ending.action.kind != Kind::finish;
+}
+
+/// The end of a scope that has nothing to wait for.
+/// @param cause why what the body did could not be kept
+inline void finish(SessionState& session, SessionState::Ending& ending, std::exception_ptr cause) {
+    if (ending.action.kind == TransactionMachine::Action::Kind::release) {
+        session.parent()->release("RELEASE SAVEPOINT " + savepoint_name(session.depth()));
+        ending.action = session.machine().released(session);
+    }
+    if (session.savepoint() == ScopeNode::Savepoint::released)
+        session.parent()->hooks().append(std::move(session.hooks()));
+    ending.error =
+        error_of(session, ending.action.outcome, std::move(ending.error), std::move(cause));
+}
 /// The hooks that wait for the outcome that the transaction has had.
 inline std::vector<Hook>& outcome_hooks(SessionState& session) {
     const bool committed = session.machine().phase() == TransactionMachine::Phase::committed;

@@ -41,7 +41,6 @@ public:
     /// Whether the body is to run in the session around, right here; else on the attempt's strand.
     bool joins() const noexcept;
     const SessionState::Shared& session() const noexcept { return session_; }
-    EndSession& end() const noexcept;
     /// Runs what `run_on_strand` gives for these.
     auto spawn(asio::awaitable<void> work) {
         return cancellation_->spawn(executor_of(session_), within_time(std::move(work)));
@@ -90,6 +89,7 @@ private:
 #include <txscope/transaction/detail/ending.hpp>
 #include <txscope/transaction/detail/entry.hpp>
 #include <txscope/transaction/detail/retry.hpp>
+#include <txscope/transaction/detail/scope_session.hpp>
 #include <txscope/transaction/detail/transaction.hpp>
 #include <txscope/transaction/retry_policy.hpp>
 
@@ -147,14 +147,14 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
     if (!session_) {
         const auto deadline =
             options_.timeout.count() > 0 ? deadline_in(options_.timeout) : Clock::time_point::max();
-        session_ = open_transaction(pool_, callers_, options_, deadline, 1, where_);
+        session_ = new TransactionSession{pool_, callers_, options_, deadline, 1, where_};
     } else {
         overlong_.reset();
         cancellation_.reset();
         hooks_end_.reset();
         const TransactionState& failed = transaction_of(*session_);
-        session_ = open_transaction(pool_, callers_, options_, failed.deadline, failed.attempt + 1,
-                                    where_);
+        session_ = new TransactionSession{pool_,           callers_,           options_,
+                                          failed.deadline, failed.attempt + 1, where_};
     }
     hooks_end_.emplace(*session_, session_->hooks());
     told_ = false;
@@ -162,12 +162,7 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
 
 TXSCOPE_INLINE void ScopeRun::begin_nested() {
     outer_->check_open();
-    const auto set_savepoint = [](SessionState& session, Connection::Batch& batch,
-                                  const Connection::SharedResponse&) {
-        batch.push_back(Request::command("SAVEPOINT " + savepoint_name(session.depth()),
-                                         session.savepoint_set()));
-    };
-    session_ = new SessionState{*outer_, set_savepoint, ambient_of(callers_), where_};
+    session_ = new NestedSession{*outer_, callers_, where_};
     hooks_end_.emplace(*session_, session_->hooks());
 }
 
@@ -208,10 +203,6 @@ TXSCOPE_INLINE asio::awaitable<void> ScopeRun::within_time(asio::awaitable<void>
 }
 
 TXSCOPE_INLINE bool ScopeRun::joins() const noexcept { return entry_ == Entry::join; }
-
-TXSCOPE_INLINE EndSession& ScopeRun::end() const noexcept {
-    return entry_ == Entry::plain ? end_plain_session : end_scope;
-}
 
 TXSCOPE_INLINE bool ScopeRun::ended(std::exception_ptr error,
                                     const asio::cancellation_state& caller) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <txscope/session/detail/session_state.hpp>
-#include <txscope/transaction/detail/opening.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
 #include <algorithm>
@@ -73,33 +72,6 @@ inline void ask_history(TransactionState& transaction) {
         ++member.round_trips_counted;
     }
     transaction.history = member.about_server;
-}
-
-/// A session whose first statement begins a transaction, for a coroutine that runs on `executor`.
-inline SessionState::Shared open_transaction(std::shared_ptr<SessionPool> pool,
-                                             const asio::any_io_executor& executor,
-                                             const TransactionOptions& options,
-                                             Clock::time_point deadline, int attempt,
-                                             std::source_location where) {
-    const auto begin = [](SessionState& session, Connection::Batch& batch,
-                          const Connection::SharedResponse& response) {
-        TransactionState& transaction = transaction_of(session);
-        if (transaction.id) ask_history(transaction);
-        begin_transaction(batch, transaction.options, life_on_server(transaction),
-                          *transaction.lease, transaction.id, response);
-    };
-    auto* const opened = new OutermostSession<TransactionState>{begin,
-                                                                ambient_of(executor),
-                                                                where,
-                                                                std::move(pool),
-                                                                strand_on(executor),
-                                                                where,
-                                                                options,
-                                                                deadline,
-                                                                attempt};
-    const SessionState::Shared session = opened;
-    if (options.verify_commit && !opened->read_only) opened->id = std::make_shared<Response>();
-    return session;
 }
 
 }  // namespace txscope::detail
