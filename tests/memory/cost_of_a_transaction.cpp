@@ -18,8 +18,8 @@ using txscope::Session;
 namespace {
 
 // A transaction's, on the average.
-constexpr std::int64_t allocations_of_one_insert = 17;
-constexpr std::int64_t allocations_of_a_project = 29;
+constexpr std::int64_t allocations_of_one_insert = 13;
+constexpr std::int64_t allocations_of_a_project = 25;
 
 /// What a hundred transactions take, one after another on a connection that has seen such ones.
 template <typename Body>

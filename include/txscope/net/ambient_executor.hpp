@@ -49,16 +49,12 @@ public:
 
     /// Null for nothing.
     const AmbientContext* ambient() const noexcept { return context_->said(); }
+    const AmbientContext& context() const noexcept { return *context_; }
     Strand strand() const noexcept { return Strand{&context_->strand}; }
 
     template <typename Function>
     void execute(Function&& function) const {
         context_->strand.execute(*context_, std::forward<Function>(function), posts_);
-    }
-    /// Runs it after all that is ready to run on the strand now, and all that is about to get there.
-    template <typename Function>
-    void post(Function&& function) const {
-        context_->strand.post(*context_, std::forward<Function>(function));
     }
 
     asio::execution_context& query(asio::execution::context_t property) const noexcept {
@@ -98,9 +94,6 @@ private:
 
 /// The strand that `executor` is on already, whoever made it, or a new one on top of it.
 Strand strand_on(const asio::any_io_executor& executor);
-
-/// The one in `executor`, or one on the strand that `executor` is on already, or on a new one.
-AmbientExecutor ambient_executor(const asio::any_io_executor& executor);
 
 }  // namespace txscope::detail
 
@@ -162,11 +155,6 @@ TXSCOPE_INLINE Strand strand_on(const asio::any_io_executor& executor) {
     const bool is_one = executor.target<asio::strand<asio::any_io_executor>>() != nullptr ||
                         executor.target<asio::strand<asio::io_context::executor_type>>() != nullptr;
     return Strand{new StrandState{executor, !is_one}};
-}
-
-TXSCOPE_INLINE AmbientExecutor ambient_executor(const asio::any_io_executor& executor) {
-    const auto* carrier = executor.target<AmbientExecutor>();
-    return carrier != nullptr ? *carrier : AmbientExecutor{strand_on(executor)};
 }
 
 }  // namespace txscope::detail

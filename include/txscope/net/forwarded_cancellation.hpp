@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/net/awaiter.hpp>
 #include <txscope/net/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -11,45 +12,11 @@
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/deferred.hpp>
 
-#include <cstddef>
 #include <exception>
 #include <memory>
-#include <new>
 #include <utility>
 
 namespace txscope::detail {
-
-/// Who awaits a piece of work: the handler of one coroutine, in whose frame this lies. A type of its own
-/// in the place of any handler's, without memory of its own.
-class Awaiter {
-public:
-    Awaiter() = default;
-    Awaiter(const Awaiter&) = delete;
-    Awaiter& operator=(const Awaiter&) = delete;
-
-    template <typename Handler>
-    void set(Handler&& handler) {
-        static_assert(sizeof(Handler) <= sizeof place_ && alignof(Handler) <= alignof(void*));
-        new (place_) Handler{std::move(handler)};
-        finish_ = &finish<Handler>;
-    }
-    /// Goes on with that error or null.
-    void resume(std::exception_ptr error) { finish_(place_, &error); }
-    /// Destroys the coroutine, and this with it.
-    void destroy() noexcept { finish_(place_, nullptr); }
-
-private:
-    template <typename Handler>
-    static void finish(void* place, std::exception_ptr* error) {
-        auto* const kept = static_cast<Handler*>(place);
-        Handler handler{std::move(*kept)};
-        kept->~Handler();
-        if (error != nullptr) std::move(handler)(std::move(*error));
-    }
-
-    alignas(void*) std::byte place_[8 * sizeof(void*)];
-    void (*finish_)(void* place, std::exception_ptr* error) = nullptr;
-};
 
 /// Passes a caller's cancellations on to what it awaits on a strand.
 ///

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/net/awaiter.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/io_context.hpp>
@@ -9,6 +10,7 @@
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <type_traits>
@@ -63,7 +65,7 @@ private:
     const AmbientContext* const outer_ambient_ = ambient;
 };
 
-/// A function that is run once, or destroyed.
+/// What is run once, or destroyed: a function, or a step of an operation.
 class Task {
 public:
     struct Destroy {
@@ -107,11 +109,12 @@ public:
         Task** end_ = &first_;
     };
 
+protected:
+    explicit Task(void (*finish)(Task*, bool runs)) : finish_{finish} {}
+
 private:
     template <typename Function>
     struct Of;
-
-    explicit Task(void (*finish)(Task*, bool runs)) : finish_{finish} {}
 
     void (*const finish_)(Task*, bool runs);
     Task* next_ = nullptr;
@@ -148,11 +151,14 @@ public:
         Running::ambient = context.said();
         std::decay_t<Function>{std::forward<Function>(function)}();
     }
-    /// Runs it after all that is ready to run now, and all that is about to get there.
-    template <typename Function>
-    void post(const AmbientContext& context, Function&& function) {
-        take_turn_later(Task::make(context, std::forward<Function>(function)));
+    /// The same.
+    void execute(Task::Owner task) {
+        if (!may_run_here()) return submit(std::move(task), false);
+        const Running mark{*this};
+        Task::run(std::move(task));
     }
+    /// Runs it after all that is ready to run now, and all that is about to get there.
+    void post(Task::Owner task, FrameMemory& memory);
 
     /// The execution context has work until `finish_work`.
     void start_work();
@@ -167,7 +173,8 @@ private:
                (!queues_ && io_ != nullptr && io_->get_executor().running_in_this_thread());
     }
     void submit(Task::Owner task, bool posts);
-    void take_turn_later(Task::Owner task);
+    template <typename Allocator>
+    void take_turn_later(Task::Owner task, const Allocator& allocator);
     void turn(Task::Owner task);
     void run_queued();
     void end_turn();
@@ -249,6 +256,7 @@ Task::Owner Task::make(const AmbientContext& context, Function&& function) {
 
 #if TXSCOPE_DEFINITIONS
 
+#include <boost/asio/execution/allocator.hpp>
 #include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/execution/relationship.hpp>
@@ -287,11 +295,17 @@ TXSCOPE_INLINE void StrandState::submit(Task::Owner task, bool posts) {
         inner_.execute(std::move(taken));
 }
 
-TXSCOPE_INLINE void StrandState::take_turn_later(Task::Owner task) {
+TXSCOPE_INLINE void StrandState::post(Task::Owner task, FrameMemory& memory) {
+    take_turn_later(std::move(task), FrameMemory::Allocator<std::byte>{memory});
+}
+
+template <typename Allocator>
+void StrandState::take_turn_later(Task::Owner task, const Allocator& allocator) {
     Turn taken{*this, std::move(task)};
     const auto later = [&](const auto& inner) {
         asio::prefer(asio::require(inner, asio::execution::blocking.never),
-                     asio::execution::relationship.continuation)
+                     asio::execution::relationship.continuation,
+                     asio::execution::allocator(allocator))
             .execute(std::move(taken));
     };
     if (io_ != nullptr)
@@ -324,7 +338,7 @@ TXSCOPE_INLINE void StrandState::end_turn() {
         taken_ = !ready_.empty();
         if (!taken_) return;
     }
-    take_turn_later(nullptr);
+    take_turn_later(nullptr, std::allocator<void>{});
 }
 
 TXSCOPE_INLINE void StrandState::destroy_queued() noexcept {

@@ -92,14 +92,13 @@ public:
                                    Clock::time_point deadline = Clock::time_point::max(),
                                    Interruption interruption = Interruption::allowed);
     /// Begins what `answered` does, and says whether only reading is left of it. Where the answer comes
-    /// in one piece, its coroutine is then saved by awaiting `readable`, followed by `poll` if
-    /// `response` is not done by then. The connection must outlive that.
+    /// in one piece, its coroutine is then saved by `when_readable`, followed by `poll` if `response`
+    /// is not done by then. The connection must outlive that.
     bool only_to_read(const detail::Response& response, const asio::cancellation_state& caller) {
         // Once it is done, the connection may be somebody else's.
         return !response.done && caller.cancelled() == asio::cancellation_type::none && flush() &&
                !response.done;
     }
-    auto readable() { return watcher_.async_wait_readable(); }
     /// Calls `handler()` once, when there is something to read or somebody has ended the waits.
     template <typename Handler>
     void when_readable(Handler handler) {

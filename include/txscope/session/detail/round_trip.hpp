@@ -1,21 +1,59 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/net/ambient_executor.hpp>
+#include <txscope/net/awaiter.hpp>
 #include <txscope/session/detail/shared_connection.hpp>
 
-#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/deferred.hpp>
 
-#include <chrono>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <utility>
 
 namespace txscope::detail {
+
+struct RoundTrip;
+
+/// A round trip as an operation: this is how every statement goes. It costs less than a coroutine, and
+/// allocates nothing: all of it lies in the frame of the coroutine that awaits it, and runs on its
+/// strand.
+class RoundTripOperation : Task {
+public:
+    RoundTripOperation() : Task{&finish} {}
+
+    template <typename Handler>
+    void start(RoundTrip& trip, Handler handler) {
+        // The coroutine has it, too, and thereby what is ambient.
+        const asio::any_io_executor executor = asio::get_associated_executor(handler);
+        context_ = &executor.target<AmbientExecutor>()->context();
+        trip_ = &trip;
+        awaiter_.set(std::move(handler));
+        begin();
+    }
+
+private:
+    struct Readable;
+
+    void begin();
+    void step();
+    bool send() noexcept;
+    void wait();
+    static void finish(Task* task, bool runs);
+
+    RoundTrip* trip_ = nullptr;
+    const AmbientContext* context_ = nullptr;
+    bool sent_ = false;
+    std::exception_ptr error_;  // there was no memory to send it
+    Awaiter awaiter_;
+    FrameMemory memory_;
+};
 
 /// What goes out in a round trip, and what is awaited of it.
 struct RoundTrip {
@@ -25,79 +63,16 @@ struct RoundTrip {
     bool returns = true;                     ///< Whether the answer is awaited here at all.
     /// Whether to look for a lost connection first: on one that was lost, nothing is sent.
     bool checks = false;
+    bool alone = false;  ///< Nobody else has anything to add: it is sent at once.
     /// Outlives a loan that ends.
     const std::shared_ptr<PooledConnection> member = shared.lease.member();
+    RoundTripOperation operation{};
 
     /// Whether reading is all that is left to do then.
-    bool send() {
-        if (response.done) return false;
-        Connection& connection = *member->connection;
-        if (checks) connection.poll_unless_heard_within(std::chrono::microseconds{100});
-        shared.send_outbox();
-        const bool sent = !shared.beginning() || shared.begin.get() == &response;
-        return returns && sent && connection.only_to_read(response, caller);
-    }
+    bool send();
     void receive() {
         if (!response.done) member->connection->poll();
     }
-};
-
-/// A round trip as an operation, which costs less than a coroutine: this is how every statement
-/// goes. All of it runs on the strand of the coroutine that awaits it.
-template <typename Handler>
-class RoundTripOperation {
-public:
-    // It returns to its strand by itself, without outstanding work and type erasure.
-    using cancellation_slot_type = asio::cancellation_slot;
-
-    RoundTripOperation(RoundTrip& trip, Handler handler)
-        : trip_{&trip},
-          handler_{std::move(handler)},
-          on_{ambient_executor(asio::get_associated_executor(handler_))} {}
-
-    /// All that is ready to run on the strand now, or about to get there, goes first: the other
-    /// branches that are under way add what they have to send.
-    void start() && {
-        const auto on = on_;
-        on.post([self = std::move(*this)]() mutable { std::move(self).send(); });
-    }
-
-    cancellation_slot_type get_cancellation_slot() const noexcept {
-        return asio::get_associated_cancellation_slot(handler_);
-    }
-    /// The connection can be read.
-    void operator()() {
-        const auto on = on_;
-        on.execute([self = std::move(*this)]() mutable { std::move(self).receive(); });
-    }
-
-private:
-    void send() && {
-        bool to_read = false;
-        std::exception_ptr error;
-        try {
-            to_read = trip_->send();
-        } catch (...) {  // no memory
-            error = std::current_exception();
-        }
-        if (to_read)
-            trip_->member->connection->readable()(std::move(*this));
-        else
-            std::move(handler_)(std::move(error));
-    }
-    void receive() && {
-        std::exception_ptr error;
-        try {
-            trip_->receive();
-        } catch (...) {
-            error = std::current_exception();
-        }
-        std::move(handler_)(std::move(error));
-    }
-
-    RoundTrip* trip_;  // in the frame of the coroutine that awaits this, which is the handler's
-    Handler handler_;
-    AmbientExecutor on_;
 };
 
 /// Sends at the end of this turn of the caller's strand, and awaits the answer where it comes in one
@@ -106,9 +81,87 @@ private:
 inline auto round_trip(RoundTrip& trip) {
     return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
         [](auto handler, RoundTrip* started) {
-            RoundTripOperation{*started, std::move(handler)}.start();
+            started->operation.start(*started, std::move(handler));
         },
         asio::deferred, &trip);
 }
 
 }  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <chrono>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE bool RoundTrip::send() {
+    if (response.done) return false;
+    Connection& connection = *member->connection;
+    if (checks) connection.poll_unless_heard_within(std::chrono::microseconds{100});
+    shared.send_outbox();
+    const bool sent = !shared.beginning() || shared.begin.get() == &response;
+    return returns && sent && connection.only_to_read(response, caller);
+}
+
+/// What the connection calls when it can be read.
+struct RoundTripOperation::Readable {
+    // It returns to its strand by itself, without outstanding work and type erasure.
+    using cancellation_slot_type = asio::cancellation_slot;
+    using allocator_type = FrameMemory::Allocator<std::byte>;
+
+    cancellation_slot_type get_cancellation_slot() const noexcept {
+        return awaited().trip_->caller.slot();
+    }
+    allocator_type get_allocator() const noexcept { return allocator_type{awaited().memory_}; }
+    void operator()() {
+        StrandState& strand = awaited().context_->strand;
+        strand.execute(std::move(operation));
+    }
+    RoundTripOperation& awaited() const noexcept {
+        return static_cast<RoundTripOperation&>(*operation);
+    }
+
+    Task::Owner operation;
+};
+
+/// Unless nobody else has anything to send, all that is ready to run on the strand now, or about to get
+/// there, goes first: the other branches that are under way add what they have.
+TXSCOPE_INLINE void RoundTripOperation::begin() {
+    sent_ = trip_->alone;
+    if (trip_->alone && send()) return wait();
+    context_->strand.post(Task::Owner{this}, memory_);
+}
+
+TXSCOPE_INLINE void RoundTripOperation::step() {
+    if (!std::exchange(sent_, true)) {
+        if (send()) return wait();
+    } else {
+        trip_->receive();
+    }
+    awaiter_.resume(std::move(error_));
+}
+
+TXSCOPE_INLINE bool RoundTripOperation::send() noexcept {
+    try {
+        return trip_->send();
+    } catch (...) {
+        error_ = std::current_exception();
+        return false;
+    }
+}
+
+TXSCOPE_INLINE void RoundTripOperation::wait() {
+    trip_->member->connection->when_readable(Readable{Task::Owner{this}});
+}
+
+TXSCOPE_INLINE void RoundTripOperation::finish(Task* task, bool runs) {
+    auto* const self = static_cast<RoundTripOperation*>(task);
+    if (!runs) return self->awaiter_.destroy();
+    const boost::intrusive_ptr<const AmbientContext> kept{self->context_};
+    Running::ambient = kept->said();
+    self->step();
+}
+
+}  // namespace txscope::detail
+
+#endif

@@ -420,7 +420,8 @@ TXSCOPE_INLINE asio::awaitable<SessionState::LastSent> SessionState::end_with(
                    .response = *sent.last,
                    .caller = caller,
                    .returns = deadline == Clock::time_point::max(),
-                   .checks = true};
+                   .checks = true,
+                   .alone = parent_ == nullptr};
     co_await round_trip(trip);
     if (!sent.last->done) co_await shared_.answered(sent.last, deadline);
     co_return sent;
