@@ -164,6 +164,6 @@ TEST_CASE("whichever allocation fails, a transaction is whole, and its scope tel
             failed = run_with_failure(database, program, n);
         }
         INFO(program.name);
-        CHECK(n > 20);  // it did meet failures
+        CHECK(n > 10);  // it did meet failures
     }
 }

@@ -65,6 +65,7 @@ private:
     void take(const Message& message, Event& event);
     Taken take_asked(const Message& message, Event& event);
     Taken take_unasked(const Message& message, Event& event);
+    Taken take_done(const Message& message, Request& request, MessageType awaited);
     Taken take_parameters(const Message& message, Request& request);
     Taken take_columns(const Message& message, Request& request);
     Taken take_execution(const Message& message, Request& request, Event& event);
@@ -146,26 +147,17 @@ TXSCOPE_INLINE Answers::Taken Answers::take_asked(const Message& message, Event&
             return Taken::unexpected;
         return take_ready(message);
     }
-    const auto is = [&](MessageType type) { return message.type == type; };
     Request& request = queue.head();
     switch (request.awaits) {
         case Awaits::parse_complete:
-            if (!is(MessageType::parse_complete)) return Taken::unexpected;
-            if (!message.body.empty()) return Taken::malformed;
-            if (request.prepares) requests_.statements().confirm(*request.statement);
-            request.awaits =
-                request.prepares ? Awaits::parameter_description : Awaits::bind_complete;
-            return Taken::well;
+            return take_done(message, request, MessageType::parse_complete);
         case Awaits::parameter_description:
             return take_parameters(message, request);
         case Awaits::statement_columns:
         case Awaits::portal_columns:
             return take_columns(message, request);
         case Awaits::bind_complete:
-            if (!is(MessageType::bind_complete)) return Taken::unexpected;
-            if (!message.body.empty()) return Taken::malformed;
-            request.awaits = request.described ? Awaits::portal_columns : Awaits::completion;
-            return Taken::well;
+            return take_done(message, request, MessageType::bind_complete);
         case Awaits::completion:
         case Awaits::query:
             return take_execution(message, request, event);
@@ -175,18 +167,34 @@ TXSCOPE_INLINE Answers::Taken Answers::take_asked(const Message& message, Event&
         case Awaits::copy_both:
             return take_copied(message, request, event);
         case Awaits::copy_completion:
-            return is(MessageType::command_complete) ? take_execution(message, request, event)
-                                                     : Taken::unexpected;
+            if (message.type != MessageType::command_complete) return Taken::unexpected;
+            return take_execution(message, request, event);
         case Awaits::close_complete:
-            if (!is(MessageType::close_complete)) return Taken::unexpected;
-            if (!message.body.empty()) return Taken::malformed;
-            requests_.statements().forget(*request.statement);
-            queue.pop();
-            return Taken::well;
+            return take_done(message, request, MessageType::close_complete);
         case Awaits::ready:
-            return is(MessageType::ready_for_query) ? take_ready(message) : Taken::unexpected;
+            if (message.type != MessageType::ready_for_query) return Taken::unexpected;
+            return take_ready(message);
     }
     return Taken::unexpected;
+}
+
+/// What says that something is done, and nothing more.
+TXSCOPE_INLINE Answers::Taken Answers::take_done(const Message& message, Request& request,
+                                                 MessageType awaited) {
+    if (message.type != awaited) return Taken::unexpected;
+    if (!message.body.empty()) return Taken::malformed;
+    if (awaited == MessageType::bind_complete) {
+        request.awaits = request.described ? Awaits::portal_columns : Awaits::completion;
+    } else if (awaited == MessageType::close_complete) {
+        requests_.statements().forget(*request.statement);
+        requests_.queue().pop();
+    } else if (request.prepares) {
+        requests_.statements().confirm(*request.statement);
+        request.awaits = Awaits::parameter_description;
+    } else {
+        request.awaits = Awaits::bind_complete;
+    }
+    return Taken::well;
 }
 
 TXSCOPE_INLINE Answers::Taken Answers::take_parameters(const Message& message, Request& request) {

@@ -34,10 +34,13 @@ struct Response : protocol::Response {
 /// A statement on its way out, and whom its answer is for. Kept until it is answered: what went wrong
 /// is told with its text.
 struct Request {
+    Request(Statement&& what, std::shared_ptr<Response> whose, bool ours = false, bool rows = true)
+        : statement{std::move(what)}, response{std::move(whose)}, own{ours}, returns_rows{rows} {}
+
     Statement statement;
     std::shared_ptr<Response> response;
-    bool own = false;  ///< The library's: not to be prepared, and no change to undo.
-    bool returns_rows = true;
+    bool own;  ///< The library's: not to be prepared, and no change to undo.
+    bool returns_rows;
 
     // How it was sent.
     bool named = false;  ///< Under a name that was prepared before its batch.

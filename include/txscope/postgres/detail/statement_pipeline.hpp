@@ -99,7 +99,7 @@ private:
     using Outcome = protocol::Response::Outcome;
 
     void send(Request& request, bool last);
-    StatementNames::Entry* name_of(std::string_view sql, StatementKind kind,
+    StatementNames::Entry* name_of(std::string_view sql, const StatementKind& kind,
                                    StatementNames::Entry* known);
     void refuse(const Batch& batch) noexcept;
 
@@ -178,9 +178,10 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
     const bool own = request.own;
     const std::string_view sql = request.statement.sql();
     auto* const known = own ? nullptr : names_.find(sql);
-    const StatementKind kind = own     ? StatementKind{.worth_preparing = false}
-                               : known ? known->kind
-                                       : statement_kind(sql);
+    const StatementKind scanned = own     ? StatementKind{.worth_preparing = false}
+                                  : known ? StatementKind{}
+                                          : statement_kind(sql);
+    const StatementKind& kind = known ? known->kind : scanned;
     auto* const named = name_of(sql, kind, known);
     auto* const prepared = named != nullptr ? named->prepared.get() : nullptr;
     request.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
@@ -205,7 +206,7 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
 
 /// The name to send `sql` by, which may be new; null where it goes without one.
 TXSCOPE_INLINE StatementNames::Entry* StatementPipeline::name_of(std::string_view sql,
-                                                                 StatementKind kind,
+                                                                 const StatementKind& kind,
                                                                  StatementNames::Entry* known) {
     if (!kind.worth_preparing || !names_.enabled() || names_moved_) return nullptr;
     if (known == nullptr) {
