@@ -16,7 +16,6 @@
 #include <source_location>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace txscope {
 

@@ -84,7 +84,6 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <algorithm>
 #include <array>
 #include <cassert>
 

@@ -288,3 +288,17 @@ TEST_CASE_METHOD(Fixture, "what the server reports of its settings is known",
     REQUIRE(pipeline.parameter("application_name") != nullptr);
     CHECK(*pipeline.parameter("application_name") == "psql");
 }
+
+TEST_CASE_METHOD(Fixture, "an answered batch's memory is for the next one, unless it is large",
+                 "[statement_pipeline]") {
+    const std::size_t size = GENERATE(std::size_t{10}, std::size_t{1000});
+    send(std::vector<Statement>(size, Statement{"BEGIN"}));
+    CHECK(pipeline.take_spare_batch().capacity() ==
+          0);  // until it is answered, its texts are needed
+    for (std::size_t i = 0; i < size; ++i)
+        hear(server::parse_complete() + server::bind_complete() + server::complete("BEGIN"));
+    hear(server::ready());
+    const auto spare = pipeline.take_spare_batch();
+    CHECK(spare.empty());
+    CHECK((spare.capacity() >= size) == (size < 100));
+}

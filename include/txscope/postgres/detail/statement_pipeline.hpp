@@ -7,6 +7,8 @@
 #include <txscope/postgres/detail/statement_names.hpp>
 #include <txscope/protocol/pipeline.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -137,8 +139,6 @@ private:
 
 #include <pqxx/except>
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <new>
 
@@ -312,11 +312,10 @@ TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::make_response(
 
 /// The statement that has failed in the batch of `response`; null for none.
 TXSCOPE_INLINE const Request* StatementPipeline::find_failed(const Response& response) const {
-    const auto is_of = [](const protocol::Response& whose) {
-        return [&](const Request& sent) { return sent.response.get() == &whose; };
-    };
     for (const Batch& batch : sent_) {
-        if (std::ranges::none_of(batch, is_of(response))) continue;
+        if (std::ranges::none_of(
+                batch, [&](const Request& sent) { return sent.response.get() == &response; }))
+            continue;
         for (const Request& sent : batch)
             if (sent.response->outcome() == Outcome::failed)
                 return find_sent(sent.response.get(), sent.response->failed_statement());
