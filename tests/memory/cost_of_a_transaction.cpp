@@ -18,7 +18,7 @@ using txscope::Session;
 namespace {
 
 // A transaction's, on the average, however many statements it enqueues.
-constexpr std::int64_t known_allocations = 13;
+constexpr std::int64_t known_allocations = 11;
 
 /// What a hundred transactions take, one after another on a connection that has seen such ones.
 template <typename Body>

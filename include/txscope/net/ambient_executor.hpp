@@ -92,6 +92,17 @@ private:
     bool works_ = false;
 };
 
+/// Runs it on `executor` as that does, without type erasure where it is one that is common.
+template <typename Function>
+void execute_on(const asio::any_io_executor& executor, Function&& function) {
+    if (const auto* plain = executor.target<asio::io_context::executor_type>())
+        plain->execute(std::forward<Function>(function));
+    else if (const auto* carrier = executor.target<AmbientExecutor>())
+        carrier->execute(std::forward<Function>(function));
+    else
+        executor.execute(std::forward<Function>(function));
+}
+
 /// The strand that `executor` is on already, whoever made it, or a new one on top of it.
 Strand strand_on(const asio::any_io_executor& executor);
 
@@ -102,6 +113,8 @@ Strand strand_on(const asio::any_io_executor& executor);
 #include <boost/asio/detail/concurrency_hint.hpp>
 #include <boost/asio/detail/scheduler.hpp>
 #include <boost/asio/strand.hpp>
+
+#include <atomic>
 
 #if __has_include(<boost/asio/config.hpp>)
 #include <boost/asio/config.hpp>
@@ -131,7 +144,12 @@ class ContextStrand : public asio::execution_context::service {
 public:
     /// Null where it is none.
     static StrandState::Shared of(asio::io_context& io) {
-        return asio::use_service<ContextStrand>(io).state_;
+        // To ask the context takes a lock that all its threads want.
+        thread_local Found last{};
+        const unsigned ended = ended_contexts.load(std::memory_order_acquire);
+        if (last.io != &io || last.ended != ended)
+            last = {&io, ended, asio::use_service<ContextStrand>(io).state_.get()};
+        return last.strand;
     }
 
     explicit ContextStrand(asio::execution_context& context) : service{context} {
@@ -143,8 +161,15 @@ public:
     inline static asio::execution_context::id id;
 
 private:
-    void shutdown() noexcept override {}
+    struct Found {
+        asio::io_context* io;
+        unsigned ended;  // since then no context has: this is the one that was asked
+        StrandState* strand;
+    };
 
+    void shutdown() noexcept override { ++ended_contexts; }
+
+    inline static std::atomic<unsigned> ended_contexts = 0;
     StrandState::Shared state_;
 };
 

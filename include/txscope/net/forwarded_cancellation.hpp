@@ -1,6 +1,8 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/net/ambient_executor.hpp>
+#include <txscope/net/asio_internals.hpp>
 #include <txscope/net/awaiter.hpp>
 #include <txscope/net/strand.hpp>
 
@@ -26,7 +28,7 @@ namespace txscope::detail {
 /// which the caller has cleared if the work has ended meanwhile (Boost 1.81).
 class ForwardedCancellation {
     struct Channel;
-    struct Return;
+    class Return;
 
 public:
     ForwardedCancellation(const asio::cancellation_state& caller, Strand strand);
@@ -48,24 +50,29 @@ public:
     /// To be asked for before the work is spawned.
     Canceller canceller();
 
-    /// `co_spawn` with that slot, for the coroutine that has this to await, once. (With Boost 1.81
-    /// `bind_cancellation_slot` takes no `deferred`.)
-    auto spawn(asio::any_io_executor executor, asio::awaitable<void> work) {
+    /// Like `co_spawn` with that slot, for the coroutine that has this to await, once. It is a
+    /// coroutine, too, and keeps its context at work meanwhile: the work does not have to.
+    auto spawn(AmbientExecutor executor, asio::awaitable<void> work) {
         return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
             [this, executor = std::move(executor)](auto handler, asio::awaitable<void> spawned) {
-                const asio::any_io_executor callers = asio::get_associated_executor(handler);
+                callers_ = asio::get_associated_executor(handler);
                 awaiter_.set(std::move(handler));
-                start(executor, std::move(spawned), callers);
+                start(executor, std::move(spawned));
             },
             asio::deferred, std::move(work));
     }
 
 private:
-    void start(const asio::any_io_executor& executor, asio::awaitable<void> work,
-               const asio::any_io_executor& callers);
+    void start(const AmbientExecutor& executor, asio::awaitable<void> work);
+#ifdef TXSCOPE_KNOWS_ASIO_INTERNALS
+    using EntryPoint = asio::awaitable<asio::detail::awaitable_thread_entry_point>;
+    static EntryPoint enter(Return back, asio::awaitable<void> work);
+    bool* over_ = nullptr;  // whether the work is, which has not been suspended yet
+#endif
 
     const Strand strand_;
     std::shared_ptr<Channel> channel_;  // null: nobody can cancel the work
+    asio::any_io_executor callers_;
     Awaiter awaiter_;
 };
 
@@ -73,10 +80,9 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <txscope/net/ambient_executor.hpp>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
 
 namespace txscope::detail {
 
@@ -87,23 +93,28 @@ struct ForwardedCancellation::Channel {
 };
 
 /// Back to the caller, who goes on in the middle of what the work has run.
-struct ForwardedCancellation::Return {
-    struct Destroy {
-        void operator()(Awaiter* left) const noexcept { left->destroy(); }
-    };
+class ForwardedCancellation::Return {
+public:
     using executor_type = asio::any_io_executor;
     using cancellation_slot_type = asio::cancellation_slot;
 
-    executor_type get_executor() const noexcept { return callers; }
-    cancellation_slot_type get_cancellation_slot() const noexcept { return slot; }
+    explicit Return(ForwardedCancellation& to) : to_{&to} {}
+
+    executor_type get_executor() const noexcept { return to_->callers_; }
+    cancellation_slot_type get_cancellation_slot() const noexcept { return to_->slot(); }
     void operator()(std::exception_ptr error) {
-        AmbientExecutor::goes_on(callers);
-        awaiter.release()->resume(std::move(error));
+        AmbientExecutor::goes_on(to_->callers_);
+        to_.release()->awaiter_.resume(std::move(error));
     }
 
-    asio::any_io_executor callers;
-    cancellation_slot_type slot;
-    std::unique_ptr<Awaiter, Destroy> awaiter;
+    ForwardedCancellation& to() const noexcept { return *to_; }
+
+private:
+    struct Destroy {
+        void operator()(ForwardedCancellation* left) const noexcept { left->awaiter_.destroy(); }
+    };
+
+    std::unique_ptr<ForwardedCancellation, Destroy> to_;
 };
 
 TXSCOPE_INLINE ForwardedCancellation::ForwardedCancellation(const asio::cancellation_state& caller,
@@ -132,12 +143,51 @@ TXSCOPE_INLINE void ForwardedCancellation::Canceller::operator()() const {
     if (const auto channel = channel_.lock()) channel->signal.emit(asio::cancellation_type::all);
 }
 
-TXSCOPE_INLINE void ForwardedCancellation::start(const asio::any_io_executor& executor,
-                                                 asio::awaitable<void> work,
-                                                 const asio::any_io_executor& callers) {
-    asio::co_spawn(executor, std::move(work),
-                   Return{callers, slot(), std::unique_ptr<Awaiter, Return::Destroy>{&awaiter_}});
+#ifdef TXSCOPE_KNOWS_ASIO_INTERNALS
+
+/// The first frame of the work's coroutine.
+TXSCOPE_INLINE ForwardedCancellation::EntryPoint ForwardedCancellation::enter(
+    Return back, asio::awaitable<void> work) {
+    std::exception_ptr error;
+    try {
+        co_await std::move(work);
+    } catch (...) {
+        error = std::current_exception();
+    }
+    const asio::any_io_executor callers = back.get_executor();
+    bool* const over = std::exchange(back.to().over_, nullptr);
+    auto resume = [back = std::move(back), error]() mutable { back(std::move(error)); };
+    if (over == nullptr) {
+        execute_on(callers, std::move(resume));
+    } else {  // or else the stack would grow with every scope that never waits
+        *over = true;
+        asio::post(callers, std::move(resume));
+    }
 }
+
+/// What `co_spawn` does, but without a way by the type-erased executor to the strand, where this begins
+/// already, and without outstanding work.
+TXSCOPE_INLINE void ForwardedCancellation::start(const AmbientExecutor& executor,
+                                                 asio::awaitable<void> work) {
+    using Thread = asio::detail::awaitable_thread<asio::any_io_executor>;
+    Thread thread{enter(Return{*this}, std::move(work)), executor, slot(),
+                  asio::cancellation_state{slot()}};
+    executor.execute([this, thread = std::move(thread)]() mutable {
+        bool over = false;
+        over_ = &over;
+        thread.launch();
+        if (!over) over_ = nullptr;
+    });
+}
+
+#else
+
+TXSCOPE_INLINE void ForwardedCancellation::start(const AmbientExecutor& executor,
+                                                 asio::awaitable<void> work) {
+    asio::co_spawn(asio::any_io_executor{executor}, std::move(work), Return{*this});
+}
+
+#endif
 
 }  // namespace txscope::detail
 

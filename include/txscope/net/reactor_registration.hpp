@@ -1,14 +1,11 @@
 #pragma once
 
-#include <boost/asio/detail/config.hpp>
-#include <boost/asio/version.hpp>
+#include <txscope/net/asio_internals.hpp>
 
-// Asio's private parts, of the versions in whose sources they were found to be the same. Others wait
-// as Asio lets everybody wait, which costs a system call each time; so does whoever defines
-// TXSCOPE_NO_REACTOR_REGISTRATION.
-#if defined(BOOST_ASIO_HAS_EPOLL) && !defined(BOOST_ASIO_HAS_IO_URING_AS_DEFAULT) && \
-    BOOST_ASIO_VERSION >= 102600 && BOOST_ASIO_VERSION < 103900 &&                   \
-    !defined(TXSCOPE_NO_REACTOR_REGISTRATION)
+#include <boost/asio/detail/config.hpp>
+
+#if defined(TXSCOPE_KNOWS_ASIO_INTERNALS) && defined(BOOST_ASIO_HAS_EPOLL) && \
+    !defined(BOOST_ASIO_HAS_IO_URING_AS_DEFAULT)
 #define TXSCOPE_HAS_REACTOR_REGISTRATION
 
 #include <txscope/net/context_life.hpp>

@@ -13,6 +13,7 @@
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -247,6 +248,15 @@ TEST_CASE("no strand is made where there is one", "[ambient_executor]") {
         CHECK(strand_on(io.get_executor()) != strand_on(io.get_executor()));
         asio::thread_pool pool{1};
         CHECK(strand_on(pool.get_executor()) != strand_on(pool.get_executor()));
+    }
+    SECTION("none of a context that was where this one is now") {
+        std::optional<asio::io_context> io;
+        io.emplace(1);
+        CHECK(strand_on(io->get_executor()) == strand_on(io->get_executor()));
+        io.emplace(2);
+        CHECK(strand_on(io->get_executor()) != strand_on(io->get_executor()));
+        io.emplace(1);
+        CHECK(strand_on(io->get_executor()) == strand_on(io->get_executor()));
     }
     SECTION("one of ours, with or without what is ambient") {
         Scope scope{Beneath::context};

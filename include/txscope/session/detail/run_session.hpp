@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/session_state.hpp>
@@ -128,7 +129,7 @@ asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body,
 }
 
 /// The executor of a session's body, where the session is ambient.
-asio::any_io_executor executor_of(const SessionState::Shared& state);
+AmbientExecutor executor_of(const SessionState::Shared& state);
 
 /// The value that a body left in its slot.
 template <typename Result>
@@ -160,7 +161,6 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
 #if TXSCOPE_DEFINITIONS
 
 #include <txscope/core/error.hpp>
-#include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/cancellation.hpp>
 #include <txscope/session/detail/ambient.hpp>
 
@@ -244,7 +244,7 @@ TXSCOPE_INLINE std::exception_ptr time_is_over(const SessionState& state,
                                                      state.where()});
 }
 
-TXSCOPE_INLINE asio::any_io_executor executor_of(const SessionState::Shared& state) {
+TXSCOPE_INLINE AmbientExecutor executor_of(const SessionState::Shared& state) {
     return AmbientExecutor{state};
 }
 

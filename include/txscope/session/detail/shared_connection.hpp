@@ -106,7 +106,7 @@ TXSCOPE_INLINE bool SharedConnection::has_connection() {
 }
 
 TXSCOPE_INLINE void SharedConnection::take(Lease found, Clock::time_point asked) {
-    found->move_to(AmbientExecutor{strand});
+    found->move_to(strand.state().inner());
     lease = std::move(found);
     if (outbox.empty()) outbox = lease->take_spare_batch();
     if (machine.is_transaction()) reporter.begin(asked);
