@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
 
@@ -287,6 +288,40 @@ TEST_CASE(
     });
     CHECK(is<txscope::ConnectionLost>(failed));
     CHECK(fixture.names() == Names{"once"});
+}
+
+TEST_CASE("a connection that cannot be opened for now is worth another attempt", "[retry]") {
+    support::FaultProxy proxy{support::server()};
+    proxy.refuse_connections();
+    asio::io_context io;
+    const txscope::AsyncSessionFactory sessions{
+        io, proxy.dsn(),
+        support::observed({.max_size = 1, .acquire_timeout = std::chrono::milliseconds{20}})};
+    const TransactionScope scope{
+        sessions,
+        {.retry = {.max_attempts = 100'000, .max_backoff = std::chrono::milliseconds{20}}}};
+    int attempts = 0;
+    const auto body = [&](Session& session) -> asio::awaitable<int> {
+        if (++attempts == 3) proxy.accept_connections();
+        const auto one = co_await session.execute("SELECT 1");
+        co_return one.one().get<int>(0);
+    };
+    CHECK(support::run(io, scope(body)) == 1);
+    CHECK(attempts >= 3);
+}
+
+TEST_CASE("a connection that is refused for good is not worth another attempt", "[retry]") {
+    asio::io_context io;
+    const txscope::AsyncSessionFactory sessions{io, support::server().dsn("no_such_database"),
+                                                support::observed()};
+    const TransactionScope scope{sessions, {.retry = {.max_attempts = 5}}};
+    int attempts = 0;
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        ++attempts;
+        co_await session.execute("SELECT 1");
+    };
+    CHECK(is<txscope::ConnectionFailed>(support::run(io, failure_of(scope(body)))));
+    CHECK(attempts == 1);
 }
 
 TEST_CASE("other errors are not tried again", "[retry]") {

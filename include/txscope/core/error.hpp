@@ -255,10 +255,28 @@ public:
 /// No connection could be opened: a malformed connection string, no server, a refused login.
 class ConnectionFailed : public detail::ErrorOf<pqxx::broken_connection> {
 public:
+    struct Cause {
+        bool is_transient = false;
+        std::string sqlstate{};
+    };
     /// `scope` is where the scope was opened that needed it; the message says it too.
     explicit ConnectionFailed(const std::string& message,
                               std::optional<std::source_location> scope = std::nullopt)
         : ErrorOf(message, scope) {}
+    ConnectionFailed(const std::string& message, Cause cause,
+                     std::optional<std::source_location> scope = std::nullopt)
+        : ErrorOf(message, scope), cause_(std::move(cause)) {}
+
+    [[nodiscard]] const Cause& cause() const noexcept { return cause_; }
+    /// Whether it may pass by itself: nobody listens or answers, the server starts up or stops, it has
+    /// too many connections. A password that is refused, a database that is not there and a
+    /// certificate that is not trusted stay.
+    [[nodiscard]] bool is_transient() const noexcept { return cause_.is_transient; }
+    /// The code with which a server refused the connection; empty where none did.
+    [[nodiscard]] const std::string& sqlstate() const noexcept { return cause_.sqlstate; }
+
+private:
+    Cause cause_;
 };
 
 /// The session factory could not lend a connection.

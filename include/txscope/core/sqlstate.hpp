@@ -91,6 +91,15 @@ inline constexpr std::string_view too_many_rows = "P0003";
     return code == serialization_failure || code == deadlock_detected;
 }
 
+/// Whether a server, or a pooler in front of it, that refuses a connection with this code may take
+/// one a little later: it starts up, stops or recovers (57P01 to 57P03), has no room (class 53), or is
+/// not to be reached (class 08, so PgBouncer).
+[[nodiscard]] constexpr bool is_transient_refusal(std::string_view code) noexcept {
+    const auto kind = class_of(code);
+    return kind == "08" || kind == "53" || kind == "58" ||
+           (kind == "57" && code != database_dropped);
+}
+
 /// Whether a statement broke an integrity constraint (class 23).
 [[nodiscard]] constexpr bool is_constraint_violation(std::string_view code) noexcept {
     return class_of(code) == "23";

@@ -93,7 +93,8 @@ TXSCOPE_INLINE std::exception_ptr Connector::no_answer_yet() const noexcept try 
     const auto host = info.find("host");
     return std::make_exception_ptr(ConnectionFailed{
         "no answer yet from \"" + (host ? *host : info.find("hostaddr").value_or("")) +
-        "\", port " + info.find("port").value_or("5432")});
+            "\", port " + info.find("port").value_or("5432"),
+        {.is_transient = true}});
 } catch (...) {
     return std::current_exception();
 }

@@ -222,7 +222,7 @@ TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
             auto connection = std::make_unique<Connection>(executor, std::move(native), naming);
             const SharedResponse fixed = connection->submit_own(connection->fix_settings());
             const bool answered = co_await connection->answered(fixed, deadline);
-            if (!answered) throw ConnectionFailed{"the server did not answer in the time allowed"};
+            if (!answered) throw detail::no_answer(detail::current_server(connection->native()));
             if (connection->broken() && !again) continue;  // nobody has missed anything of it
             if (const auto failure = detail::settings_failure(*fixed))
                 std::rethrow_exception(failure);
@@ -231,7 +231,8 @@ TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
         }
     } catch (const boost::system::system_error& error) {
         if (error.code() == asio::error::operation_aborted) throw;
-        throw ConnectionFailed{error.what()};  // no descriptor, or no thread to look a name up
+        // No descriptor, or no thread to look a name up.
+        throw ConnectionFailed{error.what(), {.is_transient = true}};
     }
 }
 

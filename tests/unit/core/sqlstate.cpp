@@ -25,3 +25,13 @@ TEST_CASE("class 23 is broken constraints", "[sqlstate]") {
     CHECK(sqlstate::is_constraint_violation(sqlstate::exclusion_violation));
     CHECK_FALSE(sqlstate::is_constraint_violation(sqlstate::syntax_error));
 }
+
+TEST_CASE("a server that is not ready or has no room may take a connection later", "[sqlstate]") {
+    for (const auto code : {sqlstate::cannot_connect_now, sqlstate::admin_shutdown,
+                            sqlstate::too_many_connections, sqlstate::connection_failure})
+        CHECK(sqlstate::is_transient_refusal(code));
+    for (const auto code : {sqlstate::invalid_password, sqlstate::invalid_catalog_name,
+                            sqlstate::database_dropped, sqlstate::successful_completion})
+        CHECK_FALSE(sqlstate::is_transient_refusal(code));
+    CHECK_FALSE(sqlstate::is_transient_refusal(""));
+}

@@ -59,7 +59,7 @@ inline std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& po
     try {
         std::rethrow_exception(opening_error);
     } catch (const ConnectionFailed& failed) {
-        throw ConnectionFailed{failed.what(), where};
+        throw ConnectionFailed{failed.what(), failed.cause(), where};
     }
 } catch (...) {
     return std::current_exception();  // one of these, or that there is no memory for it

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/net/descriptor.hpp>
+#include <txscope/postgres/detail/connect_failure.hpp>
 #include <txscope/postgres/detail/conninfo.hpp>
 #include <txscope/postgres/detail/resolve.hpp>
 #include <txscope/postgres/detail/tls.hpp>
@@ -39,17 +40,8 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     if (!connection) throw std::bad_alloc{};
     // Notices would go to the standard error stream.
     PQsetNoticeReceiver(connection.get(), [](void*, const PGresult*) {}, nullptr);
+    PQsetErrorVerbosity(connection.get(), PQERRORS_VERBOSE);  // see connect_failure
     return connection;
-}
-
-inline std::string connect_error(const PGconn* connection) {
-    return one_line(PQerrorMessage(connection));
-}
-
-/// The server that libpq is trying at the moment.
-inline ServerAddress current_server(const PGconn* connection) {
-    const auto text = [](const char* part) { return std::string{part != nullptr ? part : ""}; };
-    return {text(PQhost(connection)), text(PQhostaddr(connection)), text(PQport(connection))};
 }
 
 /// How long one server may take: `connect_timeout` (in seconds; 0 or absent: no limit of its own),
@@ -100,11 +92,11 @@ inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, s
         auto phase = PGRES_POLLING_WRITING;
         ServerAddress server;
         Handshake handshake;
+        bool tls_answered = false;
         auto give_up = give_up_at();
         while (phase != PGRES_POLLING_OK) {
             if (PQstatus(connection.get()) == CONNECTION_BAD || phase == PGRES_POLLING_FAILED)
-                throw ConnectionFailed{
-                    with_certificate_error(connect_error(connection.get()), handshake)};
+                throw connect_failure(connection.get(), info.servers, handshake, tls_answered);
             if (const auto current = current_server(connection.get()); current != server) {
                 server = current;
                 give_up = give_up_at();
@@ -120,18 +112,21 @@ inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, s
                 throw boost::system::system_error{asio::error::operation_aborted};
             if (!ready) break;
             handshake = handshake_of(connection.get());
+            tls_answered = PQstatus(connection.get()) == CONNECTION_SSL_STARTUP &&
+                           has_spoken(PQsocket(connection.get()));
             phase = PQconnectPoll(connection.get());
         }
         // libpq does not tell what it has decrypted and not handed out: an answer could stay there.
         if (phase == PGRES_POLLING_OK && PQgssEncInUse(connection.get()) != 0)
             throw ConnectionFailed{"encryption by GSS is not supported: set gssencmode=disable"};
-        if (phase == PGRES_POLLING_OK) co_return connection;
+        if (phase == PGRES_POLLING_OK) {
+            PQsetErrorVerbosity(connection.get(), PQERRORS_DEFAULT);
+            co_return connection;
+        }
 
         // That server does not answer: on to the others.
         pass_over(info, server);
-        if (info.servers.empty() || Clock::now() >= deadline)
-            throw ConnectionFailed{"no answer from \"" + server.host + "\", port " + server.port +
-                                   ", within the time allowed"};
+        if (info.servers.empty() || Clock::now() >= deadline) throw no_answer(server);
     }
 }
 

@@ -21,6 +21,7 @@ struct Lookup {
     asio::ip::tcp::resolver resolver;
     asio::ip::tcp::resolver::results_type found{};
     std::string failure = "no answer within the time allowed";
+    bool may_be_found_later = true;
 };
 
 /// The addresses of `host`, as known by `deadline`; else `failure` says why there are none.
@@ -37,6 +38,7 @@ inline asio::awaitable<std::shared_ptr<const Lookup>> look_up(
                                          asio::ip::tcp::resolver::results_type found) {
             lookup->found = std::move(found);
             lookup->failure = error.message();
+            lookup->may_be_found_later = error != asio::error::host_not_found;
             notify();
         });
     while (!done.sent() && std::chrono::steady_clock::now() < deadline)
@@ -69,6 +71,7 @@ inline asio::awaitable<void> resolve_hosts(asio::any_io_executor executor, ConnI
         co_return;
 
     std::string failures;
+    ConnectionFailed::Cause cause;
     for (std::size_t i = 0; i < hosts.size(); ++i) {
         const std::string& host = hosts[i];
         std::string port = ports[ports.size() == 1 ? 0 : i];
@@ -86,10 +89,12 @@ inline asio::awaitable<void> resolve_hosts(asio::any_io_executor executor, ConnI
             ServerAddress server{host, entry.endpoint().address().to_string(), port};
             info.servers.push_back(std::move(server));
         }
-        if (lookup->found.empty())
-            failures += "could not look up host \"" + host + "\": " + lookup->failure + "; ";
+        if (!lookup->found.empty()) continue;
+        failures += "could not look up host \"" + host + "\": " + lookup->failure + "; ";
+        cause.is_transient = cause.is_transient || lookup->may_be_found_later;
     }
-    if (info.servers.empty()) throw ConnectionFailed{failures.substr(0, failures.size() - 2)};
+    if (info.servers.empty())
+        throw ConnectionFailed{failures.substr(0, failures.size() - 2), cause};
 }
 
 }  // namespace txscope::detail

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
+#include <txscope/core/sqlstate.hpp>
 #include <txscope/postgres/detail/request.hpp>
 #include <txscope/postgres/result.hpp>
 
 #include <exception>
 #include <optional>
 #include <string>
+#include <utility>
 
 /// The settings of a session that change how values and SQL are written and read, and that a server,
 /// a database, a role or a connection string may set otherwise than this library has them.
@@ -43,8 +45,8 @@ WHERE was OPERATOR(pg_catalog.<>) ALL (accepted))";
 
 /// Why the session is not as it is to be, after the answer to that; null if it is.
 inline std::exception_ptr settings_failure(const Response& answer) {
-    const auto failure = [](const std::string& why) {
-        return std::make_exception_ptr(ConnectionFailed{why});
+    const auto failure = [](const std::string& why, ConnectionFailed::Cause cause = {}) {
+        return std::make_exception_ptr(ConnectionFailed{why, std::move(cause)});
     };
     try {
         if (answer.error) std::rethrow_exception(answer.error);
@@ -58,7 +60,12 @@ inline std::exception_ptr settings_failure(const Response& answer) {
                     wanted + "\" for the role, the database or the server");
         return nullptr;
     } catch (const Error& error) {
-        return failure(error.message());
+        const auto* const said = dynamic_cast<const SqlError*>(&error);
+        const std::string sqlstate = said != nullptr ? said->sqlstate() : "";
+        const bool lost = dynamic_cast<const ConnectionLost*>(&error) != nullptr;
+        return failure(error.message(),
+                       {.is_transient = lost || sqlstate::is_transient_refusal(sqlstate),
+                        .sqlstate = sqlstate});
     }
 }
 

@@ -31,12 +31,11 @@ inline Handshake handshake_of(PGconn* connection) {
     return {tls, [](SSL* held) { SSL_free(held); }};
 }
 
-/// `error`, libpq's, with what is wrong with the server's certificate, if that is the trouble.
-inline std::string with_certificate_error(std::string error, const Handshake& handshake) {
-    if (!handshake || SSL_get_verify_mode(handshake.get()) == SSL_VERIFY_NONE) return error;
+/// What is wrong with the server's certificate; empty if that is not the trouble.
+inline std::string certificate_error(const Handshake& handshake) {
+    if (!handshake || SSL_get_verify_mode(handshake.get()) == SSL_VERIFY_NONE) return {};
     const long found = SSL_get_verify_result(handshake.get());
-    if (found != X509_V_OK) error += std::string{" ("} + X509_verify_cert_error_string(found) + ')';
-    return error;
+    return found == X509_V_OK ? "" : X509_verify_cert_error_string(found);
 }
 
 }  // namespace txscope::detail

@@ -84,11 +84,11 @@ TXSCOPE_INLINE Transport::Transport(Native<PGconn> connection)
     : connection_{std::move(connection)}, socket_{PQsocket(native())}, tls_{tls_of(native())} {
     // Else PQfinish would wait until the socket takes its Terminate.
     if (PQsetnonblocking(native(), 1) != 0)
-        throw ConnectionFailed{one_line(PQerrorMessage(native()))};
+        throw ConnectionFailed{one_line(PQerrorMessage(native())), {.is_transient = true}};
     // What libpq has read already it hands out; a part of a message would be missed, but what
     // follows it is no message then.
     if (PQconsumeInput(native()) == 0 || PQisBusy(native()) != 0)
-        throw ConnectionFailed{one_line(PQerrorMessage(native()))};
+        throw ConnectionFailed{one_line(PQerrorMessage(native())), {.is_transient = true}};
     // As a socket does: a part may be taken, and the rest may have moved when it is sent.
     if (tls_ != nullptr)
         SSL_set_mode(tls_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);

@@ -21,6 +21,12 @@ inline TransactionMachine::Cause cause_of(const std::exception_ptr& error, std::
         std::rethrow_exception(error);
     } catch (const ConnectionLost&) {
         return Cause::connection_lost;
+    } catch (const ConnectionFailed& failure) {
+        return failure.is_transient() ? Cause::passing : Cause::lasting;
+    } catch (
+        const AcquireTimeout& timeout) {  // with the reason why none was opened, if there is one
+        const auto* const nested = dynamic_cast<const std::nested_exception*>(&timeout);
+        return nested != nullptr ? cause_of(nested->nested_ptr(), stale) : Cause::lasting;
     } catch (const std::exception& failure) {
         const SqlDiagnostics* said = find_diagnostics(failure);
         const bool passes =
