@@ -137,7 +137,9 @@ TEST_CASE("options out of range are refused", "[async_session_factory]") {
     asio::io_context io;
     txscope::PoolOptions options;
     SECTION("no connections at all") { options.max_size = 0; }
+    SECTION("none may be opened") { options.max_opening = 0; }
     SECTION("a negative wait") { options.acquire_timeout = -1ms; }
+    SECTION("a negative time to open one") { options.opening_timeout = -1ms; }
     SECTION("a negative time to clean up") { options.cleanup_timeout = -1ms; }
     CHECK_THROWS_AS((AsyncSessionFactory{io, "", options}), pqxx::argument_error);
 }
@@ -146,6 +148,7 @@ TEST_CASE("times may be as long as their type allows", "[async_session_factory]"
     txscope::PoolOptions options;
     options.max_size = 1;
     options.acquire_timeout = std::chrono::milliseconds::max();
+    options.opening_timeout = std::chrono::milliseconds::max();
     options.cleanup_timeout = std::chrono::milliseconds::max();
     ScopeFixture fixture{options};
     Holder holder{fixture};
@@ -309,7 +312,7 @@ TEST_CASE("a wait that ends because no connection can be opened has the reason n
     asio::io_context io;
     txscope::PoolOptions options;
     options.max_size = 1;
-    options.acquire_timeout = 200ms;
+    options.acquire_timeout = options.opening_timeout = 200ms;
     const AsyncSessionFactory sessions{io, silent.dsn(), support::observed(options)};
     std::vector<std::exception_ptr> failures;
     const auto ask_in_vain = [&]() -> asio::awaitable<void> {
@@ -329,17 +332,18 @@ TEST_CASE("a wait that ends because no connection can be opened has the reason n
     support::run_until(io, [&] { return sessions.statistics().size == 0; });  // the attempt ends
 }
 
-TEST_CASE("an unreachable server is an error at once, for everybody who asks",
+TEST_CASE("who waits for a server that refuses is told so when its time is over",
           "[async_session_factory]") {
     const support::DeadPort nobody;
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, nobody.dsn(), support::observed(of_size(2))};
+    const AsyncSessionFactory sessions{
+        io, nobody.dsn(), support::observed({.max_size = 2, .acquire_timeout = 100ms})};
     int failed = 0;
     const auto ask_in_vain = [&]() -> asio::awaitable<void> {
         const auto failure = co_await failure_of(sessions.execute("SELECT 1"));
-        CHECK(is<txscope::ConnectionFailed>(failure));
-        CHECK(is<pqxx::broken_connection>(failure));
-        CHECK_THAT(text_of(failure), ContainsSubstring("Connection refused"));
+        CHECK(is<txscope::AcquireTimeout>(failure));
+        CHECK(is<txscope::ConnectionFailed>(cause_of(failure)));
+        CHECK_THAT(text_of(cause_of(failure)), ContainsSubstring("Connection refused"));
         ++failed;
     };
     for (int i = 0; i < 20; ++i) start(io, ask_in_vain());
@@ -554,7 +558,7 @@ TEST_CASE("after a server was stopped and started, old connections are gone and 
 
     support::run_until(io, [&] { return sessions.statistics().size == 0; });
     CHECK(sessions.statistics().discarded == 3);
-    CHECK(is<txscope::ConnectionFailed>(support::run(io, failure_of(scope(insert)))));
+    CHECK(is<txscope::ConnectionFailed>(support::run(io, failure_of(sessions.ready()))));
 
     server.start();
     for (int i = 0; i < 3; ++i) support::run(io, scope(insert));
@@ -796,9 +800,35 @@ TEST_CASE("warm_up opens what is asked for, within max_size", "[async_session_fa
 TEST_CASE("warm_up says when it cannot connect", "[async_session_factory]") {
     const support::DeadPort nobody;
     asio::io_context io;
-    const AsyncSessionFactory sessions{io, nobody.dsn(), support::observed()};
-    CHECK(is<txscope::ConnectionFailed>(support::run(io, failure_of(sessions.warm_up(2)))));
+    const AsyncSessionFactory sessions{io, nobody.dsn(),
+                                       support::observed({.acquire_timeout = 100ms})};
+    const auto failure = support::run(io, failure_of(sessions.warm_up(2)));
+    CHECK(is<txscope::AcquireTimeout>(failure));
+    CHECK(is<txscope::ConnectionFailed>(cause_of(failure)));
     CHECK(sessions.statistics().size == 0);
+}
+
+TEST_CASE("ready says at once whether a connection can be opened", "[async_session_factory]") {
+    asio::io_context io;
+    const auto check = [&](const std::string& dsn, bool is_transient, const std::string& sqlstate) {
+        const AsyncSessionFactory sessions{io, dsn, support::observed()};
+        try {
+            support::run(io, sessions.ready());
+            FAIL("a connection was opened");
+        } catch (const txscope::ConnectionFailed& failure) {
+            CHECK(failure.is_transient() == is_transient);
+            CHECK(failure.sqlstate() == sqlstate);
+        }
+        CHECK(sessions.statistics().size == 0);
+    };
+    check(support::DeadPort{}.dsn(), true, "");
+    check(support::server().dsn("no_such_database"), false, "3D000");
+
+    const AsyncSessionFactory sessions{io, support::server().dsn(), support::observed()};
+    support::run(io, sessions.ready());
+    CHECK(sessions.statistics().idle == 1);
+    support::run(io, sessions.ready());
+    CHECK(sessions.statistics().opened == 1);
 }
 
 TEST_CASE("a factory serves coroutines on any number of threads", "[async_session_factory]") {

@@ -49,6 +49,7 @@ std::string dsn_of(const Ports& ports, const std::string& more = {}) {
 std::uint16_t reached(const std::string& dsn) {
     asio::io_context io;
     const txscope::AsyncSessionFactory sessions{io, dsn, support::observed()};
+    support::run(io, sessions.ready());
     const auto result = support::run(io, sessions.execute("SHOW port"));
     return result.one().get<std::uint16_t>(0);
 }

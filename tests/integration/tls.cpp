@@ -58,7 +58,7 @@ TEST_CASE("an answer arrives whole, however it is cut into TLS records", "[tls]"
 struct Fixture {
     std::exception_ptr failure(const std::string& dsn) {
         const AsyncSessionFactory sessions{io, dsn, support::observed()};
-        return support::run(io, failure_of(sessions.execute("SELECT 1")));
+        return support::run(io, failure_of(sessions.ready()));
     }
 
     txscope::TemporaryPostgres server;

@@ -149,7 +149,13 @@ TEST_CASE("who gets no connection is told for which scope", "[transaction_failur
         }));
     };
     SECTION("there is no server") {
-        failure = support::run(io, failure_of(ask({io, nobody.dsn()})));
+        failure = support::run(
+            io, failure_of(
+                    ask({io, nobody.dsn(), {.acquire_timeout = std::chrono::milliseconds{50}}})));
+        CHECK(is<txscope::AcquireTimeout>(failure));
+    }
+    SECTION("there will be none") {
+        failure = support::run(io, failure_of(ask({io, support::server().dsn("none")})));
         CHECK(is<txscope::ConnectionFailed>(failure));
     }
     SECTION("none becomes free in time") {

@@ -140,10 +140,6 @@ inline asio::awaitable<std::exception_ptr> Turbulence::Client::attempt(asio::awa
     if (!failure) ++turbulence_.committed;
     if (is_abort(failure)) ++turbulence_.cancelled;
     ++turbulence_.attempts_;
-    if (is<txscope::ConnectionFailed>(failure)) {  // the server is down: wait a little
-        asio::steady_timer pause{co_await asio::this_coro::executor, between_looks};
-        co_await pause.async_wait(asio::use_awaitable);
-    }
     co_return failure;
 }
 

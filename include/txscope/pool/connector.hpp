@@ -27,7 +27,7 @@ public:
           naming_{std::move(naming)} {}
 
     /// One whose waits belong to `on`, on which this is called.
-    /// @throws ConnectionFailed; inside of `AcquireTimeout` when `deadline` was why
+    /// @throws ConnectionFailed
     asio::awaitable<std::shared_ptr<PooledConnection>> open(asio::any_io_executor on,
                                                             Clock::time_point deadline);
 
@@ -80,11 +80,8 @@ TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::ope
         remember(nullptr);
         co_return std::make_shared<PooledConnection>(std::move(connection));
     } catch (const ConnectionFailed&) {
-        const auto error = std::current_exception();
-        remember(error);
-        if (Clock::now() < deadline) throw;
-        std::rethrow_exception(
-            nest(error, AcquireTimeout{"no connection could be opened in time"}));
+        remember(std::current_exception());
+        throw;
     }
 }
 

@@ -21,6 +21,8 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,7 +41,9 @@ public:
     struct Limits {
         std::size_t max_size;
         std::size_t max_waiters;
-        std::chrono::milliseconds acquire_timeout;  ///< Also for opening a connection.
+        std::size_t max_opening;
+        std::chrono::milliseconds acquire_timeout;
+        std::chrono::milliseconds opening_timeout;
         std::chrono::milliseconds cleanup_timeout;
     };
 
@@ -51,15 +55,21 @@ public:
     Lease acquire_idle(Holder* holder = nullptr);
 
     /// A clean connection, by `deadline` and within `acquire_timeout`.
-    /// @throws PoolError, ConnectionFailed
+    /// @throws PoolError, ConnectionFailed for what stays
     asio::awaitable<Lease> acquire(Requester requester = {},
                                    Clock::time_point deadline = Clock::time_point::max());
 
     /// Takes a connection back; a dirty one is cleaned up first, or closed.
     void give_back(std::shared_ptr<PooledConnection> connection) noexcept;
 
-    /// Opens connections until there are `count`, at most `max_size`. Called on a strand.
-    asio::awaitable<void> warm_up(std::size_t count);
+    enum class OnFailure {
+        try_again,  ///< Unless the reason stays.
+        give_up
+    };
+    /// Waits until `count` connections are open, at most `max_size`, or one cannot be. What is being
+    /// opened then stays the pool's. Called on a strand.
+    /// @throws ConnectionFailed, AcquireTimeout after `acquire_timeout`, PoolClosed
+    asio::awaitable<void> warm_up(std::size_t count, OnFailure on_failure);
 
     /// Lends no more; waits until every connection is back and closed. Called on a strand.
     asio::awaitable<void> close();
@@ -72,17 +82,20 @@ private:
     using Lock = std::unique_lock<std::mutex>;
     using Shared = std::shared_ptr<Pool>;
     using Condition = PoolMachine::Condition;
+    using Reason = PoolMachine::Reason;
     class Request;
-    class WarmUp;
+    class OpeningWatch;
 
+    static Reason reason_of(const std::exception_ptr& error) noexcept;
     static PooledConnection& pooled(ConnectionNode& node) {
         return static_cast<PooledConnection&>(node);
     }
     static asio::awaitable<void> open(std::weak_ptr<Pool> pool,
                                       std::shared_ptr<Connector> connector,
-                                      Clock::time_point deadline, PoolMachine::Action opening);
+                                      Clock::time_point deadline);
     static asio::awaitable<void> clean(Shared self, std::shared_ptr<PooledConnection> connection);
-    bool begin_opening(const PoolMachine::Action& opening) noexcept;
+    static asio::awaitable<void> keep_up(std::weak_ptr<Pool> pool, asio::any_io_executor executor);
+    void begin_opening() noexcept;
     bool begin_cleaning(PooledConnection& connection) noexcept;
     void put(std::shared_ptr<PooledConnection> opened) noexcept;
     void examine(const std::shared_ptr<PooledConnection>& connection);
@@ -93,13 +106,17 @@ private:
     /// How `connection` comes back.
     Condition look_at(PooledConnection& connection) noexcept;
     void answer(AcquireRequest& request) noexcept;
+    std::exception_ptr why_none_is_open() const noexcept;
+    void fail_opening(const std::exception_ptr& error) noexcept;
+    void schedule() noexcept;
     void watch_soon() noexcept;
     void watch_idle();
     /// Does what the machine has decided, some of it with the mutex unlocked.
     void carry_out(Lock& lock) noexcept {
-        while (machine_.has_actions()) act(lock);
+        if (machine_.has_actions()) act(lock);
     }
     void act(Lock& lock) noexcept;
+    void act_once(Lock& lock) noexcept;
     void stop_openings() noexcept;
 
     const Limits limits_;
@@ -112,9 +129,14 @@ private:
     PoolMachine machine_;
     std::exception_ptr opening_error_;
     std::vector<std::weak_ptr<asio::cancellation_signal>> openings_;  // to be emitted on `opener_`
+    std::vector<OpeningWatch*> opening_watches_;
     std::vector<Notification::Sender> closers_;
     PoolStatistics statistics_;  // but for what the machine knows
+    std::minstd_rand random_{std::random_device{}()};
     bool watching_soon_ = false;
+    bool keeping_up_ = false;                               // `keep_up` runs
+    std::optional<Notification::Sender> sooner_;            // ends its wait
+    Clock::time_point wake_at_ = Clock::time_point::max();  // which ends then
 };
 
 }  // namespace txscope::detail
@@ -122,6 +144,7 @@ private:
 #if TXSCOPE_DEFINITIONS
 
 #include <txscope/core/error.hpp>
+#include <txscope/net/cancellation.hpp>
 #include <txscope/pool/detail/acquire_errors.hpp>
 #include <txscope/pool/detail/acquire_request.hpp>
 
@@ -140,13 +163,16 @@ TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
     : limits_{limits},
       connector_{
           std::make_shared<Connector>(std::move(executor), std::move(conninfo), std::move(naming))},
-      machine_{{.connections = limits.max_size, .waiters = limits.max_waiters}} {}
+      machine_{{.connections = limits.max_size,
+                .waiters = limits.max_waiters,
+                .openings = limits.max_opening}} {}
 
 TXSCOPE_INLINE Pool::~Pool() {
     Lock lock{mutex_};
     machine_.closed();
     carry_out(lock);  // those that are idle own themselves
     stop_openings();
+    if (sooner_) (*sooner_)();
 }
 
 TXSCOPE_INLINE Lease Pool::acquire_idle(Holder* holder) {
@@ -168,26 +194,31 @@ private:
     Pool& pool_;
 };
 
-/// An opening that nobody has asked for; given up when its coroutine is destroyed.
-class Pool::WarmUp {
+/// Is told of the openings that end.
+class Pool::OpeningWatch {
 public:
-    explicit WarmUp(Pool& pool) : pool_{pool} {}
-    WarmUp(const WarmUp&) = delete;
-    ~WarmUp() {
-        if (!under_way_) return;
-        Lock lock{pool_.mutex_};
-        pool_.machine_.opening_given_up();
-        pool_.carry_out(lock);
+    OpeningWatch(Pool& pool, const asio::any_io_executor& executor) : pool_{pool}, end_{executor} {
+        const Lock lock{pool_.mutex_};
+        pool_.opening_watches_.push_back(this);
+    }
+    OpeningWatch(const OpeningWatch&) = delete;
+    ~OpeningWatch() {
+        const Lock lock{pool_.mutex_};
+        std::erase(pool_.opening_watches_, this);
     }
 
-    void opened(std::shared_ptr<PooledConnection> connection) noexcept {
-        under_way_ = false;
-        pool_.put(std::move(connection));
+    /// With the pool's mutex locked.
+    void tell(const std::exception_ptr& error) {
+        if (error) error_ = error;
+        end_.sender()();
     }
+    const std::exception_ptr& error() const noexcept { return error_; }
+    asio::awaitable<void> wait(Clock::time_point deadline) { return end_.wait(deadline); }
 
 private:
     Pool& pool_;
-    bool under_way_ = true;
+    Notification end_;
+    std::exception_ptr error_{};
 };
 
 TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
@@ -198,21 +229,24 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
     Lock lock{mutex_};
     Lease idle = lend_idle(lock, request.requester().holder);
     if (idle) co_return std::move(idle);
-    machine_.asked(request);
+    machine_.asked(request, Clock::now());
     carry_out(lock);
+    schedule();
     if (request.state() == Waiter::State::waiting) {
         lock.unlock();
         co_await request.wait(mutex_, deadline);
         lock.lock();
     }
     if (machine_.is_closed()) throw pool_closed(request.requester());
-    if (request.state() == Waiter::State::waiting) {
-        auto reason = connector_->last_error();
-        if (!reason && machine_.openings() > 0) reason = connector_->no_answer_yet();
-        std::rethrow_exception(timeout_of(request, machine_, reason));
-    }
+    if (request.state() == Waiter::State::waiting)
+        std::rethrow_exception(timeout_of(request, machine_, why_none_is_open()));
     if (request.error) std::rethrow_exception(request.error);
     co_return lease(pooled(machine_.taken(request)));
+}
+
+TXSCOPE_INLINE std::exception_ptr Pool::why_none_is_open() const noexcept {
+    auto reason = connector_->last_error();
+    return reason || machine_.openings() == 0 ? reason : connector_->no_answer_yet();
 }
 
 TXSCOPE_INLINE Lease Pool::lease(PooledConnection& connection) {
@@ -258,10 +292,14 @@ TXSCOPE_INLINE Pool::Condition Pool::look_at(PooledConnection& connection) noexc
 }
 
 TXSCOPE_INLINE void Pool::act(Lock& lock) noexcept {
+    while (machine_.has_actions()) act_once(lock);
+    schedule();
+}
+
+TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
     using Kind = PoolMachine::Action::Kind;
     IntrusiveList<ConnectionNode> dirty;
     std::size_t openings = 0;
-    PoolMachine::Action opening;
     for (auto next = machine_.next_action(); next.kind != Kind::none; next = machine_.next_action())
         switch (next.kind) {
             case Kind::answer:
@@ -278,7 +316,6 @@ TXSCOPE_INLINE void Pool::act(Lock& lock) noexcept {
                 break;
             case Kind::open:
                 ++openings;
-                opening = next;
                 break;
             case Kind::none:
                 break;
@@ -292,10 +329,9 @@ TXSCOPE_INLINE void Pool::act(Lock& lock) noexcept {
         ConnectionNode& connection = dirty.pop_front();
         if (!begin_cleaning(pooled(connection))) not_cleaned.push_back(connection);
     }
-    while (openings > 0 && begin_opening(opening)) --openings;
+    for (; openings > 0; --openings) begin_opening();
     lock.lock();
     while (!not_cleaned.empty()) machine_.cleaned(not_cleaned.pop_front(), Condition::broken);
-    for (; openings > 0; --openings) machine_.not_opening();
 }
 
 TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {
@@ -306,20 +342,30 @@ TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {
     request.wake();
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count) {
+TXSCOPE_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count, OnFailure on_failure) {
     const auto self = shared_from_this();
-    const auto own = co_await asio::this_coro::executor;
-    const auto executor = connector_->executor_for(own);
+    const auto executor = co_await asio::this_coro::executor;
+    const auto deadline = deadline_in(limits_.acquire_timeout);
+    count = std::min(count, limits_.max_size);
     for (;;) {
+        OpeningWatch watch{*this, executor};
         Lock lock{mutex_};
         if (machine_.is_closed()) throw pool_closed();
-        if (!machine_.opening(count)) co_return;
+        machine_.wanted(count, Clock::now());
+        carry_out(lock);
+        if (machine_.size() - machine_.openings() >= count) co_return;
+        if (Clock::now() >= deadline)
+            std::rethrow_exception(
+                nest(why_none_is_open(), AcquireTimeout{"no connection could be opened in time"}));
+        const auto until = std::min(deadline, machine_.may_open_at());
         lock.unlock();
-        WarmUp warm_up{*this};
-        const auto deadline = deadline_in(limits_.acquire_timeout);
-        auto opened = co_await connector_->open(executor, deadline);
-        opened->connection->move_to(connector_->executor());
-        warm_up.opened(std::move(opened));
+        co_await watch.wait(until);
+        check_not_cancelled(co_await asio::this_coro::cancellation_state);
+        lock.lock();
+        const auto error = watch.error();
+        lock.unlock();
+        if (error && (on_failure == OnFailure::give_up || reason_of(error) == Reason::lasting))
+            std::rethrow_exception(error);
     }
 }
 
@@ -330,6 +376,7 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
     machine_.closed();
     carry_out(lock);
     stop_openings();
+    for (OpeningWatch* const watch : opening_watches_) watch->tell(nullptr);
     if (machine_.size() == 0) co_return;
     closers_.push_back(drained.sender());
     lock.unlock();

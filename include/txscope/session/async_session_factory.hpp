@@ -19,9 +19,10 @@
 namespace txscope {
 
 /// Lends connections to PostgreSQL: a bounded pool that serves in strict order of asking, with
-/// whatever comes first: a connection that comes back, or one that is opened. Where none can be
-/// opened, that is an error of who waits, unless another one is on loan and may come back: then
-/// attempts go on until `acquire_timeout`.
+/// whatever comes first: a connection that comes back, or one that is opened. While a server is down
+/// or full, who waits goes on waiting, until `acquire_timeout`: attempts to open one go on, after
+/// pauses. What stays (a password, a database that is not there) fails all who wait, unless another
+/// connection is on loan that may come back.
 ///
 /// ```cpp
 /// txscope::AsyncSessionFactory sessions{io, "postgresql:///app", {.max_size = 16}};
@@ -79,8 +80,14 @@ public:
         return detail::run_plain_session(pool_, std::move(body), where);
     }
 
-    /// Opens connections until there are `count`, at most `max_size`.
+    /// Waits until `count` connections are open, at most `max_size`, as who needs one would.
+    /// @throws ConnectionFailed for what stays; AcquireTimeout, with the reason nested inside
     asio::awaitable<void> warm_up(std::size_t count) const;
+
+    /// Waits until one connection is open, or says at once why that cannot be, also where it may pass:
+    /// for a start-up that wants to know.
+    /// @throws ConnectionFailed; AcquireTimeout where nobody answers
+    asio::awaitable<void> ready() const;
 
     /// Every statement is prepared anew before it is used again, on each connection: for the end of
     /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
@@ -135,7 +142,15 @@ TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor ex
                                                   options)} {}
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
-    return on_strand(pool_, [count](detail::Pool& pool) { return pool.warm_up(count); });
+    return on_strand(pool_, [count](detail::Pool& pool) {
+        return pool.warm_up(count, detail::Pool::OnFailure::try_again);
+    });
+}
+
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::ready() const {
+    return on_strand(pool_, [](detail::Pool& pool) {
+        return pool.warm_up(1, detail::Pool::OnFailure::give_up);
+    });
 }
 
 TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool pool,

@@ -15,8 +15,15 @@ struct PoolOptions {
     std::size_t max_size = 8;
     /// Most coroutines waiting for a connection; one more gets `PoolExhausted`.
     std::size_t max_waiters = 100'000;
-    /// Longest wait for a connection, opening one included, before `AcquireTimeout`.
+    /// Most connections being opened at a time, at least 1; default 4. A server that refuses is asked
+    /// by one at a time, about once a second, until it takes one.
+    std::size_t max_opening = 4;
+    /// Longest wait for a connection, before `AcquireTimeout`; default 30 s. It includes the opening of
+    /// one, which goes on for others when its time is over.
     std::chrono::milliseconds acquire_timeout = std::chrono::seconds{30};
+    /// Longest time to open one connection, on all servers of the connection string together; default
+    /// 30 s. `connect_timeout` in the connection string is for each address.
+    std::chrono::milliseconds opening_timeout = std::chrono::seconds{30};
     /// Longest time to cancel what runs, to roll back and to reset a connection that comes back in
     /// use; a server that takes longer has its connection closed.
     std::chrono::milliseconds cleanup_timeout = std::chrono::seconds{5};

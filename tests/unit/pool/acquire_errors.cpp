@@ -36,7 +36,8 @@ const auto there = std::source_location::current();
 struct Fixture {
     Fixture() {
         for (std::size_t i = 0; i < connections.size(); ++i) {
-            machine.opening(connections.size());
+            machine.wanted(i + 1, {});
+            while (machine.has_actions()) machine.next_action();
             machine.opened(connections[i]);
             machine.lend_idle(&holders[i]);
         }
@@ -74,7 +75,7 @@ TEST_CASE("who has waited in vain is told why no connection was opened", "[acqui
 TEST_CASE("who is turned away is told how many wait", "[acquire_errors]") {
     Fixture fixture;
     Waiter waiter{Requester{fixture.asking}};
-    fixture.machine.asked(waiter);
+    fixture.machine.asked(waiter, {});
     const auto error = failure_of(waiter, fixture.machine, nullptr);
     CHECK(is<txscope::PoolExhausted>(error));
     CHECK_THAT(text_of(error), Catch::Matchers::ContainsSubstring("0 coroutines are waiting"));
@@ -85,8 +86,8 @@ TEST_CASE("whose connection could not be opened is told why, and where it was as
     PoolMachine machine{{.connections = 1, .waiters = 0}};
     Holder asking{there};
     Waiter waiter{Requester{asking}};
-    machine.asked(waiter);
-    machine.opening_failed(machine.next_action().number);
+    machine.asked(waiter, {});
+    machine.opening_failed(PoolMachine::Reason::lasting, {}, 0);
     REQUIRE(waiter.state() == Waiter::State::failed);
     SECTION("by a server") {
         const auto refused = std::make_exception_ptr(txscope::ConnectionFailed{"refused"});

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -22,9 +22,11 @@ using txscope::detail::Holder;
 using txscope::detail::PoolMachine;
 using txscope::detail::Requester;
 using txscope::detail::Waiter;
+using Clock = txscope::detail::Clock;
 using Condition = PoolMachine::Condition;
 using Failure = Waiter::Failure;
 using Kind = PoolMachine::Action::Kind;
+using Reason = PoolMachine::Reason;
 using State = Waiter::State;
 using Words = std::vector<std::string>;
 
@@ -46,8 +48,8 @@ const char* name_of(Failure failure) {
 
 /// A machine with named waiters and connections, which tells its actions in words.
 struct Bench {
-    explicit Bench(std::size_t max_size, std::size_t max_waiters = 100)
-        : machine{{.connections = max_size, .waiters = max_waiters}} {}
+    explicit Bench(std::size_t max_size, std::size_t max_waiters = 100, std::size_t max_opening = 4)
+        : machine{{.connections = max_size, .waiters = max_waiters, .openings = max_opening}} {}
 
     struct Asker {
         explicit Asker(std::vector<Holder*> within)
@@ -61,12 +63,11 @@ struct Bench {
         std::vector<Holder*> outer;
         for (const char each : within) outer.push_back(&askers.at(each)->holder);
         askers[name] = std::make_unique<Asker>(std::move(outer));
-        machine.asked(waiter(name));
+        machine.asked(waiter(name), now);
         return actions();
     }
     /// Connections are called 1, 2, … in the order of opening.
     Words opened() {
-        if (!openings.empty()) openings.pop_front();
         connections.emplace_back();
         machine.opened(connections.back());
         return actions();
@@ -100,10 +101,7 @@ struct Bench {
         };
         switch (action.kind) {
             case Kind::open:
-                openings.push_back(action.number);
-                return action.failed_attempts == 0
-                           ? "open"
-                           : "open after " + std::to_string(action.failed_attempts);
+                return "open";
             case Kind::clean:
                 return "clean " + number();
             case Kind::close:
@@ -121,28 +119,34 @@ struct Bench {
         return name + ": granted";
     }
 
-    /// Of those that were begun, the first.
-    std::uint64_t ended_opening() {
-        const auto number = openings.front();
-        openings.pop_front();
-        return number;
-    }
-    Words opening_failed() {
-        machine.opening_failed(ended_opening());
+    Words opening_failed(Reason reason = Reason::transient, double chance = 1) {
+        machine.opening_failed(reason, now, chance);
         return actions();
+    }
+    Words wanted(std::size_t count) {
+        machine.wanted(count, now);
+        return actions();
+    }
+    /// How long until the machine wants to be told the time; it is told.
+    std::chrono::milliseconds wait() {
+        REQUIRE(machine.wake_at() != Clock::time_point::max());
+        const auto time = machine.wake_at() - now;
+        now += time;
+        machine.time_passed(now);
+        return std::chrono::duration_cast<std::chrono::milliseconds>(time);
     }
 
     PoolMachine machine;
-    std::deque<std::uint64_t> openings{};
     std::unordered_map<char, std::unique_ptr<Asker>> askers{};
     std::deque<ConnectionNode> connections{};
+    Clock::time_point now{std::chrono::hours{1}};
 };
 
 /// With as many connections as are allowed, idle.
 std::unique_ptr<Bench> warm(std::size_t connections, std::size_t waiters = 100) {
     auto bench = std::make_unique<Bench>(connections, waiters);
-    for (std::size_t i = 0; i < connections; ++i) {
-        REQUIRE(bench->machine.opening(connections));
+    for (std::size_t i = 1; i <= connections; ++i) {
+        REQUIRE(bench->wanted(i) == Words{"open"});
         REQUIRE(bench->opened().empty());
     }
     return bench;
@@ -208,78 +212,137 @@ TEST_CASE("one more than may wait is turned away, unless one is opened for someb
     CHECK(bench.ask('e').empty());
 }
 
-TEST_CASE("an opening that fails fails the first who waits, and the next gets one of its own",
+TEST_CASE("a few connections are opened at a time, and the next ones when these are there",
           "[pool_machine]") {
-    Bench bench{1};
-    bench.ask('a');
-    bench.ask('b');
-    CHECK(bench.opening_failed() == Words{"a: not opened", "open"});
-    CHECK(bench.opening_failed() == Words{"b: not opened"});
-    CHECK(bench.machine.size() == 0);
-    CHECK(bench.ask('c') == Words{"open"});
+    Bench bench{5, 100, 2};
+    CHECK(bench.ask('a') == Words{"open"});
+    CHECK(bench.ask('b') == Words{"open"});
+    CHECK(bench.ask('c').empty());
+    CHECK(bench.ask('d').empty());
+    CHECK(bench.machine.waiting() == 2);
+    CHECK(bench.opened() == Words{"a: granted", "open"});
+    CHECK(bench.opened() == Words{"b: granted", "open"});
+    CHECK(bench.wanted(5).empty());
+    CHECK(bench.opened() == Words{"c: granted"});
+    CHECK(bench.wanted(5) == Words{"open"});
+    CHECK(bench.wanted(5).empty());
 }
 
-TEST_CASE("an opening that fails fails nobody whom a returned connection can serve",
+TEST_CASE("what may pass fails nobody: after a pause one is opened for all who wait",
+          "[pool_machine]") {
+    using std::chrono::milliseconds;
+    Bench bench{4};
+    bench.ask('a');
+    bench.ask('b');
+    CHECK(bench.opening_failed().empty());
+    CHECK(bench.opening_failed().empty());  // for the same reason: the pause is not longer
+    CHECK(bench.machine.size() == 0);
+    CHECK(bench.machine.waiting() == 2);
+    CHECK(bench.ask('c').empty());
+    SECTION("a longer one each time, up to a second") {
+        for (const int pause : {100, 200, 400, 800, 1000, 1000}) {
+            CHECK(bench.wait() == milliseconds{pause});
+            CHECK(bench.actions() == Words{"open"});
+            CHECK(bench.ask('d').empty());  // a server that refuses is asked by one at a time
+            bench.machine.withdrawn(bench.waiter('d'));
+            CHECK(bench.opening_failed().empty());
+        }
+    }
+    SECTION("which is cut by chance, by half of it at most") {
+        bench.wait();
+        CHECK(bench.actions() == Words{"open"});
+        CHECK(bench.opening_failed(Reason::transient, 0).empty());
+        CHECK(bench.wait() == milliseconds{100});
+    }
+    SECTION("and when one is there, the others are opened at once") {
+        bench.wait();
+        CHECK(bench.actions() == Words{"open"});
+        CHECK(bench.opened() == Words{"a: granted", "open", "open"});
+        CHECK(bench.opening_failed().empty());
+        CHECK(bench.wait() == milliseconds{100});  // counted anew
+    }
+    SECTION("not when it comes back meanwhile") {
+        bench.wait();
+        bench.actions();
+        bench.opened();
+        bench.opening_failed();
+        bench.opening_failed();
+        CHECK(bench.returned(1) == Words{"b: granted"});
+        CHECK(bench.returned(1) == Words{"c: granted"});
+        CHECK(bench.machine.wake_at() == Clock::time_point::max());
+        CHECK(bench.machine.may_open_at() > bench.now);
+    }
+    SECTION("and who asks when it is over does not wait for the machine to be told") {
+        bench.now = bench.machine.wake_at();
+        CHECK(bench.ask('d') == Words{"open"});
+    }
+    SECTION("also where a connection is only wanted") {
+        CHECK(bench.wanted(3).empty());
+        bench.now = bench.machine.may_open_at();
+        CHECK(bench.wanted(3) == Words{"open"});
+    }
+}
+
+TEST_CASE("a pause that nobody waits for need not be told when it ends", "[pool_machine]") {
+    Bench bench{1};
+    bench.ask('a');
+    bench.opening_failed();
+    bench.machine.withdrawn(bench.waiter('a'));
+    CHECK(bench.machine.wake_at() == Clock::time_point::max());
+    bench.ask('b');
+    CHECK(bench.machine.wake_at() == bench.machine.may_open_at());
+}
+
+TEST_CASE("an opening that fails for good fails all who wait", "[pool_machine]") {
+    Bench bench{2};
+    bench.ask('a');
+    bench.ask('b');
+    bench.ask('c');
+    CHECK(bench.opening_failed(Reason::lasting) ==
+          Words{"a: not opened", "b: not opened", "c: not opened"});
+    CHECK(bench.opening_failed(Reason::lasting).empty());
+    CHECK(bench.machine.size() == 0);
+    CHECK(bench.ask('d').empty());  // not to fail as often as somebody asks
+    bench.wait();
+    CHECK(bench.actions() == Words{"open"});
+    CHECK(bench.opening_failed(Reason::lasting) == Words{"d: not opened"});
+}
+
+TEST_CASE("an opening that fails for good fails nobody whom a returned connection can serve",
           "[pool_machine]") {
     Bench bench{2};
     bench.ask('a');
     bench.opened();
     bench.ask('b');
-    CHECK(bench.opening_failed() == Words{"open after 1"});
-    CHECK(bench.opening_failed() == Words{"open after 2"});
+    CHECK(bench.opening_failed(Reason::lasting).empty());
+    bench.wait();
+    CHECK(bench.actions() == Words{"open"});
     SECTION("nor one whom a connection can serve that is being cleaned") {
         CHECK(bench.returned(1, Condition::dirty) == Words{"clean 1"});
-        CHECK(bench.opening_failed() == Words{"open after 3"});
+        CHECK(bench.opening_failed(Reason::lasting).empty());
         CHECK(bench.cleaned(1) == Words{"b: granted"});
     }
     SECTION("but when that one is lost, nothing else is left to wait for") {
         CHECK(bench.returned(1, Condition::broken) == Words{"close 1"});
-        CHECK(bench.opening_failed() == Words{"b: not opened"});
+        CHECK(bench.opening_failed(Reason::lasting) == Words{"b: not opened"});
     }
     SECTION("but when it is held by somebody within whom another one waits, it does not return") {
-        bench.machine.withdrawn(bench.waiter('b'));
-        CHECK(bench.ask('c', "a").empty());              // the opening is still under way
-        CHECK(bench.opening_failed() == Words{"open"});  // that one was begun before c asked
-        CHECK(bench.opening_failed() == Words{"c: not opened"});
-    }
-    SECTION("and once it is opened, attempts are counted anew") {
-        CHECK(bench.opened() == Words{"b: granted"});
-        CHECK(bench.returned(2, Condition::broken) == Words{"close 2"});
-        CHECK(bench.ask('d') == Words{"open"});
-        CHECK(bench.opening_failed() == Words{"open after 1"});
+        CHECK(bench.ask('c', "a").empty());  // the opening is still under way
+        CHECK(bench.opening_failed(Reason::lasting) == Words{"c: not opened"});
+        CHECK(bench.returned(1) == Words{"b: granted"});  // then it does
     }
 }
 
-TEST_CASE("an opening that fails fails nobody who asked when it was under way already",
-          "[pool_machine]") {
-    Bench bench{1};
-    bench.ask('a');
-    bench.machine.withdrawn(bench.waiter('a'));
-    CHECK(bench.ask('b').empty());
-    CHECK(bench.opening_failed() == Words{"open"});
-    CHECK(bench.ask('c').empty());
-    CHECK(bench.opening_failed() == Words{"b: not opened", "open"});
-    CHECK(bench.opening_failed() == Words{"c: not opened"});
-}
-
-TEST_CASE("an opening that cannot even be begun is not tried again at once", "[pool_machine]") {
+TEST_CASE("while one may still be opened, nobody waits in a deadlock", "[pool_machine]") {
     Bench bench{2};
     bench.ask('a');
     bench.opened();
-    bench.ask('b');
-    CHECK(bench.after([&] { bench.machine.not_opening(); }).empty());
-    CHECK(bench.machine.size() == 1);
-    CHECK(bench.machine.waiting() == 1);
-    CHECK(bench.ask('c') == Words{"open after 1"});
-    CHECK(bench.returned(1) == Words{"b: granted"});
-}
-
-TEST_CASE("an opening that nobody asked for fails nobody", "[pool_machine]") {
-    Bench bench{1};
-    CHECK(bench.machine.opening(1));
-    CHECK_FALSE(bench.machine.opening(1));
-    CHECK(bench.ask('a').empty());
-    CHECK(bench.after([&] { bench.machine.opening_given_up(); }) == Words{"open"});
+    CHECK(bench.ask('b', "a") == Words{"open"});
+    CHECK(bench.opening_failed().empty());
+    CHECK(bench.ask('c', "a").empty());
+    bench.wait();
+    CHECK(bench.actions() == Words{"open"});
+    CHECK(bench.opened() == Words{"b: granted"});
 }
 
 TEST_CASE("a dirty connection is cleaned before it is lent again, a broken one is replaced",
@@ -359,7 +422,7 @@ TEST_CASE("a closed pool refuses everybody, and says when all connections are ba
         CHECK(bench->after(close) == Words{"e: closed"});
         CHECK(bench->ask('f') == Words{"f: closed"});
         CHECK(bench->machine.lend_idle(nullptr) == nullptr);
-        CHECK_FALSE(bench->machine.opening(2));
+        CHECK(bench->wanted(2).empty());
         CHECK(bench->returned(1) == Words{"close 1"});
         CHECK(bench->returned(2, Condition::dirty) == Words{"clean 2"});
         CHECK(bench->cleaned(2) == Words{"close 2", "drained"});
@@ -403,31 +466,27 @@ public:
         idle_lost,
         opened,
         opening_failed,
-        not_opening,
+        failed_for_good,
+        pause_over,
         warming_up,
-        warmed_up,
-        given_up,
         closed
     };
     struct Event {
         Happening what;
-        std::size_t whom = 0;  // an asker, a connection, or an opening
+        std::size_t whom = 0;  // an asker or a connection
     };
 
     static std::string word(const Event& event) {
-        constexpr std::array words{"asked",      "withdrawn", "taken",          "returned",
-                                   "left dirty", "broken",    "cleaned",        "not cleaned",
-                                   "idle lost",  "opened",    "opening failed", "not opening",
-                                   "warming up", "warmed up", "given up",       "closed"};
+        constexpr std::array words{"asked",      "withdrawn",  "taken",          "returned",
+                                   "left dirty", "broken",     "cleaned",        "not cleaned",
+                                   "idle lost",  "opened",     "opening failed", "failed for good",
+                                   "pause over", "warming up", "closed"};
         return std::string{", "} + words.at(static_cast<std::size_t>(event.what)) + " " +
                std::to_string(event.whom);
     }
 
-    World(std::size_t connections, std::size_t max_waiters, const Nesting& nesting)
-        : max_size_{connections},
-          max_waiters_{max_waiters},
-          nodes_(connections),
-          machine_{{.connections = connections, .waiters = max_waiters}} {
+    World(const PoolMachine::Limits& limits, const Nesting& nesting)
+        : limits_{limits}, nodes_(limits.connections), machine_{limits} {
         for (const auto& within : nesting) askers_.emplace_back(within);
         askers_are_alike_ = std::ranges::all_of(nesting, &std::vector<std::size_t>::empty);
     }
@@ -456,13 +515,11 @@ public:
             if (cleaning_[c]) events.push_back({cleaned, c}), events.push_back({not_cleaned, c});
             if (idle_[c]) events.push_back({idle_lost, c});
         }
-        for (std::size_t o = 0; o < openings_.size(); ++o) {
-            if (o > 0 && asked_by(openings_[o]) == asked_by(openings_[o - 1])) continue;  // alike
-            for (const auto how : {opened, opening_failed}) events.push_back({how, o});
-        }
-        if (!openings_.empty()) events.push_back({not_opening, openings_.size() - 1});
-        if (warm_ups_ > 0) events.push_back({warmed_up}), events.push_back({given_up});
-        if (warm_ups_ == 0) events.push_back({warming_up});
+        if (openings_ > 0)
+            for (const auto how : {opened, opening_failed, failed_for_good})
+                events.push_back({how});
+        if (pausing_) events.push_back({pause_over});
+        events.push_back({warming_up});
         if (!closed_) events.push_back({closed});
         return events;
     }
@@ -483,14 +540,9 @@ public:
         // So are connections: how many there are of each kind is enough.
         key += static_cast<char>('0' + std::ranges::count(idle_, true));
         key += static_cast<char>('0' + std::ranges::count(cleaning_, true));
-        std::string known_to;
-        for (const auto& opening : openings_)
-            known_to += static_cast<char>('0' + asked_by(opening));
-        std::ranges::sort(known_to);
-        key += '(' + known_to + ')';
-        key += static_cast<char>('0' + warm_ups_);
+        key += static_cast<char>('0' + openings_);
+        key += pausing_ ? 'p' : failing_ ? 'f' : ' ';
         key += closed_ ? 'c' : ' ';
-        key += asked_in_vain_ ? 'v' : ' ';
         return key;
     }
 
@@ -509,7 +561,6 @@ private:
         explicit Asker(const std::vector<std::size_t>& outer) : within{outer} {}
         std::vector<std::size_t> within;
         Is is = Is::outside;
-        std::uint64_t number = 0;  // when it asked
         std::size_t connection = 0;
         std::unique_ptr<Holder> holder = std::make_unique<Holder>(std::source_location{});
         std::unique_ptr<Waiter> waiter{};
@@ -519,11 +570,6 @@ private:
         if (!right) throw std::logic_error{what};
     }
 
-    /// How many of those who wait had asked when an opening was begun.
-    std::ptrdiff_t asked_by(std::uint64_t opening) const {
-        return std::ranges::count_if(
-            queue_, [&](std::size_t each) { return askers_[each].number <= opening; });
-    }
     bool has(const Asker& asker) const {
         return asker.is == Is::granted || asker.is == Is::holding;
     }
@@ -544,15 +590,17 @@ private:
         return false;
     }
     std::size_t size() const {
-        return lent() + openings_.size() + warm_ups_ +
-               static_cast<std::size_t>(std::ranges::count(idle_, true)) +
+        return lent() + openings_ + static_cast<std::size_t>(std::ranges::count(idle_, true)) +
                static_cast<std::size_t>(std::ranges::count(cleaning_, true));
     }
     /// Every connection is held by somebody within whom another one waits.
-    bool deadlocked() const { return size() > 0 && size() == lent() && !one_can_come_back(); }
+    bool deadlocked() const { return limits_.connections == lent() && !one_can_come_back(); }
     std::size_t waiting() const {
-        const auto opening = openings_.size() + warm_ups_;
-        return queue_.size() > opening ? queue_.size() - opening : 0;
+        return queue_.size() > openings_ ? queue_.size() - openings_ : 0;
+    }
+    bool may_open() const {
+        return !closed_ && !pausing_ && size() < limits_.connections &&
+               openings_ < (failing_ ? 1 : limits_.openings);
     }
     std::optional<std::size_t> newest_that_keeps_one() const {
         for (std::size_t i = queue_.size(); i-- > 0;)
@@ -572,36 +620,29 @@ private:
     std::size_t index_of(const ConnectionNode* node) const {
         return static_cast<std::size_t>(node - nodes_.data());
     }
-    std::uint64_t end_opening(std::size_t which) {
-        const auto begun = openings_[which];
-        openings_.erase(openings_.begin() + static_cast<std::ptrdiff_t>(which));
-        return begun;
-    }
-    void follow(const Event& event, std::optional<std::size_t> free, std::uint64_t ended);
+    void follow(const Event& event, std::optional<std::size_t> free);
     void check(const Event& event) const;
     void answer(Waiter& waiter, const Event& event, std::optional<std::size_t>& free);
 
-    const std::size_t max_size_;
-    const std::size_t max_waiters_;
+    const PoolMachine::Limits limits_;
     std::vector<Asker> askers_;
     bool askers_are_alike_ = false;
     std::vector<ConnectionNode> nodes_;
     std::array<bool, 3> idle_{};
     std::array<bool, 3> cleaning_{};
     std::vector<std::size_t> queue_;
-    std::uint64_t asked_ = 0;
-    std::vector<std::uint64_t> openings_;  // when each was begun
-    std::size_t warm_ups_ = 0;
+    std::size_t openings_ = 0;
+    bool failing_ = false;  // the last one that has ended failed
+    bool pausing_ = false;  // after that
     bool closed_ = false;
     bool drained_ = false;
-    bool asked_in_vain_ = false;  // an opening could not even be begun
+    Clock::time_point now_{std::chrono::hours{1}};
     PoolMachine machine_;
 };
 
 void World::happens(const Event& event, bool checks) {
     using enum Happening;
     std::optional<std::size_t> free;  // the connection that is about to be given to somebody
-    std::uint64_t ended = 0;          // the opening that has failed
     switch (event.what) {
         case asked: {
             Asker& asker = askers_[event.whom];
@@ -618,9 +659,8 @@ void World::happens(const Event& event, bool checks) {
             } else {
                 require(std::ranges::count(idle_, true) == 0, "an idle connection was not lent");
                 asker.is = Is::waiting;
-                asker.number = ++asked_;
                 queue_.push_back(event.whom);
-                machine_.asked(*asker.waiter);
+                machine_.asked(*asker.waiter, now_);
             }
             break;
         }
@@ -663,62 +703,48 @@ void World::happens(const Event& event, bool checks) {
             machine_.lost(nodes_[event.whom]);
             break;
         case opened:
-        case warmed_up:
             free = unused_node();
-            event.what == opened ? end_opening(event.whom) : --warm_ups_;
-            asked_in_vain_ = false;
+            --openings_;
+            failing_ = pausing_ = false;
             machine_.opened(nodes_[*free]);
             break;
         case opening_failed:
-        case not_opening: {
-            asked_in_vain_ = event.what == not_opening;
-            ended = end_opening(event.whom);
-            if (asked_in_vain_) ended = asked_;
-            asked_in_vain_ ? machine_.not_opening() : machine_.opening_failed(ended);
+        case failed_for_good:
+            --openings_;
+            failing_ = pausing_ = true;
+            machine_.opening_failed(
+                event.what == opening_failed ? Reason::transient : Reason::lasting, now_, 0.5);
             break;
-        }
-        case warming_up: {
-            const bool room = !closed_ && size() < max_size_;
-            require(machine_.opening(max_size_) == room, "an opening within the limit, or none");
-            if (room) ++warm_ups_;
+        case pause_over:
+            pausing_ = false;
+            now_ = machine_.may_open_at();
+            machine_.time_passed(now_);
             break;
-        }
-        case given_up:
-            --warm_ups_;
-            machine_.opening_given_up();
+        case warming_up:
+            machine_.wanted(limits_.connections, now_);
             break;
         case closed:
             closed_ = true;
             machine_.closed();
             break;
     }
-    follow(event, free, ended);
+    follow(event, free);
     if (checks) check(event);
 }
 
 /// Carries out what the machine says, and compares.
-void World::follow(const Event& event, std::optional<std::size_t> free, std::uint64_t ended) {
+void World::follow(const Event& event, std::optional<std::size_t> free) {
     using enum Happening;
-    bool in_vain = (event.what == opening_failed || event.what == not_opening) && !queue_.empty() &&
-                   !one_can_come_back() && askers_[queue_.front()].number <= ended;
     for (auto next = machine_.next_action(); next.kind != Kind::none; next = machine_.next_action())
         switch (next.kind) {
             case Kind::answer:
-                if (next.waiter->state() == State::failed &&
-                    next.waiter->failure() == Failure::not_opened)
-                    require(std::exchange(in_vain, false), "a failed opening failed too many");
                 answer(*next.waiter, event, free);
                 break;
             case Kind::open:
-                require(!closed_, "a closed pool opens none");
-                require(queue_.size() > openings_.size() + warm_ups_,
+                require(may_open(), "an opening that may not be");
+                require(queue_.size() > openings_ || event.what == warming_up,
                         "an opening that nobody needs");
-                require(next.number == asked_, "an opening's number");
-                openings_.push_back(next.number);
-                asked_in_vain_ = false;
-                require(next.failed_attempts == 0 || one_can_come_back() ||
-                            event.what != opening_failed,
-                        "who has nothing else to wait for has an opening at once");
+                ++openings_;
                 break;
             case Kind::clean:
                 require(event.what == left_dirty && cleaning_[index_of(next.connection)],
@@ -744,7 +770,8 @@ void World::follow(const Event& event, std::optional<std::size_t> free, std::uin
             case Kind::none:
                 break;
         }
-    require(!in_vain, "an opening failed in vain, and nobody was told");
+    require(event.what != failed_for_good || queue_.empty() || one_can_come_back(),
+            "an opening failed for good, and somebody was not told");
     if (free) {
         require(!closed_, "a closed pool keeps none");
         require(queue_.empty(), "a connection was kept while somebody waits");
@@ -755,19 +782,25 @@ void World::follow(const Event& event, std::optional<std::size_t> free, std::uin
 void World::check(const Event& event) const {
     using enum Happening;
     require(drained_ == (closed_ && size() == 0), "drained when all are back, and only then");
-    require(size() <= max_size_, "more connections than allowed");
+    require(size() <= limits_.connections, "more connections than allowed");
+    require(openings_ <= limits_.openings, "more openings at a time than allowed");
     require(machine_.size() == size(), "size");
-    require(machine_.openings() == openings_.size() + warm_ups_, "openings");
+    require(machine_.openings() == openings_, "openings");
     require(machine_.waiting() == waiting(), "waiting");
     require(machine_.anybody_waits() == !queue_.empty(), "anybody waits");
     require(machine_.lent().size() == lent(), "lent");
     require(machine_.idle().size() == static_cast<std::size_t>(std::ranges::count(idle_, true)),
             "idle");
-    require(waiting() <= max_waiters_ || event.what != asked, "more wait than may");
+    require(waiting() <= limits_.waiters || event.what != asked || queue_.back() != event.whom,
+            "more wait than may");
     require(queue_.empty() || std::ranges::count(idle_, true) == 0, "idle while somebody waits");
     require(queue_.empty() || !closed_, "somebody waits for a closed pool");
     require(!deadlocked(), "a deadlock was not broken");
-    require(waiting() == 0 || size() == max_size_ || asked_in_vain_, "room that is not used");
+    require(waiting() == 0 || !may_open(), "room that is not used");
+    require(machine_.wake_at() ==
+                (pausing_ && !queue_.empty() ? machine_.may_open_at() : Clock::time_point::max()),
+            "the time to be woken at");
+    require(event.what != warming_up || !may_open(), "less was opened than was wanted");
     for (std::size_t i = 0; i < askers_.size(); ++i) {
         const Asker& asker = askers_[i];
         require((asker.is == Is::waiting) == (std::ranges::count(queue_, i) == 1), "the queue");
@@ -797,11 +830,14 @@ void World::answer(Waiter& waiter, const Event& event, std::optional<std::size_t
             require(closed_, "a pool that is open refuses nobody");
             break;
         case Failure::exhausted:
-            require(event.what == asked && event.whom == who && waiting() > max_waiters_,
+            require(event.what == asked && event.whom == who && waiting() > limits_.waiters,
                     "exhausted without being so");
             break;
         case Failure::not_opened:
-            require(queue_.front() == who, "not the first was failed by an opening");
+            require(event.what == failed_for_good, "what may pass failed somebody");
+            require(!one_can_come_back(), "somebody failed whom another one can serve");
+            require(lent() == 0 ? queue_.front() == who : newest_that_keeps_one() == who,
+                    "failed before one whom another one can serve then");
             break;
         case Failure::deadlock:
             require(deadlocked(), "a deadlock that is none");
@@ -822,8 +858,8 @@ void World::check_that_all_are_answered() {
         }
         for (std::size_t c = 0; c < nodes_.size() && !next; ++c)
             if (cleaning_[c]) next = Event{not_cleaned, c};
-        if (!next && warm_ups_ > 0) next = Event{given_up};
-        if (!next && !openings_.empty()) next = Event{opening_failed};
+        if (!next && openings_ > 0) next = Event{failed_for_good};
+        if (!next && pausing_) next = Event{pause_over};
         require(next.has_value(), "somebody waits for nothing");
         happens(*next);
     }
@@ -836,7 +872,7 @@ struct Exploration {
 
 /// Every state that any order of events leads to. A machine cannot be copied, so a state is reached
 /// by repeating what led there.
-Exploration explore(std::size_t connections, std::size_t max_waiters, const Nesting& nesting) {
+Exploration explore(const PoolMachine::Limits& limits, const Nesting& nesting) {
     struct Reached {
         std::size_t from;
         World::Event by;
@@ -851,7 +887,7 @@ Exploration explore(std::size_t connections, std::size_t max_waiters, const Nest
         return path;
     };
     const auto at = [&](const std::vector<World::Event>& path) {
-        auto world = std::make_unique<World>(connections, max_waiters, nesting);
+        auto world = std::make_unique<World>(limits, nesting);
         for (const auto& event : path) world->happens(event, false);
         return world;
     };
@@ -887,18 +923,19 @@ TEST_CASE("in every order of events a small pool keeps its word", "[pool_machine
     const Nesting chain{{}, {0}, {0, 1}, {0, 1, 2}};
     const Nesting branches{{}, {0}, {0}, {}};
     std::size_t states = 0;
-    const auto check = [&](std::size_t connections, std::size_t max_waiters,
-                           const Nesting& nesting) {
-        const auto explored = explore(connections, max_waiters, nesting);
-        CAPTURE(connections, max_waiters, explored.states);
+    const auto check = [&](const PoolMachine::Limits& limits, const Nesting& nesting) {
+        const auto explored = explore(limits, nesting);
+        CAPTURE(limits.connections, limits.waiters, limits.openings, explored.states);
         CHECK(explored.fault == "");
         states += explored.states;
     };
     for (std::size_t connections = 1; connections <= 3; ++connections) {
-        for (const Nesting& nesting : {apart, pairs, chain}) check(connections, 4, nesting);
+        const PoolMachine::Limits limits{.connections = connections, .waiters = 4, .openings = 2};
+        for (const Nesting& nesting : {apart, pairs, chain}) check(limits, nesting);
         if (connections == 3) continue;  // the same, but for time
-        check(connections, 4, branches);
-        for (const std::size_t max_waiters : {0u, 1u}) check(connections, max_waiters, apart);
+        check(limits, branches);
+        for (const std::size_t max_waiters : {0u, 1u})
+            check({.connections = connections, .waiters = max_waiters, .openings = 1}, apart);
     }
     CHECK(states > 1000);
 }

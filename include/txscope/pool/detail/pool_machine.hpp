@@ -1,12 +1,14 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/net/deadline.hpp>
 #include <txscope/pool/detail/connection_node.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
 #include <txscope/pool/detail/waiter.hpp>
 #include <txscope/pool/holder.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -14,30 +16,31 @@
 namespace txscope::detail {
 
 /// Decides who gets which connection of a pool, and when one is opened or closed. It waits for
-/// nothing, and knows no mutex, no clock and no socket.
+/// nothing, and knows no mutex, no clock and no socket: what time it is it is told.
 ///
 /// Each event is told by a call, after which its consequences are fetched: `next_action` until there
-/// is none, before the next event.
+/// is none, before the next event. When nothing else happens, `time_passed` is due at `wake_at`.
 ///
 /// - Waiters are served in the order of asking, whether a connection comes back or is opened. One is
-///   being opened for each waiter, as far as there is room; when it is there, the first who waits
-///   gets it.
-/// - An opening that fails fails the first waiter, unless it was begun before that one asked, or a
-///   connection is out that can come back: then the waiter goes on waiting, and another attempt is
-///   made.
+///   being opened for each waiter, as far as there is room, a few at a time; when it is there, the
+///   first who waits gets it.
+/// - After an opening that has failed there is a pause, the longer the more have failed in a row, and
+///   then one attempt at a time. What may pass fails nobody: who waits goes on waiting. What stays
+///   fails all who wait, unless a connection is out that can come back.
 /// - When each of all connections is held by somebody within whom another one is waited for, the
 ///   newest such waiter fails: nobody would be served again.
 class PoolMachine {
 public:
     struct Limits {
         std::size_t connections;
-        std::size_t waiters;  ///< Those for whom a connection is being opened not counted.
+        std::size_t waiters;       ///< Those for whom a connection is being opened not counted.
+        std::size_t openings = 4;  ///< At a time.
     };
     struct Action {
         enum class Kind : std::uint8_t {
             none,
             answer,  ///< Tell `waiter` that it is granted or failed.
-            open,    ///< Open a connection: `opened`, `opening_failed` or `not_opening` follows.
+            open,    ///< Open a connection: `opened` or `opening_failed` follows.
             clean,   ///< Bring `connection` back to where it can be lent: `cleaned` follows.
             close,   ///< Close `connection`, of which the machine knows nothing any more.
             drained  ///< The pool was closed, and all connections are back.
@@ -45,16 +48,17 @@ public:
         Kind kind = Kind::none;
         Waiter* waiter = nullptr;
         ConnectionNode* connection = nullptr;
-        /// Of an opening: to be told when it ends.
-        std::uint64_t number = 0;
-        /// Openings that have failed in a row and failed nobody: wait the longer before this one.
-        unsigned failed_attempts = 0;
     };
     /// How a connection comes back.
     enum class Condition : std::uint8_t {
         clean,
         dirty,  ///< Not as it was lent: something runs, or was changed.
         broken
+    };
+    /// Why an opening has failed.
+    enum class Reason : std::uint8_t {
+        transient,  ///< The next one may not.
+        lasting
     };
 
     explicit PoolMachine(const Limits& limits) noexcept : limits_{limits} {}
@@ -64,7 +68,7 @@ public:
 
     /// What `asked` comes down to when a connection is idle, without a waiter; null when none is.
     ConnectionNode* lend_idle(Holder* holder) noexcept;
-    void asked(Waiter& waiter) noexcept;
+    void asked(Waiter& waiter, Clock::time_point now) noexcept;
     /// It takes what it was granted.
     ConnectionNode& taken(Waiter& waiter) noexcept {
         waiter.state_ = Waiter::State::outside;
@@ -85,19 +89,17 @@ public:
     }
     void opened(ConnectionNode& connection) noexcept {
         --openings_;
-        failed_attempts_ = 0;
+        failures_ = 0;
+        pausing_ = false;
         settle(connection, Condition::clean);
     }
-    void opening_failed(std::uint64_t number) noexcept { end_opening(number, true); }
-    /// It could not even be begun: without memory, to try again at once would not end.
-    void not_opening() noexcept { end_opening(asked_, false); }
-    /// Somebody is about to open one that nobody has asked for, so that there are `count`: true when
-    /// there is room. Then `opened` or `opening_given_up` follows.
-    bool opening(std::size_t count) noexcept;
-    /// One that nobody had asked for is not opened after all. Nobody fails.
-    void opening_given_up() noexcept {
-        --openings_;
-        vacate();
+    /// @param chance from 0 to 1: how much of the pause is waited, beyond its half
+    void opening_failed(Reason reason, Clock::time_point now, double chance) noexcept;
+    /// Somebody wants there to be `count` connections: they are opened as far as that may be now. To be
+    /// told again when one has been, or `may_open_at` has come.
+    void wanted(std::size_t count, Clock::time_point now) noexcept;
+    void time_passed(Clock::time_point now) noexcept {
+        end_pause(now);
         serve();
     }
     void closed() noexcept;
@@ -125,6 +127,14 @@ public:
     }
     /// Those that are being opened.
     std::size_t openings() const noexcept { return openings_; }
+    /// The end of the pause after a failed opening; for ever where there is none.
+    Clock::time_point may_open_at() const noexcept {
+        return pausing_ ? retry_at_ : Clock::time_point::max();
+    }
+    /// When `time_passed` has something to do.
+    Clock::time_point wake_at() const noexcept {
+        return waiters_.empty() ? Clock::time_point::max() : may_open_at();
+    }
 
 private:
     template <typename Change>
@@ -141,9 +151,13 @@ private:
     void leave_queue(Waiter& waiter) noexcept;
     void grant_first(ConnectionNode& connection) noexcept;
     void fail(Waiter& waiter, Waiter::Failure failure) noexcept;
-    void end_opening(std::uint64_t number, bool try_again) noexcept;
+    void fail_all(Waiter::Failure failure) noexcept;
+    bool may_open() const noexcept;
+    void open_one() noexcept;
+    void end_pause(Clock::time_point now) noexcept { pausing_ = pausing_ && now < retry_at_; }
     void serve() noexcept;
     void break_deadlock() noexcept;
+    void fail_newest_within(Waiter::Failure failure) noexcept;
     bool one_can_come_back() const noexcept { return cleaning_ + lent_.size() > blocked_; }
 
     const Limits limits_;
@@ -153,9 +167,10 @@ private:
     IntrusiveList<ConnectionNode> lent_{};
     std::size_t cleaning_ = 0;
     std::size_t openings_ = 0;
-    unsigned failed_attempts_ = 0;
+    unsigned failures_ = 0;  // of openings, in a row
+    bool pausing_ = false;   // after the last of them, until:
+    Clock::time_point retry_at_{};
     IntrusiveList<Waiter> waiters_{};
-    std::uint64_t asked_ = 0;  // how many have asked so far
     std::size_t blocked_ = 0;  // holders that are
 
     // Consequences that were not fetched yet:
@@ -178,10 +193,10 @@ TXSCOPE_INLINE ConnectionNode* PoolMachine::lend_idle(Holder* holder) noexcept {
     return &connection;
 }
 
-TXSCOPE_INLINE void PoolMachine::asked(Waiter& waiter) noexcept {
+TXSCOPE_INLINE void PoolMachine::asked(Waiter& waiter, Clock::time_point now) noexcept {
     if (closed_) return fail(waiter, Waiter::Failure::closed);
+    end_pause(now);
     waiter.state_ = Waiter::State::waiting;
-    waiter.number_ = ++asked_;
     waiters_.push_back(waiter);
     for (Holder* outer : waiter.requester_.within) change(*outer, [&] { ++outer->waits_within_; });
     if (!idle_.empty()) return grant_first(idle_.pop_back());
@@ -206,20 +221,30 @@ TXSCOPE_INLINE void PoolMachine::returned(ConnectionNode& connection,
     handed_out_.push_back(connection);
 }
 
-TXSCOPE_INLINE bool PoolMachine::opening(std::size_t count) noexcept {
-    if (closed_ || size_ >= std::min(count, limits_.connections)) return false;
-    ++size_;
-    ++openings_;
-    return true;
+TXSCOPE_INLINE void PoolMachine::opening_failed(Reason reason, Clock::time_point now,
+                                                double chance) noexcept {
+    --openings_;
+    vacate();
+    if (!pausing_) {  // those that were under way beside it fail for the same reason
+        constexpr std::chrono::milliseconds first{100};
+        constexpr std::chrono::milliseconds longest{1000};
+        const auto pause = std::min(first * (1 << std::min(failures_++, 4u)), longest);
+        retry_at_ = now + std::chrono::duration_cast<Clock::duration>(pause * (1 + chance) / 2);
+        pausing_ = true;
+    }
+    if (reason == Reason::transient) return;
+    while (blocked_ > 0 && !one_can_come_back()) fail_newest_within(Waiter::Failure::not_opened);
+    if (!one_can_come_back()) fail_all(Waiter::Failure::not_opened);
+}
+
+TXSCOPE_INLINE void PoolMachine::wanted(std::size_t count, Clock::time_point now) noexcept {
+    end_pause(now);
+    while (size_ < count && may_open()) open_one();
 }
 
 TXSCOPE_INLINE void PoolMachine::closed() noexcept {
     closed_ = true;
-    while (!waiters_.empty()) {
-        Waiter& first = waiters_.front();
-        leave_queue(first);
-        fail(first, Waiter::Failure::closed);
-    }
+    fail_all(Waiter::Failure::closed);
     while (!idle_.empty()) dismiss(idle_.pop_back());
     drained_ = size_ == 0;
 }
@@ -234,7 +259,7 @@ TXSCOPE_INLINE PoolMachine::Action PoolMachine::next_action() noexcept {
     if (!answered_.empty()) return {.kind = Kind::answer, .waiter = &answered_.pop_front()};
     if (to_open_ > 0) {
         --to_open_;
-        return {.kind = Kind::open, .number = asked_, .failed_attempts = failed_attempts_};
+        return {.kind = Kind::open};
     }
     if (std::exchange(drained_, false)) return {.kind = Kind::drained};
     return {};
@@ -298,37 +323,44 @@ TXSCOPE_INLINE void PoolMachine::fail(Waiter& waiter, Waiter::Failure failure) n
     answered_.push_back(waiter);
 }
 
-TXSCOPE_INLINE void PoolMachine::end_opening(std::uint64_t number, bool try_again) noexcept {
-    --openings_;
-    vacate();
-    const bool in_vain = !waiters_.empty() && !one_can_come_back();
-    const bool fails_first = in_vain && waiters_.front().number_ <= number;
-    if (fails_first) {
+TXSCOPE_INLINE void PoolMachine::fail_all(Waiter::Failure failure) noexcept {
+    while (!waiters_.empty()) {
         Waiter& first = waiters_.front();
         leave_queue(first);
-        fail(first, Waiter::Failure::not_opened);
+        fail(first, failure);
     }
-    failed_attempts_ = in_vain || waiters_.empty() ? 0 : failed_attempts_ + 1;
-    if (fails_first || try_again) serve();
 }
 
-/// Opens what those who wait need, as far as there is room.
+/// A server that refuses is asked by one at a time.
+TXSCOPE_INLINE bool PoolMachine::may_open() const noexcept {
+    return !closed_ && !pausing_ && size_ < limits_.connections &&
+           openings_ < (failures_ > 0 ? 1 : limits_.openings);
+}
+
+TXSCOPE_INLINE void PoolMachine::open_one() noexcept {
+    ++size_;
+    ++openings_;
+    ++to_open_;
+}
+
+/// Opens what those who wait need, as far as that may be.
 TXSCOPE_INLINE void PoolMachine::serve() noexcept {
-    for (; openings_ < waiters_.size() && size_ < limits_.connections; ++to_open_) {
-        ++size_;
-        ++openings_;
-    }
+    while (openings_ < waiters_.size() && may_open()) open_one();
     break_deadlock();
 }
 
 TXSCOPE_INLINE void PoolMachine::break_deadlock() noexcept {
-    while (blocked_ > 0 && blocked_ == size_) {
-        Waiter* newest = nullptr;
-        for (Waiter& waiter : waiters_)
-            if (std::ranges::any_of(waiter.requester_.within, &Holder::holds_)) newest = &waiter;
-        leave_queue(*newest);
-        fail(*newest, Waiter::Failure::deadlock);
-    }
+    while (blocked_ > 0 && blocked_ == size_ && size_ >= limits_.connections)
+        fail_newest_within(Waiter::Failure::deadlock);
+}
+
+/// Of those whose waits keep somebody from giving a connection back.
+TXSCOPE_INLINE void PoolMachine::fail_newest_within(Waiter::Failure failure) noexcept {
+    Waiter* newest = nullptr;
+    for (Waiter& waiter : waiters_)
+        if (std::ranges::any_of(waiter.requester_.within, &Holder::holds_)) newest = &waiter;
+    leave_queue(*newest);
+    fail(*newest, failure);
 }
 
 }  // namespace txscope::detail

@@ -11,51 +11,43 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
+#include <random>
 #include <utility>
 
 /// What a pool does by itself: it opens connections, cleans them, and watches those that are idle.
 namespace txscope::detail {
 
-TXSCOPE_INLINE bool Pool::begin_opening(const PoolMachine::Action& opening) noexcept try {
+TXSCOPE_INLINE void Pool::begin_opening() noexcept try {
     const auto stop = std::make_shared<asio::cancellation_signal>();
     {
         const Lock lock{mutex_};
-        if (machine_.is_closed()) return false;  // since it was decided
         std::erase_if(openings_, [](const auto& each) { return each.expired(); });
         openings_.push_back(stop);
+        if (machine_.is_closed()) throw pool_closed();  // since it was decided
     }
-    const auto deadline = deadline_in(limits_.acquire_timeout);
+    const auto deadline = deadline_in(limits_.opening_timeout);
     asio::co_spawn(
-        opener_, open(weak_from_this(), connector_, deadline, opening),
+        opener_, open(weak_from_this(), connector_, deadline),
         asio::bind_cancellation_slot(stop->slot(), [stop](const std::exception_ptr&) {}));
-    return true;
 } catch (...) {
-    const Lock lock{mutex_};
-    opening_error_ = std::current_exception();
-    return false;
+    Lock lock{mutex_};
+    fail_opening(std::current_exception());
+    carry_out(lock);
 }
 
 /// Keeps neither the pool, which may end meanwhile, nor the execution context longer than needed.
 TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
                                                 std::shared_ptr<Connector> connector,
-                                                Clock::time_point deadline,
-                                                PoolMachine::Action opening) {
+                                                Clock::time_point deadline) {
     std::exception_ptr error;
     std::shared_ptr<PooledConnection> opened;
     try {
-        if (opening.failed_attempts > 0) {
-            constexpr std::chrono::milliseconds shortest{50};
-            const auto doublings = std::min(opening.failed_attempts - 1, 4u);
-            asio::steady_timer pause{connector->executor(), shortest * (1 << doublings)};
-            co_await pause.async_wait(asio::deferred);
-        }
         opened = co_await connector->open(connector->executor(), deadline);
     } catch (...) {
         error = std::current_exception();
@@ -64,9 +56,26 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
     if (!self) co_return;
     if (opened) co_return self->put(std::move(opened));
     Lock lock{self->mutex_};
-    self->opening_error_ = error;
-    self->machine_.opening_failed(opening.number);
+    self->fail_opening(error);
     self->carry_out(lock);
+    self->schedule();
+}
+
+TXSCOPE_INLINE Pool::Reason Pool::reason_of(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const ConnectionFailed& failure) {
+        return failure.is_transient() ? Reason::transient : Reason::lasting;
+    } catch (...) {
+        return Reason::lasting;
+    }
+}
+
+TXSCOPE_INLINE void Pool::fail_opening(const std::exception_ptr& error) noexcept {
+    opening_error_ = error;
+    const double chance = std::generate_canonical<double, 10>(random_);
+    machine_.opening_failed(reason_of(error), Clock::now(), chance);
+    for (OpeningWatch* const watch : opening_watches_) watch->tell(error);
 }
 
 /// Nobody will be lent what is being opened.
@@ -84,6 +93,7 @@ TXSCOPE_INLINE void Pool::put(std::shared_ptr<PooledConnection> opened) noexcept
     PooledConnection& connection = *opened;
     connection.kept = std::move(opened);
     machine_.opened(connection);
+    for (OpeningWatch* const watch : opening_watches_) watch->tell(nullptr);
     carry_out(lock);
     if (!machine_.idle().empty()) watch_soon();
 }
@@ -114,6 +124,44 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
     self->machine_.cleaned(cleaned, self->look_at(cleaned));
     self->carry_out(lock);
     if (!self->machine_.idle().empty()) self->watch_soon();
+}
+
+/// Sees to it that the machine is told the time when it is to be.
+TXSCOPE_INLINE void Pool::schedule() noexcept try {
+    const auto next = machine_.wake_at();
+    // With nothing left to wait for, the wait must not keep the execution context running.
+    const bool over = machine_.size() == 0 && next == Clock::time_point::max();
+    if (next >= wake_at_ && !(over && keeping_up_)) return;
+    wake_at_ = next;
+    if (sooner_) (*std::exchange(sooner_, std::nullopt))();
+    if (keeping_up_) return;
+    asio::co_spawn(connector_->executor(), keep_up(weak_from_this(), connector_->executor()),
+                   asio::detached);
+    keeping_up_ = true;
+} catch (...) {  // no memory for it: the next event is the next occasion
+    wake_at_ = Clock::time_point::max();
+}
+
+/// Tells the machine the time, as long as it wants to know it.
+TXSCOPE_INLINE asio::awaitable<void> Pool::keep_up(std::weak_ptr<Pool> pool,
+                                                   asio::any_io_executor executor) {
+    co_await asio::post(executor, asio::deferred);  // not under the lock of whoever began it
+    for (;;) {
+        Notification sooner{executor};
+        Clock::time_point next;
+        {
+            const Shared self = pool.lock();
+            if (!self) co_return;
+            Lock lock{self->mutex_};
+            self->machine_.time_passed(Clock::now());
+            self->carry_out(lock);
+            next = self->wake_at_ = self->machine_.wake_at();
+            self->keeping_up_ = next != Clock::time_point::max();
+            if (!self->keeping_up_) co_return;
+            self->sooner_ = sooner.sender();
+        }
+        co_await sooner.wait(next);
+    }
 }
 
 /// Watches what is idle when this turn is over: under load, most of it is lent again by then.

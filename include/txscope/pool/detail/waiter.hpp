@@ -24,7 +24,7 @@ public:
         closed,     ///< The pool lends no more.
         exhausted,  ///< Too many were waiting already.
         deadlock,   ///< Every connection was held by those within whom somebody waited.
-        not_opened  ///< No connection could be opened, and no other one was to come back.
+        not_opened  ///< None can be opened, for a reason that stays, and no other one was to come back.
     };
 
     explicit Waiter(Requester requester) : requester_{std::move(requester)} {}
@@ -37,7 +37,6 @@ private:
     friend PoolMachine;
 
     const Requester requester_;
-    std::uint64_t number_ = 0;  // how many had asked by then
     State state_ = State::outside;
     Failure failure_{};
     ConnectionNode* connection_ = nullptr;

@@ -28,12 +28,17 @@ private:
     static Limits limits_of(const PoolOptions& options) {
         if (options.max_size == 0)
             throw pqxx::argument_error{"PoolOptions::max_size must be at least 1"};
-        if (options.acquire_timeout.count() < 0 || options.cleanup_timeout.count() < 0 ||
-            options.statement_lifetime.count() < 0)
-            throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
+        if (options.max_opening == 0)
+            throw pqxx::argument_error{"PoolOptions::max_opening must be at least 1"};
+        for (const auto time : {options.acquire_timeout, options.opening_timeout,
+                                options.cleanup_timeout, options.statement_lifetime})
+            if (time.count() < 0)
+                throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
         return {.max_size = options.max_size,
                 .max_waiters = options.max_waiters,
+                .max_opening = options.max_opening,
                 .acquire_timeout = options.acquire_timeout,
+                .opening_timeout = options.opening_timeout,
                 .cleanup_timeout = options.cleanup_timeout};
     }
 
