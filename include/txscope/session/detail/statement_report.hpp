@@ -3,6 +3,7 @@
 #include <txscope/session/detail/shared_connection.hpp>
 
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -13,8 +14,12 @@ namespace txscope::detail {
 class StatementReport {
 public:
     StatementReport() = default;
-    StatementReport(const SharedConnection& shared, std::string_view sql) {
-        if (shared.reporter) observed_ = std::make_unique<Observed>(shared, sql);
+    StatementReport(const SharedConnection& shared, std::string_view sql) noexcept {
+        if (!shared.reporter) return;
+        try {
+            observed_ = std::make_unique<Observed>(shared, sql);
+        } catch (const std::bad_alloc&) {  // then nobody is told of it
+        }
     }
     /// Where its answer will be.
     void answered_in(const Connection::SharedResponse& response) noexcept {
