@@ -36,8 +36,10 @@ public:
     void submit(Batch&& batch);
     /// An empty batch, with memory of an earlier one; and such a one is given back.
     [[nodiscard]] Batch take_spare_batch() noexcept {
+        Batch batch;
         const auto spare = std::ranges::find_if(spare_batches_, &Batch::capacity);
-        return spare == spare_batches_.end() ? Batch{} : std::move(*spare);
+        if (spare != spare_batches_.end()) batch.swap(*spare);
+        return batch;
     }
     void keep_batch(Batch&& emptied) noexcept;
 
@@ -160,7 +162,7 @@ TXSCOPE_INLINE void StatementPipeline::submit(Batch&& batch) {
         fail(std::current_exception());
     }
     if (broken()) refuse(batch);
-    batch = take_spare_batch();
+    take_spare_batch().swap(batch);
 }
 
 /// Answers them, and those that were not sent whole, with why the connection is lost.
@@ -428,7 +430,7 @@ TXSCOPE_INLINE void StatementPipeline::release_answered() noexcept {
 TXSCOPE_INLINE void StatementPipeline::keep_batch(Batch&& emptied) noexcept {
     constexpr std::size_t large = 64;
     const auto free = std::ranges::find(spare_batches_, 0u, &Batch::capacity);
-    if (free != spare_batches_.end() && emptied.capacity() <= large) *free = std::move(emptied);
+    if (free != spare_batches_.end() && emptied.capacity() <= large) free->swap(emptied);
 }
 
 }  // namespace txscope::detail
