@@ -3,7 +3,6 @@
 #include <txscope/core/config.hpp>
 #include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
-#include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
@@ -111,17 +110,8 @@ asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body,
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     error = body_ended(*state, error, caller);
     try {
-        SessionState::Ending ending{error};
-        if (state->begin_end(ending)) {
-            RoundTrip trip{.shared = state->shared(),
-                           .response = *ending.sent.last,
-                           .caller = caller,
-                           .checks = true};
-            co_await round_trip(trip);
-        }
-        asio::awaitable<void> rest = state->end(ending);
+        asio::awaitable<void> rest = state->end(error);
         if (rest.valid()) co_await std::move(rest);
-        error = ending.error;
     } catch (...) {
         error = not_ended(*state, error);
     }
@@ -258,13 +248,16 @@ public:
         own_transactions = with_transactions;
     }
     /// Sends what was enqueued, unless the body failed; ends what is under way.
-    asio::awaitable<void> end(Ending& ending) override;
+    asio::awaitable<void> end(std::exception_ptr& error) override;
 };
 
-TXSCOPE_INLINE asio::awaitable<void> PlainSession::end(Ending& ending) {
-    if (!ending.error && has_queued()) {
-        ending.sent = co_await end_with(nullptr);
-        ending.error = ending.sent.last->error;
+TXSCOPE_INLINE asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
+    if (!error && has_queued()) {
+        if (!shared().has_connection()) co_await take_connection();
+        const LastSent sent = put_out_last({});
+        send_outbox();
+        co_await answered(sent.last, Clock::time_point::max());
+        error = sent.last->error;
     }
     discard_unsent();
     if (busy() && lease) {

@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <string_view>
 #include <utility>
 
 namespace txscope::detail {
@@ -77,37 +78,14 @@ public:
     /// Sends what is queued and awaits it.
     static asio::awaitable<void> flush(Shared self);
 
-    /// The last statements of a session, which end it.
-    struct LastSent {
-        Connection::SharedResponse queued{};  ///< What went ahead of the last one, or null.
-        Connection::SharedResponse last{};    ///< The last one; null where nothing was sent.
-        StatementReport report{};
-    };
-    /// How a session ends after its body.
-    struct Ending {
-        std::exception_ptr error;  ///< What the body ended with, or null; then what the scope does.
-        TransactionMachine::Action action{TransactionMachine::Action::Kind::finish};
-        LastSent sent{};
-    };
-    /// Decides how to end. Where all that this takes for now is one round trip, it puts that out and
-    /// returns true: then `sent.last` is to be awaited, which costs less than a coroutine.
-    virtual bool begin_end(Ending&) { return false; }
-    /// Does the rest of it, which nothing may interrupt. What it returns is not valid if nothing is
-    /// left to await.
-    virtual asio::awaitable<void> end(Ending& ending) = 0;
-
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when it is called from outside of the session's body
     SessionState& here();
 
-    /// Sends what is queued and then `last`, if not null; not refused, and interrupted by nothing.
-    /// It waits until `deadline` at most, and once the caller is cancelled no longer than the
-    /// cleanup time. The caller must not be interruptible.
-    /// @throws ScopeEnded when a scope around has ended, and sends nothing
-    asio::awaitable<LastSent> end_with(const char* last,
-                                       Clock::time_point deadline = Clock::time_point::max());
-    /// Of that, only puts it into the outbox, which is to be sent.
-    LastSent put_out_last(const char* last);
+    /// Ends it after its body, which nothing may interrupt. What it returns is not valid if there is
+    /// nothing to await.
+    /// @param error what the body ended with, or null; then what the scope ends with
+    virtual asio::awaitable<void> end(std::exception_ptr& error) = 0;
 
     /// @throws why statements are refused, if they are
     void check_open() const { refuse_by(machine().refusal(*this)); }
@@ -134,6 +112,18 @@ public:
     /// Null for an outermost one.
     SessionState* parent() const noexcept { return parent_; }
 
+    /// The last statements of a session, which end it.
+    struct LastSent {
+        Connection::SharedResponse queued{};  ///< What went ahead of the last one, or null.
+        Connection::SharedResponse last{};
+        StatementReport report{};
+    };
+
+protected:
+    asio::awaitable<void> take_connection();
+    /// Puts what is queued into the outbox, and then `last`, unless that is empty; not refused.
+    LastSent put_out_last(std::string_view last);
+
 private:
     /// Adds the statements that open it, for a response of their own or for that of the statement they
     /// go with.
@@ -149,7 +139,6 @@ private:
     void check_allowed(const Statement& statement) const;
     [[noreturn]] static void throw_ended(const ScopeNode& over);
     void refuse_by(const TransactionMachine::Refusal& refusal) const;
-    asio::awaitable<void> take_connection();
     Connection::SharedResponse make_response() const {
         return shared_.lease->make_response(where());
     }
@@ -394,37 +383,19 @@ TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool c
         TransactionAborted{"a statement that was under way at the same time failed", where()}));
 }
 
-TXSCOPE_INLINE SessionState::LastSent SessionState::put_out_last(const char* last) {
-    LastSent sent{.report = {shared_, last != nullptr ? last : ""}};
-    if (last == nullptr || !opened_ || !unsent_.empty()) {
+TXSCOPE_INLINE SessionState::LastSent SessionState::put_out_last(std::string_view last) {
+    LastSent sent{.report = {shared_, last}};
+    if (last.empty() || !opened_ || !unsent_.empty()) {
         sent.last = make_response();
         sent.queued = sent.last;
         move_unsent(shared_.outbox, sent.last);
     }
-    if (last != nullptr) {
+    if (!last.empty()) {
         sent.last = make_response();
         shared_.outbox.push_back(Request::command(last, sent.last));
     }
     sent.report.answered_in(sent.last);
     return sent;
-}
-
-TXSCOPE_INLINE asio::awaitable<SessionState::LastSent> SessionState::end_with(
-    const char* last, Clock::time_point deadline) {
-    if (!shared_.has_connection()) co_await take_connection();
-    if (shared_.beginning()) co_await shared_.begun(deadline);
-    if (parent_ != nullptr) parent_->check_not_ended();
-    LastSent sent = put_out_last(last);
-    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    RoundTrip trip{.shared = shared_,
-                   .response = *sent.last,
-                   .caller = caller,
-                   .returns = deadline == Clock::time_point::max(),
-                   .checks = true,
-                   .alone = parent_ == nullptr};
-    co_await round_trip(trip);
-    if (!sent.last->done) co_await shared_.answered(sent.last, deadline);
-    co_return sent;
 }
 
 TXSCOPE_INLINE void SessionState::discard_unsent() {

@@ -70,6 +70,15 @@ inline asio::awaitable<TransactionMachine::Proof> look_up(TransactionState& tran
 /// savepoint no more: so the depth is name enough.
 inline std::string savepoint_name(unsigned depth) { return "txscope_" + std::to_string(depth); }
 
+/// What is sent last of a scope, to do that; empty for only what is queued.
+inline std::string last_statement(TransactionMachine::Action::Kind kind, unsigned depth) {
+    using Kind = TransactionMachine::Action::Kind;
+    if (kind == Kind::commit) return "COMMIT";
+    if (kind == Kind::roll_back_to_savepoint)
+        return "ROLLBACK TO SAVEPOINT " + savepoint_name(depth);
+    return {};
+}
+
 inline TransactionMachine::Circumstances circumstances(const SessionState& session) {
     const TransactionState& transaction = transaction_of(session);
     if (session.parent()) return {.queued = session.has_queued()};
@@ -118,43 +127,6 @@ inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outco
     return nullptr;
 }
 
-/// How a statement was answered that has opened or ended a scope.
-inline Answer answer_to(TransactionState& transaction, const Response& response) {
-    if (response.error) transaction.tell_if_lost();
-    return answer_of(response);
-}
-
-/// COMMIT was answered, or its connection was lost.
-inline void commit_answered(SessionState& session, SessionState::Ending& ending) {
-    TransactionState& transaction = transaction_of(session);
-    const auto sent = std::exchange(ending.sent, {});
-    const auto answer = commit_answer(sent);
-    const bool executed = answer != CommitAnswer::not_executed || !sent.queued->error;
-    ending.error = executed ? sent.last->error : sent.queued->error;
-    ending.action = transaction.machine.commit_answered(session, answer, ending.error,
-                                                        !is_read_only(transaction),
-                                                        transaction.id && !transaction.id->error);
-    if (ending.error) transaction.tell_if_lost();
-}
-
-/// Whether what is to be done next has an answer to wait for.
-inline bool has_to_wait(const SessionState::Ending& ending) {
-    using Kind = TransactionMachine::Action::Kind;
-    return ending.action.kind != Kind::release && ending.action.kind != Kind::finish;
-}
-
-/// The end of a scope that has nothing to wait for.
-/// @param cause why what the body did could not be kept
-inline void finish(SessionState& session, SessionState::Ending& ending, std::exception_ptr cause) {
-    if (ending.action.kind == TransactionMachine::Action::Kind::release) {
-        session.parent()->release("RELEASE SAVEPOINT " + savepoint_name(session.depth()));
-        ending.action = session.machine().released(session);
-    }
-    if (session.savepoint() == ScopeNode::Savepoint::released)
-        session.parent()->hooks().append(std::move(session.hooks()));
-    ending.error =
-        error_of(session, ending.action.outcome, std::move(ending.error), std::move(cause));
-}
 /// The hooks that wait for the outcome that the transaction has had.
 inline std::vector<Hook>& outcome_hooks(SessionState& session) {
     const bool committed = session.machine().phase() == TransactionMachine::Phase::committed;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/transaction/detail/ending.hpp>
 #include <txscope/transaction/detail/opening.hpp>
@@ -8,10 +9,13 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <exception>
 #include <memory>
 #include <source_location>
+#include <string>
 #include <utility>
 
 namespace txscope::detail {
@@ -21,11 +25,19 @@ class ScopeSession : public SessionState {
 public:
     using SessionState::SessionState;
 
-    bool begin_end(Ending& ending) final;
-    asio::awaitable<void> end(Ending& ending) final;
+    asio::awaitable<void> end(std::exception_ptr& error) final;
 
 private:
-    asio::awaitable<void> end_step_by_step(Ending& ending, std::exception_ptr cause);
+    using Action = TransactionMachine::Action;
+
+    static bool has_to_wait(const Action& next) noexcept {
+        return next.kind != Action::Kind::release && next.kind != Action::Kind::finish;
+    }
+    asio::awaitable<void> end_step_by_step(std::exception_ptr& error, Action next);
+    asio::awaitable<void> get_ready(Clock::time_point deadline);
+    Answer answer_to(const Response& response);
+    Action answered_last(Action::Kind sent, const LastSent& answer, std::exception_ptr& error);
+    std::exception_ptr finish(Action last, std::exception_ptr error, std::exception_ptr cause);
 };
 
 /// A transaction's outermost session: its first statement begins the transaction.
@@ -64,75 +76,111 @@ private:
     }
 };
 
-inline bool ScopeSession::begin_end(Ending& ending) {
-    TransactionState& transaction = transaction_of(*this);
-    ending.action = transaction.machine.end(*this, circumstances(*this));
-    const bool at_once = ending.action.kind == TransactionMachine::Action::Kind::commit &&
-                         transaction.has_connection() && !transaction.beginning();
-    if (at_once) ending.sent = put_out_last("COMMIT");
-    return at_once;
-}
-
-inline asio::awaitable<void> ScopeSession::end(Ending& ending) {
-    std::exception_ptr cause = machine().failure_of(*this);
-    if (ending.sent.last && ending.sent.last->done) commit_answered(*this, ending);
-    if (has_to_wait(ending)) return end_step_by_step(ending, std::move(cause));
-    finish(*this, ending, std::move(cause));
+inline asio::awaitable<void> ScopeSession::end(std::exception_ptr& error) {
+    const Action next = machine().end(*this, circumstances(*this));
+    if (has_to_wait(next)) return end_step_by_step(error, next);
+    error = finish(next, error, machine().failure_of(*this));
     return {};
 }
 
-inline asio::awaitable<void> ScopeSession::end_step_by_step(Ending& ending,
-                                                            std::exception_ptr cause) {
-    using Kind = TransactionMachine::Action::Kind;
+inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& ends_with,
+                                                            Action next) {
+    using Kind = Action::Kind;
     TransactionState& transaction = transaction_of(*this);
-    TransactionMachine& machine = transaction.machine;
-    auto cleanup_deadline = Clock::time_point::max();
-    while (has_to_wait(ending)) switch (ending.action.kind) {
-            case Kind::send_queued: {
-                const LastSent sent = co_await end_with(nullptr);
-                ending.error = sent.last->error;
-                ending.action = machine.queued_answered(*this, answer_to(transaction, *sent.last),
-                                                        ending.error, circumstances(*this));
+    const std::exception_ptr cause = machine().failure_of(*this);
+    const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+    std::exception_ptr error = ends_with;
+    auto deadline = Clock::time_point::max();
+    while (has_to_wait(next)) switch (next.kind) {
+            case Kind::send_queued:
+            case Kind::commit:
+            case Kind::roll_back_to_savepoint: {
+                if (!transaction.has_connection() || transaction.beginning())
+                    co_await get_ready(deadline);
+                if (parent() != nullptr) parent()->check_not_ended();
+                const LastSent sent = put_out_last(last_statement(next.kind, depth()));
+                RoundTrip trip{.shared = transaction,
+                               .response = *sent.last,
+                               .caller = caller,
+                               .returns = deadline == Clock::time_point::max(),
+                               .checks = true,
+                               .alone = parent() == nullptr};
+                co_await round_trip(trip);
+                if (!sent.last->done) co_await transaction.answered(sent.last, deadline);
+                next = answered_last(next.kind, sent, error);
                 break;
             }
-            case Kind::commit:
-                if (!ending.sent.last)
-                    ending.sent = co_await end_with("COMMIT");
-                else
-                    co_await transaction.answered(ending.sent.last, Clock::time_point::max());
-                commit_answered(*this, ending);
-                break;
             case Kind::look_up: {
                 const auto proof = co_await look_up(transaction);
-                ending.action = machine.looked_up(*this, proof, ending.error);
+                next = machine().looked_up(*this, proof, error);
                 break;
             }
             case Kind::roll_back:
                 co_await roll_back(*this);
-                ending.action = machine.rolled_back(*this);
+                next = machine().rolled_back(*this);
                 break;
             case Kind::await_savepoint: {
                 const auto& savepoint = static_cast<NestedSession&>(*this).savepoint_set;
                 discard_unsent();
-                cleanup_deadline = transaction.pool->cleanup_deadline();
-                if (transaction.beginning()) co_await transaction.begun(cleanup_deadline);
-                if (!savepoint->done) co_await transaction.answered(savepoint, cleanup_deadline);
-                ending.action = machine.savepoint_answered(
-                    *this, answer_to(transaction, *savepoint), savepoint->error);
-                break;
-            }
-            case Kind::roll_back_to_savepoint: {
-                const auto rollback = "ROLLBACK TO SAVEPOINT " + savepoint_name(depth());
-                const LastSent sent = co_await end_with(rollback.c_str(), cleanup_deadline);
-                ending.action = machine.rolled_back_to_savepoint(
-                    *this, answer_to(transaction, *sent.last), sent.last->error);
+                deadline = transaction.pool->cleanup_deadline();
+                if (transaction.beginning()) co_await transaction.begun(deadline);
+                if (!savepoint->done) co_await transaction.answered(savepoint, deadline);
+                next = machine().savepoint_answered(*this, answer_to(*savepoint), savepoint->error);
                 break;
             }
             case Kind::release:
             case Kind::finish:
                 break;
         }
-    finish(*this, ending, std::move(cause));
+    ends_with = finish(next, std::move(error), cause);
+}
+
+/// Until something can be sent: there is a connection, and no BEGIN to be answered.
+inline asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline) {
+    SharedConnection& connection = shared();
+    if (!connection.has_connection()) co_await take_connection();
+    if (connection.beginning()) co_await connection.begun(deadline);
+}
+
+/// How a statement was answered that has opened or ended the scope.
+inline Answer ScopeSession::answer_to(const Response& response) {
+    if (response.error) shared().tell_if_lost();
+    return answer_of(response);
+}
+
+/// What was sent last, for that kind of action, was answered.
+/// @param error becomes its error
+inline ScopeSession::Action ScopeSession::answered_last(Action::Kind sent, const LastSent& answer,
+                                                        std::exception_ptr& error) {
+    using Kind = Action::Kind;
+    const TransactionState& transaction = transaction_of(*this);
+    if (sent == Kind::roll_back_to_savepoint)
+        return machine().rolled_back_to_savepoint(*this, answer_to(*answer.last),
+                                                  answer.last->error);
+    if (sent == Kind::send_queued) {
+        error = answer.last->error;
+        return machine().queued_answered(*this, answer_to(*answer.last), error,
+                                         circumstances(*this));
+    }
+    const auto commit = commit_answer(answer);
+    const bool executed = commit != CommitAnswer::not_executed || !answer.queued->error;
+    error = executed ? answer.last->error : answer.queued->error;
+    const Action next = machine().commit_answered(*this, commit, error, !is_read_only(transaction),
+                                                  transaction.id && !transaction.id->error);
+    if (error) shared().tell_if_lost();
+    return next;
+}
+
+/// The end, with nothing to wait for. Returns what the scope ends with.
+/// @param cause why what the body did could not be kept
+inline std::exception_ptr ScopeSession::finish(Action last, std::exception_ptr error,
+                                               std::exception_ptr cause) {
+    if (last.kind == Action::Kind::release) {
+        parent()->release("RELEASE SAVEPOINT " + savepoint_name(depth()));
+        last = machine().released(*this);
+    }
+    if (savepoint() == Savepoint::released) parent()->hooks().append(std::move(hooks()));
+    return error_of(*this, last.outcome, std::move(error), std::move(cause));
 }
 
 }  // namespace txscope::detail
