@@ -1,7 +1,5 @@
 #pragma once
 
-#include <txscope/core/config.hpp>
-
 #include <chrono>
 
 namespace txscope {
@@ -28,38 +26,4 @@ struct RetryPolicy {
     std::chrono::milliseconds max_backoff{1000};
 };
 
-namespace detail {
-
-/// The wait after the `attempt`th attempt (counted from 1) has failed; it ends at a time that the
-/// clock can tell, however long the policy allows it to be.
-std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt);
-
-}  // namespace detail
-
 }  // namespace txscope
-
-#if TXSCOPE_DEFINITIONS
-
-#include <algorithm>
-#include <cstdint>
-#include <random>
-
-namespace txscope::detail {
-
-TXSCOPE_INLINE std::chrono::microseconds backoff(const RetryPolicy& policy, int attempt) {
-    using std::chrono::milliseconds;
-    constexpr auto longest =
-        std::chrono::floor<milliseconds>(std::chrono::steady_clock::duration::max() / 2);
-    const auto most = std::clamp(policy.max_backoff, milliseconds{0}, longest);
-    auto bound = std::clamp(policy.initial_backoff, milliseconds{0}, most);
-    for (int doubled = 1; doubled < attempt && bound < most; ++doubled)
-        bound = std::min(2 * bound, most);
-    const std::chrono::microseconds range{bound};
-    thread_local std::minstd_rand random{std::random_device{}()};
-    return std::chrono::microseconds{
-        std::uniform_int_distribution<std::int64_t>{0, range.count()}(random)};
-}
-
-}  // namespace txscope::detail
-
-#endif

@@ -86,12 +86,12 @@ private:
 #if TXSCOPE_DEFINITIONS
 
 #include <txscope/net/ambient_executor.hpp>
+#include <txscope/net/backoff.hpp>
 #include <txscope/transaction/detail/ending.hpp>
 #include <txscope/transaction/detail/entry.hpp>
 #include <txscope/transaction/detail/retry.hpp>
 #include <txscope/transaction/detail/scope_session.hpp>
 #include <txscope/transaction/detail/transaction.hpp>
-#include <txscope/transaction/retry_policy.hpp>
 
 #include <boost/asio/this_coro.hpp>
 
@@ -235,8 +235,10 @@ TXSCOPE_INLINE bool ScopeRun::tells_outcome() const {
 
 TXSCOPE_INLINE asio::awaitable<bool> ScopeRun::settle(bool throws) {
     const TransactionState& transaction = transaction_of(*session_);
-    const auto pause =
-        may_try_again_ ? backoff(options_.retry, transaction.attempt) : Clock::duration{};
+    const RetryPolicy& policy = options_.retry;
+    const Clock::duration pause =
+        may_try_again_ ? backoff(policy.initial_backoff, policy.max_backoff, transaction.attempt)
+                       : Clock::duration{};
     const auto next = Clock::now() + pause;
     if (may_try_again_ && next < transaction.deadline) {
         transaction.reporter.report(ScopeEvent::retry, pause, error_);
