@@ -24,6 +24,7 @@ namespace asio = boost::asio;
 
 using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
 using support::ScopeFixture;
 using support::text_of;
 using txscope::IsolationLevel;
@@ -461,6 +462,59 @@ TEST_CASE("destroyed at any moment of its life, a scope is told of in order", "[
         });
     }
     CHECK(recorder.of(ScopeEvent::commit).size() >= 3);
+}
+
+TEST_CASE("what the server notices is told with its statement, and without parameters' values",
+          "[observer]") {
+    ObservedFixture fixture;
+    auto& [recorder, scopes] = fixture;
+    scopes.database.query(
+        "CREATE FUNCTION remark(text, level text) RETURNS void LANGUAGE plpgsql AS $$BEGIN "
+        "IF level = 'notice' THEN RAISE NOTICE 'a remark about %', $1 USING HINT = 'a hint'; "
+        "ELSE RAISE WARNING 'a warning'; END IF; END$$");
+    const auto line = std::source_location::current().line() + 1;
+    const TransactionScope scope{scopes.sessions, {.label = "noticed"}};
+    scopes.run([&]() -> asio::awaitable<void> {
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            const std::string secret{support::secret};
+            session.enqueue("SELECT remark($1, 'notice')", secret);
+            co_await session.execute("SELECT remark($1, 'warning')", secret);
+        });
+        co_await scopes.sessions.execute("DROP TABLE IF EXISTS nothing");
+    });
+    const auto notices = recorder->of(ScopeEvent::notice);
+    REQUIRE(notices.size() == 3);
+    CHECK(notices[0].line == line);
+    CHECK(notices[0].label == "noticed");
+    CHECK_THAT(text_of(notices[0].error), ContainsSubstring("a remark about"));
+    CHECK_THAT(text_of(notices[0].error), ContainsSubstring("SELECT remark($1, 'notice')"));
+    CHECK_THAT(text_of(notices[1].error), ContainsSubstring("a warning (SQLSTATE 01000"));
+    CHECK_THAT(text_of(notices[1].error), ContainsSubstring("SELECT remark($1, 'warning')"));
+    CHECK(notices[2].line == 0);
+    CHECK_THAT(text_of(notices[2].error), ContainsSubstring("\"nothing\" does not exist"));
+    try {
+        std::rethrow_exception(notices[0].error);
+    } catch (const txscope::SqlError& notice) {
+        CHECK(notice.diagnostics().severity == "NOTICE");
+        CHECK(notice.diagnostics().hint == "a hint");
+    }
+    CHECK(recorder->of(ScopeEvent::commit).size() == 1);
+}
+
+TEST_CASE("who has let go of a connection is told no more of its notices", "[observer]") {
+    Recorder recorder;
+    ScopeFixture with{{.observer = &recorder}};
+    with.run([&]() -> asio::awaitable<void> {
+        const auto body = [](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SET client_min_messages = debug5");  // the reset is noticed
+        };
+        co_await with.sessions.session_scope(body);
+    });
+    const auto told = recorder.of(ScopeEvent::notice).size();
+    with.run([&]() -> asio::awaitable<void> {
+        co_await support::eventually([&] { return with.sessions.statistics().idle == 1; });
+    });
+    CHECK(recorder.of(ScopeEvent::notice).size() == told);
 }
 
 TEST_CASE("a scope that is destroyed in its middle is told of as leaked", "[observer]") {

@@ -87,6 +87,7 @@ public:
             case Event::statements_unnamed:
                 check(event.error != nullptr, "a failure has a reason");
                 break;
+            case Event::notice:    // also of what is under way when its scope ends
             case Event::overlong:  // also of a scope that waits for its connection
                 break;
         }

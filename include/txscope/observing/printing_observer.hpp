@@ -73,6 +73,8 @@ private:
                 return "leaked scope, destroyed";
             case Event::statements_unnamed:
                 return "no prepared statements any more";
+            case Event::notice:
+                return "notice";
         }
         return "?";
     }

@@ -104,6 +104,13 @@ public:
         watcher_.async_wait_readable(std::move(handler));
     }
 
+    /// The same, until `deadline`.
+    asio::awaitable<void> readable(Clock::time_point deadline) {
+        return watcher_.wait_readable(deadline);
+    }
+    /// Who is told of notices and notifications, from whatever reads them.
+    detail::UnaskedHandlers& unasked() noexcept { return statements_.unasked(); }
+
     /// From now on whoever waits does so on the execution context of `executor`: destroying that one
     /// destroys the wait. Nothing is awaited meanwhile.
     void move_to(const asio::any_io_executor& executor) { watcher_.move_to(executor); }

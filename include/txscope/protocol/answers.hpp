@@ -135,6 +135,10 @@ TXSCOPE_INLINE Answers::Taken Answers::take_unasked(const Message& message, Even
     const auto parsed = parse_asynchronous(message);
     if (!parsed) return Taken::malformed;
     event = *parsed;
+    if (event.kind == Event::Kind::notice && !requests_.queue().idle()) {
+        event.response = head().response;
+        event.statement = head().ordinal;
+    }
     return Taken::well;
 }
 

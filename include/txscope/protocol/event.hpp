@@ -18,9 +18,9 @@ class Response;
 /// pipeline.
 struct Event {
     enum class Kind {
-        none,          ///< More bytes are needed.
-        answered,      ///< `response` is done.
-        notice,        ///< `value` is what `ErrorResponse::parse` takes.
+        none,      ///< More bytes are needed.
+        answered,  ///< `response` is done.
+        notice,    ///< `value` is what `ErrorResponse::parse` takes; `response` was being answered.
         notification,  ///< By the backend `process`, on the channel `name`, with the payload `value`.
         parameter,     ///< The setting `name` is `value` now.
         backend_key,  ///< For cancelling: the backend's `process`, and its secret as `value`.
@@ -37,7 +37,8 @@ struct Event {
     std::string_view name{};
     std::string_view value{};
     std::uint32_t process = 0;
-    bool binary = false;  ///< Of COPY: the overall format.
+    bool binary = false;          ///< Of COPY: the overall format.
+    std::uint32_t statement = 0;  ///< Of a notice: which one of the response.
 };
 
 /// Why a connection is of no use any more.

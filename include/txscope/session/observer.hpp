@@ -23,6 +23,8 @@ struct ScopeEvent {
         leaked,            ///< Destroyed before its end. `duration`: since it began.
         statements_unnamed,  ///< The factory prepares no statements any more: a pooler between it
                              ///< and the server does not keep them, as `error` told. Once.
+        notice,  ///< The server has said something that is no failure, as `RAISE NOTICE` and warnings
+                 ///< are: `error`, a `SqlError`, tells it, with the statement that it belongs to.
     };
     Kind kind;
     std::source_location where;  ///< Where the scope was made; line 0 without a scope.

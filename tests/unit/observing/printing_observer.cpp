@@ -52,9 +52,9 @@ TEST_CASE("a statement is told with its text, and an error with what it says",
 
 TEST_CASE("each kind of event has a name of its own", "[printing_observer]") {
     std::set<std::string> names;
-    for (int kind = ScopeEvent::begin; kind <= ScopeEvent::statements_unnamed; ++kind)
+    for (int kind = ScopeEvent::begin; kind <= ScopeEvent::notice; ++kind)
         names.insert(fmt::format("{}", event(static_cast<ScopeEvent::Kind>(kind))));
-    CHECK(names.size() == ScopeEvent::statements_unnamed + 1);
+    CHECK(names.size() == ScopeEvent::notice + 1);
     CHECK_FALSE(names.contains("? after 0.015 ms"));
 }
 

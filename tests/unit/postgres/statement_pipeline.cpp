@@ -302,3 +302,43 @@ TEST_CASE_METHOD(Fixture, "an answered batch's memory is for the next one, unles
     CHECK(spare.empty());
     CHECK((spare.capacity() >= size) == (size < 100));
 }
+
+TEST_CASE_METHOD(Fixture,
+                 "a notice is told with the statement it belongs to, and without its values",
+                 "[statement_pipeline]") {
+    const auto notice = [](const std::string& text) {
+        return server::message('N', server::error_body("00000", text));
+    };
+    hear(notice("nobody is told"));
+    std::vector<std::string> told;
+    pipeline.unasked().notice = [&](const std::exception_ptr& one) {
+        told.push_back(text_of(one));
+    };
+    const auto responses = send({Statement{"SELECT 1"}, Statement{"SELECT f($1)", "secret"}});
+    hear(notice("ahead") + prepared() + executed("SELECT 1") + server::parse_complete() +
+         notice("it is secret"));
+    hear(server::parameter_description({25}) + server::no_data() + executed("SELECT 1") +
+         server::ready() + notice("behind"));
+    REQUIRE(told.size() == 3);
+    CHECK_THAT(told[0], ContainsSubstring("ahead") && ContainsSubstring("SELECT 1"));
+    CHECK_THAT(told[1], ContainsSubstring("it is") && ContainsSubstring("SELECT f($1)"));
+    CHECK_THAT(told[1], !ContainsSubstring("secret"));
+    CHECK_THAT(told[2], ContainsSubstring("behind") && !ContainsSubstring("SELECT"));
+    for (const Shared& response : responses) CHECK(!response->error);
+}
+
+TEST_CASE_METHOD(Fixture, "a notification is told, and answers nobody", "[statement_pipeline]") {
+    const auto notification = server::message(
+        'A', server::number32(42) + server::string("jobs") + server::string("payload"));
+    hear(notification);  // nobody is told
+    std::vector<std::string> told;
+    pipeline.unasked().notification = [&](const txscope::protocol::Event& event) {
+        told.push_back(std::to_string(event.process) + ' ' + std::string{event.name} + ' ' +
+                       std::string{event.value});
+    };
+    hear(notification);
+    const auto response = send("SELECT 1");
+    hear(prepared() + notification);
+    CHECK_FALSE(response->done);
+    CHECK(told == std::vector<std::string>{"42 jobs payload", "42 jobs payload"});
+}

@@ -2,9 +2,11 @@
 
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
+#include <txscope/protocol/event.hpp>
 #include <txscope/protocol/response.hpp>
 
 #include <exception>
+#include <functional>
 #include <memory>
 #include <source_location>
 #include <string_view>
@@ -29,6 +31,12 @@ struct Response : protocol::Response {
         error = why;
         done = true;
     }
+};
+
+/// Who is told what the server says without being asked; nobody, where it is empty.
+struct UnaskedHandlers {
+    std::function<void(std::exception_ptr)> notice;  ///< As the error that it would be.
+    std::function<void(const protocol::Event&)> notification;
 };
 
 /// A statement on its way out, and whom its answer is for. Kept until it is answered: what went wrong

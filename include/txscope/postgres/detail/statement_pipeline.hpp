@@ -52,6 +52,8 @@ public:
         return take_events();
     }
 
+    [[nodiscard]] UnaskedHandlers& unasked() noexcept { return unasked_; }
+
     /// A response, whose memory may have been that of one which nobody has any more.
     [[nodiscard]] std::shared_ptr<Response> make_response(std::source_location where = {});
 
@@ -111,6 +113,7 @@ private:
     void answer(Response& response);
     std::exception_ptr error_of(const Response& response);
     std::exception_ptr make_failure();
+    static std::exception_ptr make_error(const protocol::ErrorResponse& said, const Request* sent);
     const Request* find_sent(const protocol::Response* response, std::uint32_t statement) const;
     const Request* find_failed(const Response& response) const;
     Staleness staleness(const Request& sent, const protocol::ErrorResponse& error) const;
@@ -130,6 +133,7 @@ private:
     std::exception_ptr error_;
     std::exception_ptr failure_;
     std::map<std::string, std::string, std::less<>> parameters_;
+    UnaskedHandlers unasked_;
 };
 
 }  // namespace txscope::detail
@@ -235,6 +239,11 @@ TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
                 answer(static_cast<Response&>(*event.response));
             if (event.kind == Kind::parameter)
                 parameters_.insert_or_assign(std::string{event.name}, std::string{event.value});
+            if (event.kind == Kind::notice && unasked_.notice)
+                unasked_.notice(make_error(*protocol::ErrorResponse::parse(event.value),
+                                           find_sent(event.response, event.statement)));
+            if (event.kind == Kind::notification && unasked_.notification)
+                unasked_.notification(event);
             if (event.kind == Kind::lost && !failure_) failure_ = make_failure();
         } catch (...) {  // no memory for an answer: nobody is to take it for another one
             if (!failure_) failure_ = std::current_exception();
@@ -329,20 +338,25 @@ TXSCOPE_INLINE std::exception_ptr StatementPipeline::make_failure() {
     using Reason = protocol::Failure::Reason;
     const protocol::Failure& failure = pipeline_.failure();
     const Request* const sent = find_sent(failure.response, failure.statement);
-    const Statement statement = sent != nullptr ? sent->statement : Statement{""};
     switch (failure.reason) {
         case Reason::server_ended:
-            return make_statement_error(
-                *failure.said, statement,
-                sent != nullptr ? sent->response->scope : std::source_location{});
+            return make_error(*failure.said, sent);
         case Reason::copy_not_asked:
             return std::make_exception_ptr(
-                pqxx::usage_error{"COPY cannot be executed: " + std::string{statement.sql()}});
+                pqxx::usage_error{"COPY cannot be executed: " +
+                                  std::string{sent != nullptr ? sent->statement.sql() : ""}});
         case Reason::out_of_memory:
             return std::make_exception_ptr(std::bad_alloc{});
         default:
             return std::make_exception_ptr(ConnectionLost{failure.text});
     }
+}
+
+/// @param sent which it is about, or null
+TXSCOPE_INLINE std::exception_ptr StatementPipeline::make_error(const protocol::ErrorResponse& said,
+                                                                const Request* sent) {
+    return sent != nullptr ? make_statement_error(said, sent->statement, sent->response->scope)
+                           : make_statement_error(said, Statement{""});
 }
 
 TXSCOPE_INLINE Staleness StatementPipeline::staleness(const Request& sent,

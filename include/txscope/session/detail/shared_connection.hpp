@@ -29,6 +29,8 @@ struct SharedConnection {
           holder{where},
           reporter{.observer = pool->options().observer, .where = where, .attempt = number} {}
 
+    ~SharedConnection() { close(); }
+
     const std::shared_ptr<SessionPool> pool;
     const Strand strand;
     const int attempt;  // of those that the scope's retry policy allows
@@ -76,6 +78,7 @@ struct SharedConnection {
     void close() noexcept {
         over = true;
         if (lease && outbox.empty()) lease->keep_batch(std::move(outbox));
+        if (lease && reporter) lease->unasked() = {};
         lease = {};
     }
 
@@ -110,6 +113,10 @@ TXSCOPE_INLINE void SharedConnection::take(Lease found, Clock::time_point asked)
     lease = std::move(found);
     if (outbox.empty()) outbox = lease->take_spare_batch();
     if (machine.is_transaction()) reporter.begin(asked);
+    if (reporter)
+        lease->unasked().notice = [this](std::exception_ptr notice) {
+            reporter.report(ScopeEvent::notice, Clock::duration{}, std::move(notice));
+        };
 }
 
 TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
