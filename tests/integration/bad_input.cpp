@@ -301,7 +301,7 @@ TEST_CASE("COPY from and to the client is refused, and nothing is sent of it", "
     CHECK(is<txscope::SqlError>(unreadable));
 }
 
-TEST_CASE("LISTEN is refused, since nobody would hear what comes, and nothing is sent of it",
+TEST_CASE("LISTEN is refused where nobody would hear what comes, and nothing is sent of it",
           "[bad_input]") {
     ScopeFixture fixture;
     for (const std::string& way : ways) {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/session/detail/listener.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/session_state.hpp>
+#include <txscope/session/notification.hpp>
 #include <txscope/session/pool_options.hpp>
 #include <txscope/session/session.hpp>
 
@@ -15,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace txscope {
 
@@ -80,6 +83,50 @@ public:
         return detail::run_plain_session(pool_, std::move(body), where);
     }
 
+    /// Listens to `channel`, and calls `handler(const Notification&)` with what is notified there, one
+    /// after another, in the order of commits; it may be a coroutine (`asio::awaitable<void>`) or not.
+    /// Goes on until it is cancelled, or the handler throws.
+    ///
+    /// ```cpp
+    /// co_await sessions.listen("jobs", [&](const Notification& told) -> asio::awaitable<void> {
+    ///     if (told.kind == Notification::subscribed)
+    ///         co_await work_on_all();           // there may have been notifications before
+    ///     else
+    ///         co_await work_on(told.payload);
+    /// });
+    /// ```
+    ///
+    /// It has a connection of its own, beyond `max_size`, opened within `acquire_timeout`; `close()`
+    /// does not end it. When that is lost, another one listens, with pauses between the attempts; the
+    /// handler is told `subscribed` again, and the observer why (`ScopeEvent::retry`, `where` being
+    /// this call). What the handler does in the database is its own, whatever scope this is called in.
+    /// While it is busy, notifications wait, in the end with the server: one for ever would fill the
+    /// server's queue (`pg_notification_queue_usage()`).
+    ///
+    /// A pooler that lends a server's connection by transactions does not pass on notifications, and
+    /// PgBouncer answers `LISTEN` as if it did: listen past it, or by sessions.
+    ///
+    /// @param channel as it is, in its own case (`NOTIFY Jobs` notifies "jobs"): 1 to 63 bytes
+    /// @throws what the handler throws; why it could not listen, if it never has; pqxx::argument_error
+    template <typename Handler>
+    asio::awaitable<void> listen(
+        const std::convertible_to<std::string_view> auto& channel, Handler handler,
+        const ListenOptions& options = {},
+        std::source_location where = std::source_location::current()) const {
+        return listen(std::vector{std::string{std::string_view{channel}}}, std::move(handler),
+                      options, where);
+    }
+    /// The same with several channels over one connection, told `subscribed` once for all of them.
+    template <typename Handler>
+    asio::awaitable<void> listen(
+        std::vector<std::string> channels, Handler handler, const ListenOptions& options = {},
+        std::source_location where = std::source_location::current()) const {
+        return listen(
+            pool_, std::make_unique<detail::Listener>(
+                       *pool_, channels, detail::make_hook<const Notification&>(std::move(handler)),
+                       options, where));
+    }
+
     /// Waits until `count` connections are open, at most `max_size`, as who needs one would.
     /// @throws ConnectionFailed for what stays; AcquireTimeout, with the reason nested inside
     asio::awaitable<void> warm_up(std::size_t count) const;
@@ -107,6 +154,8 @@ private:
     using SharedPool = std::shared_ptr<detail::SessionPool>;
 
     static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement);
+    static asio::awaitable<void> listen(SharedPool pool,
+                                        std::unique_ptr<detail::Listener> listener);
     static asio::awaitable<void> close(SharedPool pool);
     template <typename Function>
     static asio::awaitable<void> on_strand(SharedPool pool, Function function);
@@ -159,6 +208,11 @@ TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(Shared
     const std::source_location no_scope{};
     const auto session = detail::open_session(std::move(pool), executor, no_scope);
     co_return co_await detail::SessionState::execute(session, std::move(statement));
+}
+
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen(
+    SharedPool pool, std::unique_ptr<detail::Listener> listener) {
+    co_await on_strand(std::move(pool), [&](detail::Pool&) { return listener->run(); });
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {

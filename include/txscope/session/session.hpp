@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/session/detail/channel.hpp>
 #include <txscope/session/detail/session_state.hpp>
 
 #include <memory>
@@ -72,6 +73,15 @@ public:
         enqueue(Statement{sql, args...});
     }
     void enqueue(Statement statement) { state_->enqueue(std::move(statement)); }
+
+    /// Queues a notification, as `enqueue` does: it goes to all that listen to `channel` once the
+    /// transaction is committed, in the order of such calls, and equal ones of a transaction once.
+    /// @param channel as it is, in its own case: 1 to 63 bytes
+    /// @param payload less than 8000 bytes
+    /// @throws pqxx::argument_error for anything else
+    void notify(std::string_view channel, std::string_view payload = {}) {
+        enqueue(detail::notify_statement(channel, payload));
+    }
 
     /// Sends what was enqueued and awaits it, in one round trip.
     asio::awaitable<void> flush() { return detail::SessionState::flush(state_); }

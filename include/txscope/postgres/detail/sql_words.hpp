@@ -13,6 +13,17 @@ namespace txscope::detail {
 /// with another NAMEDATALEN; the names in our SQL are short enough for all that have at least this.
 inline constexpr std::size_t max_name_length = 63;
 
+/// Gives `put` the characters of `name` in quotes: whatever it holds, it stays one name.
+template <typename Put>
+constexpr void write_quoted(std::string_view name, Put put) {
+    put('"');
+    for (const char c : name) {
+        if (c == '"') put(c);
+        put(c);
+    }
+    put('"');
+}
+
 /// The words of an SQL text, one after another, outside of literals and comments. A quoted name is
 /// a word too.
 ///

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/postgres/detail/sql_words.hpp>
+
 #include <array>
 #include <cstddef>
 #include <stdexcept>
@@ -25,16 +27,11 @@ public:
         return *this;
     }
 
-    /// A quoted identifier: whatever it holds, it stays one name.
+    /// A quoted name.
     constexpr SqlWriter& identifier(std::string_view name) {
         if (name.empty() || name.find('\0') != std::string_view::npos)
             throw std::invalid_argument{"PostgreSQL has no such name: empty, or with a NUL"};
-        put('"');
-        for (char c : name) {
-            if (c == '"') put(c);
-            put(c);
-        }
-        put('"');
+        write_quoted(name, [this](char c) { put(c); });
         return *this;
     }
 

@@ -14,14 +14,16 @@ namespace txscope::detail {
 
 namespace asio = boost::asio;
 
-using Hook = std::function<asio::awaitable<void>()>;
+template <typename... Args>
+using HookOf = std::function<asio::awaitable<void>(Args...)>;
+using Hook = HookOf<>;
 
 /// Calls `function`, which may be a coroutine or not.
-template <typename Function>
-Hook make_hook(Function function) {
-    if constexpr (std::is_void_v<std::invoke_result_t<Function&>>)
-        return [function = std::move(function)]() mutable -> asio::awaitable<void> {
-            function();
+template <typename... Args, typename Function>
+HookOf<Args...> make_hook(Function function) {
+    if constexpr (std::is_void_v<std::invoke_result_t<Function&, Args...>>)
+        return [function = std::move(function)](Args... args) mutable -> asio::awaitable<void> {
+            function(args...);
             co_return;
         };
     else

@@ -299,7 +299,7 @@ TXSCOPE_INLINE void SessionState::check_allowed(const Statement& statement) cons
     if (shared_.read_only && kind.makes_read_write)
         refuse("the scope says that its transaction is read-only: ");
     if (kind.client_copy) refuse("COPY from and to the client cannot be executed: ");
-    if (kind.listen) refuse("LISTEN cannot be executed, nobody would hear anything: ");
+    if (kind.listen) refuse("LISTEN is for AsyncSessionFactory::listen to execute: ");
 }
 
 TXSCOPE_INLINE void SessionState::throw_ended(const ScopeNode& over) {
