@@ -212,7 +212,7 @@ TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(Shared
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen(
     SharedPool pool, std::unique_ptr<detail::Listener> listener) {
-    co_await on_strand(std::move(pool), [&](detail::Pool&) { return listener->run(); });
+    co_await on_strand(pool, [&](detail::Pool&) { return listener->run(); });
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {

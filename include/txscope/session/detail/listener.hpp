@@ -64,6 +64,7 @@ private:
 
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <pqxx/except>
@@ -160,6 +161,7 @@ TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::tell_until_lost() {
             arrived_.pop_front();
             co_await handler_(next);
         }
+        co_await asio::post(asio::deferred);  // others' turn, also where it never ends
     }
 }
 
