@@ -224,10 +224,8 @@ TEST_CASE("a hundred who wait for a server that is down make a few attempts a se
     const txscope::AsyncSessionFactory sessions{io, server.dsn(),
                                                 support::observed({.max_size = 100})};
     std::vector<std::unique_ptr<support::Started>> waiting;
-    for (int i = 0; i < 100; ++i) {
-        auto statement = [&]() -> asio::awaitable<void> { co_await sessions.execute("SELECT 1"); };
-        waiting.push_back(std::make_unique<support::Started>(io, statement()));
-    }
+    const auto ask = [&]() -> asio::awaitable<void> { co_await sessions.execute("SELECT 1"); };
+    for (int i = 0; i < 100; ++i) waiting.push_back(std::make_unique<support::Started>(io, ask()));
     support::run_until(io, [&] { return server.attempts() >= 8; });
     // Four at first; after that one by one, with pauses of at least 50, 100, 200, 400, 500, 500, … ms.
     const auto time = std::chrono::steady_clock::now() - begun;
