@@ -410,13 +410,10 @@ TEST_CASE("UnexpectedRollback at COMMIT has the failure that caused it nested in
           "[transaction_failures]") {
     Fixture fixture;
     const auto cause = failure_of([&] { fixture.database.query("SELECT 1 / 0"); });
-    const boost::intrusive_ptr session{
-        new txscope::detail::TransactionSession{fixture.sessions.pool(),
-                                                fixture.io.get_executor(),
-                                                {},
-                                                txscope::detail::Clock::time_point::max(),
-                                                1,
-                                                std::source_location::current()}};
+    const txscope::TransactionOptions options;
+    const txscope::detail::SessionState::Shared session{new txscope::detail::TransactionSession{
+        fixture.sessions.pool(), fixture.io.get_executor(), options,
+        txscope::detail::Clock::time_point::max(), 1, std::source_location::current()}};
     const auto failure = txscope::detail::error_of(
         *session, txscope::detail::ScopeNode::Outcome::server_rolled_back, nullptr, cause);
     CHECK(is<txscope::UnexpectedRollback>(failure));

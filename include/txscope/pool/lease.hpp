@@ -20,7 +20,9 @@ public:
         Lease{std::move(other)}.swap(*this);
         return *this;
     }
-    ~Lease();
+    ~Lease() {
+        if (member_) give_back();
+    }
 
     explicit operator bool() const noexcept { return member_ != nullptr; }
     Connection& operator*() const noexcept { return *member_->connection; }
@@ -29,6 +31,7 @@ public:
     const std::shared_ptr<PooledConnection>& member() const noexcept { return member_; }
 
 private:
+    void give_back();
     void swap(Lease& other) noexcept {
         pool_.swap(other.pool_);
         member_.swap(other.member_);

@@ -154,9 +154,7 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE Lease::~Lease() {
-    if (member_) pool_->give_back(std::move(member_));
-}
+TXSCOPE_INLINE void Lease::give_back() { pool_->give_back(std::move(member_)); }
 
 TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
                           StatementNaming naming, const Limits& limits)

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <txscope/session/detail/scope_node.hpp>
-
 #include <boost/asio/awaitable.hpp>
 
 #include <functional>
@@ -48,24 +46,6 @@ struct Hooks {
         move_all(after_commit, nested.after_commit);
         move_all(after_rollback, nested.after_rollback);
     }
-};
-
-/// Ends a scope and drops its hooks, in whatever way it is left: a hook that holds its own session
-/// would keep that for ever.
-class HooksEnd {
-public:
-    HooksEnd(ScopeNode& scope, Hooks& hooks) noexcept : scope_{scope}, hooks_{hooks} {}
-    HooksEnd(const HooksEnd&) = delete;
-    HooksEnd& operator=(const HooksEnd&) = delete;
-    ~HooksEnd() {
-        scope_.end();
-        // Taken out first: what a hook holds may look at the lists when it goes.
-        const Hooks gone = std::exchange(hooks_, {});
-    }
-
-private:
-    ScopeNode& scope_;
-    Hooks& hooks_;
 };
 
 }  // namespace txscope::detail

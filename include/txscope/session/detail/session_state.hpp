@@ -107,6 +107,13 @@ public:
     void release(std::string command) { unsent_.release(std::move(command)); }
 
     Hooks& hooks() noexcept { return hooks_; }
+    /// The scope is left, in whatever way: it is over, and drops its hooks. One that holds its own
+    /// session would keep that for ever.
+    void leave() {
+        ScopeNode::end();
+        // Taken out first: what a hook holds may look at the lists when it goes.
+        const Hooks gone = std::exchange(hooks_, {});
+    }
     SharedConnection& shared() const noexcept { return shared_; }
     TransactionMachine& machine() const noexcept { return shared_.machine; }
     /// Null for an outermost one.
@@ -129,11 +136,12 @@ private:
     /// go with.
     virtual void add_opening(Connection::Batch&, const Connection::SharedResponse&) {}
 
-    static asio::awaitable<Result> execute_from_elsewhere(Shared self,
+    // What these are given outlives them.
+    static asio::awaitable<Result> execute_from_elsewhere(const Shared& self,
                                                           std::optional<Statement>& statement);
-    static asio::awaitable<void> execute_into(Result& result, Shared self,
-                                              std::optional<Statement> statement);
-    static asio::awaitable<Result> execute_again(Shared self, Connection::SharedResponse failed);
+    static asio::awaitable<void> execute_into(Result& result, const Shared& self,
+                                              std::optional<Statement>& statement);
+    static asio::awaitable<Result> execute_again(const Shared& self, const Response& failed);
     bool may_ask_again(const Response& response) const noexcept;
     SessionState& innermost(const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
@@ -188,7 +196,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     const auto* carrier = executor.target<AmbientExecutor>();
     if (carrier == nullptr || carrier->strand() != shared.strand) {
         self->check_not_ended();
-        co_return co_await execute_from_elsewhere(std::move(self), statement);
+        co_return co_await execute_from_elsewhere(self, statement);
     }
     self = &self->innermost(ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
@@ -223,7 +231,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
         }
     }
     if (response->error && !cancelled && self->may_ask_again(*response))
-        co_return co_await execute_again(self, response);
+        co_return co_await execute_again(self, *response);
     if (response->error) self->throw_failure(*response, cancelled);
     self->machine().answered(Answer::executed, nullptr);
     co_return std::move(response->result);
@@ -240,30 +248,30 @@ TXSCOPE_INLINE bool SessionState::may_ask_again(const Response& response) const 
 }
 
 /// Nothing of it has been executed, and nothing went ahead of it.
-TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(
-    Shared self, Connection::SharedResponse failed) {
+TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const Shared& self,
+                                                                   const Response& failed) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
     auto stale = co_await self->shared_.find_stale();
     co_await asio::this_coro::throw_if_cancelled(throws);
-    if (!stale) self->throw_failure(*failed, false);
+    if (!stale) self->throw_failure(failed, false);
     co_return co_await execute(self, std::move(stale));
 }
 
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_from_elsewhere(
-    Shared self, std::optional<Statement>& statement) {
+    const Shared& self, std::optional<Statement>& statement) {
     const auto executor = co_await asio::this_coro::executor;
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, self->on};
     Result result;
     co_await cancellation.spawn(executor_on(self->on, ambient_of(executor)),
-                                execute_into(result, self, std::move(statement)));
+                                execute_into(result, self, statement));
     co_return result;
 }
 
 /// On the session's strand.
 TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(
-    Result& result, Shared self, std::optional<Statement> statement) {
-    result = co_await execute(std::move(self), std::move(statement));
+    Result& result, const Shared& self, std::optional<Statement>& statement) {
+    result = co_await execute(self, std::move(statement));
 }
 
 TXSCOPE_INLINE SessionState& SessionState::here() {

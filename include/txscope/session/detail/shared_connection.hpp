@@ -64,7 +64,7 @@ struct SharedConnection {
     asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
     /// Until `response` is, or the caller is cancelled: then the server is made to stop. Returns
     /// whether it was. The caller must not be interruptible.
-    asio::awaitable<bool> see_through(Connection::SharedResponse response);
+    asio::awaitable<bool> see_through(const Connection::SharedResponse& response);
     /// Until `response` is, which was sent; by `deadline` at most, and once the caller is cancelled
     /// no longer than the cleanup time: then the connection is closed.
     asio::awaitable<void> answered(Connection::SharedResponse response, Clock::time_point deadline);
@@ -86,7 +86,7 @@ private:
     /// There is no descriptor, or no memory, to wait with for what was sent: it might come to be all the
     /// same, after its caller was told that it has failed.
     static void close_for(Connection& connection, const std::exception_ptr& error) noexcept;
-    void take(Lease found, Clock::time_point asked);
+    void take(Lease&& found, Clock::time_point asked);
 };
 
 }  // namespace txscope::detail
@@ -108,7 +108,7 @@ TXSCOPE_INLINE bool SharedConnection::has_connection() {
     return static_cast<bool>(lease);
 }
 
-TXSCOPE_INLINE void SharedConnection::take(Lease found, Clock::time_point asked) {
+TXSCOPE_INLINE void SharedConnection::take(Lease&& found, Clock::time_point asked) {
     found->move_to(strand.state().inner());
     lease = std::move(found);
     if (outbox.empty()) outbox = lease->take_spare_batch();
@@ -137,7 +137,7 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::begun(Clock::time_point d
 }
 
 TXSCOPE_INLINE asio::awaitable<bool> SharedConnection::see_through(
-    Connection::SharedResponse response) {
+    const Connection::SharedResponse& response) {
     const auto member = lease.member();  // outlives a loan that ends
     if (beginning() && begin != response) co_await begun();
     bool cancelled = false;

@@ -76,7 +76,6 @@ private:
     std::optional<Counted> part_;  // of the session that it has joined
     // The attempt's, made in this order.
     SessionState::Shared session_;
-    std::optional<HooksEnd> hooks_end_;
     std::optional<ForwardedCancellation> cancellation_;
     std::unique_ptr<asio::steady_timer> overlong_;  // mostly there is none
 };
@@ -108,11 +107,13 @@ TXSCOPE_INLINE ScopeRun::ScopeRun(const std::shared_ptr<SessionPool>& pool,
       entry_{entry_of(options, outer_, where)} {}
 
 TXSCOPE_INLINE ScopeRun::~ScopeRun() {
-    if (told_) return;
-    TransactionState& transaction = transaction_of(*session_);
-    transaction.reporter.report_since_begin(transaction.over ? transaction.outcome()
-                                                             : ScopeEvent::leaked);
-    transaction.over = true;
+    if (!told_) {
+        TransactionState& transaction = transaction_of(*session_);
+        transaction.reporter.report_since_begin(transaction.over ? transaction.outcome()
+                                                                 : ScopeEvent::leaked);
+        transaction.over = true;
+    }
+    if (session_ && (entry_ == Entry::begin || entry_ == Entry::nest)) session_->leave();
 }
 
 TXSCOPE_INLINE bool ScopeRun::takes_turns() const noexcept { return entry_ == Entry::nest; }
@@ -151,19 +152,17 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
     } else {
         overlong_.reset();
         cancellation_.reset();
-        hooks_end_.reset();
+        session_->leave();
         const TransactionState& failed = transaction_of(*session_);
         session_ = new TransactionSession{pool_,           callers_,           options_,
                                           failed.deadline, failed.attempt + 1, where_};
     }
-    hooks_end_.emplace(*session_, session_->hooks());
     told_ = false;
 }
 
 TXSCOPE_INLINE void ScopeRun::begin_nested() {
     outer_->check_open();
     session_ = new NestedSession{*outer_, callers_, where_};
-    hooks_end_.emplace(*session_, session_->hooks());
 }
 
 /// Tells the observer when the scope still runs after the time that its pool allows.

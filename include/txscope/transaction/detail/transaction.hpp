@@ -15,6 +15,7 @@ namespace txscope::detail {
 
 /// What the sessions of one transaction share, with what it was begun with.
 struct TransactionState : SharedConnection {
+    /// @param with outlives the scope
     TransactionState(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
                      const TransactionOptions& with, Clock::time_point until, int number)
         : SharedConnection{std::move(from), std::move(on), where, true, number},
@@ -31,7 +32,7 @@ struct TransactionState : SharedConnection {
         return machine.phase() == Phase::committed ? ScopeEvent::commit : ScopeEvent::rollback;
     }
 
-    const TransactionOptions options;
+    const TransactionOptions& options;
     const Clock::time_point deadline;
     // The answers to "which transaction is this?" and "what has its server come of?", where wanted.
     Connection::SharedResponse id{};
