@@ -12,6 +12,8 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <pqxx/except>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -333,6 +335,24 @@ TEST_CASE("an error that only has the code of a lost connection is none", "[conn
         CHECK_FALSE(is<ConnectionLost>(failed->error));
         CHECK(wire.connection->idle());
     }
+}
+
+TEST_CASE("over TCP the system looks after a connection that keeps silent", "[connection]") {
+    boost::asio::io_context io;
+    const auto connection =
+        support::run(io, txscope::Connection::open(io.get_executor(), support::server().tcp_dsn(),
+                                                   16, support::before_long()));
+    const auto option = [&](int level, int name) {
+        int value = 0;
+        socklen_t size = sizeof value;
+        REQUIRE(::getsockopt(PQsocket(connection->native()), level, name, &value, &size) == 0);
+        return value;
+    };
+    CHECK(option(SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(option(IPPROTO_TCP, TCP_KEEPIDLE) == 30);
+    CHECK(option(IPPROTO_TCP, TCP_KEEPINTVL) == 10);
+    CHECK(option(IPPROTO_TCP, TCP_KEEPCNT) == 3);
+    CHECK(option(IPPROTO_TCP, TCP_USER_TIMEOUT) == 30'000);
 }
 
 // UBSan, which runs along with ASan, looks at objects through a pipe: without a descriptor for that,

@@ -51,6 +51,19 @@ TEST_CASE("encryption by GSS is switched off unless it is asked for", "[conninfo
     CHECK_FALSE(parse_conninfo("host=db").find("gssencmode"));  // libpq asks the environment
 }
 
+TEST_CASE("a peer that is gone is noticed within a minute, unless the string says otherwise",
+          "[conninfo]") {
+    const ConnInfo silent = parse_conninfo("host=db");
+    CHECK(silent.find("keepalives_idle") == "30");
+    CHECK(silent.find("keepalives_interval") == "10");
+    CHECK(silent.find("keepalives_count") == "3");
+    CHECK(silent.find("tcp_user_timeout") == "30000");
+    const ConnInfo given = parse_conninfo("host=db keepalives_idle=5 tcp_user_timeout=0");
+    CHECK(given.find("keepalives_idle") == "5");
+    CHECK(given.find("tcp_user_timeout") == "0");
+    CHECK_FALSE(parse_conninfo("service=app").find("tcp_user_timeout"));
+}
+
 TEST_CASE("a malformed connection string is a typed error with libpq's reason", "[conninfo]") {
     for (const char* text :
          {"nonsense", "host", "no_such_keyword=1", "host='open", "postgresql://[::1",

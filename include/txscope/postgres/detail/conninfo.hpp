@@ -94,6 +94,12 @@ inline ConnInfo parse_conninfo(const std::string& text) {
             std::string_view{option->val} == option->compiled)
             info.parameters.emplace(key, "disable");
     }
+    // A peer that is gone without a word is noticed within a minute, and within half of one where
+    // something is on its way to it: the system's own defaults are hours (tcp(7)).
+    info.parameters.emplace("keepalives_idle", "30");  // seconds
+    info.parameters.emplace("keepalives_interval", "10");
+    info.parameters.emplace("keepalives_count", "3");
+    info.parameters.emplace("tcp_user_timeout", "30000");  // milliseconds
     return info;
 }
 
