@@ -140,6 +140,11 @@ TEST_CASE("options out of range are refused", "[async_session_factory]") {
     SECTION("none may be opened") { options.max_opening = 0; }
     SECTION("a negative wait") { options.acquire_timeout = -1ms; }
     SECTION("a negative time to open one") { options.opening_timeout = -1ms; }
+    SECTION("a negative life") { options.max_lifetime = -1ms; }
+    SECTION("a negative time to be idle") { options.idle_timeout = -1ms; }
+    SECTION("a negative time until a ping") { options.ping_after_idle = -1ms; }
+    SECTION("a negative time for a ping") { options.ping_timeout = -1ms; }
+    SECTION("more idle ones than there may be") { options.min_idle = options.max_size + 1; }
     SECTION("a negative time to clean up") { options.cleanup_timeout = -1ms; }
     CHECK_THROWS_AS((AsyncSessionFactory{io, "", options}), pqxx::argument_error);
 }
@@ -149,6 +154,8 @@ TEST_CASE("times may be as long as their type allows", "[async_session_factory]"
     options.max_size = 1;
     options.acquire_timeout = std::chrono::milliseconds::max();
     options.opening_timeout = std::chrono::milliseconds::max();
+    options.max_lifetime = options.idle_timeout = std::chrono::milliseconds::max();
+    options.ping_after_idle = options.ping_timeout = std::chrono::milliseconds::max();
     options.cleanup_timeout = std::chrono::milliseconds::max();
     ScopeFixture fixture{options};
     Holder holder{fixture};

@@ -278,6 +278,7 @@ TEST_CASE("a pause between attempts keeps neither the factory nor the context", 
         sessions.reset();
     }
     const support::Watchdog watchdog{"an io_context without anything left to do"};
+    io.restart();
     io.run();
 }
 
@@ -307,6 +308,7 @@ TEST_CASE("neither close nor the end of a factory waits for a server that does n
     }
     SECTION("the end") { sessions.reset(); }
     const support::Watchdog watchdog{"an io_context without anything left to do"};
+    io.restart();
     io.run();
 }
 

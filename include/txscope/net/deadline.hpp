@@ -7,8 +7,8 @@ namespace txscope::detail {
 using Clock = std::chrono::steady_clock;
 
 /// The end of a time that begins now, however long it is: "for ever" is a time, too.
-inline Clock::time_point deadline_in(std::chrono::milliseconds time) {
-    const auto now = Clock::now();
+inline Clock::time_point deadline_in(std::chrono::milliseconds time,
+                                     Clock::time_point now = Clock::now()) {
     const auto longest =
         std::chrono::floor<std::chrono::milliseconds>(Clock::time_point::max() - now);
     return time < longest ? now + time : Clock::time_point::max();

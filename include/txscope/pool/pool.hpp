@@ -42,8 +42,13 @@ public:
         std::size_t max_size;
         std::size_t max_waiters;
         std::size_t max_opening;
+        std::size_t min_idle;
         std::chrono::milliseconds acquire_timeout;
         std::chrono::milliseconds opening_timeout;
+        std::chrono::milliseconds max_lifetime;
+        std::chrono::milliseconds idle_timeout;
+        std::chrono::milliseconds ping_after_idle;
+        std::chrono::milliseconds ping_timeout;
         std::chrono::milliseconds cleanup_timeout;
     };
 
@@ -71,6 +76,19 @@ public:
     /// @throws ConnectionFailed, AcquireTimeout after `acquire_timeout`, PoolClosed
     asio::awaitable<void> warm_up(std::size_t count, OnFailure on_failure);
 
+    /// Begins what it does unasked.
+    void start() noexcept {
+        const Lock lock{mutex_};
+        schedule();
+    }
+
+    /// Closes the connections that it has now, those on loan when they come back.
+    void recycle() noexcept {
+        Lock lock{mutex_};
+        machine_.recycled();
+        carry_out(lock);
+    }
+
     /// Lends no more; waits until every connection is back and closed. Called on a strand.
     asio::awaitable<void> close();
 
@@ -92,12 +110,12 @@ private:
     }
     static asio::awaitable<void> open(std::weak_ptr<Pool> pool,
                                       std::shared_ptr<Connector> connector,
-                                      Clock::time_point deadline);
+                                      Clock::time_point deadline, std::uint64_t generation);
     static asio::awaitable<void> clean(Shared self, std::shared_ptr<PooledConnection> connection);
     static asio::awaitable<void> keep_up(std::weak_ptr<Pool> pool, asio::any_io_executor executor);
-    void begin_opening() noexcept;
+    void begin_opening(std::uint64_t generation) noexcept;
     bool begin_cleaning(PooledConnection& connection) noexcept;
-    void put(std::shared_ptr<PooledConnection> opened) noexcept;
+    void put(std::shared_ptr<PooledConnection> opened, std::uint64_t generation) noexcept;
     void examine(const std::shared_ptr<PooledConnection>& connection);
 
     // With the mutex locked:
@@ -105,6 +123,8 @@ private:
     Lease lease(PooledConnection& connection);
     /// How `connection` comes back.
     Condition look_at(PooledConnection& connection) noexcept;
+    void cleaned(PooledConnection& connection) noexcept;
+    Clock::time_point end_of_life() noexcept;
     void answer(AcquireRequest& request) noexcept;
     std::exception_ptr why_none_is_open() const noexcept;
     void fail_opening(const std::exception_ptr& error) noexcept;
@@ -163,7 +183,10 @@ TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
           std::make_shared<Connector>(std::move(executor), std::move(conninfo), std::move(naming))},
       machine_{{.connections = limits.max_size,
                 .waiters = limits.max_waiters,
-                .openings = limits.max_opening}} {}
+                .openings = limits.max_opening,
+                .idle = limits.min_idle,
+                .idle_timeout = limits.idle_timeout,
+                .ping_after_idle = limits.ping_after_idle}} {}
 
 TXSCOPE_INLINE Pool::~Pool() {
     Lock lock{mutex_};
@@ -252,11 +275,14 @@ TXSCOPE_INLINE Lease Pool::lease(PooledConnection& connection) {
 }
 
 TXSCOPE_INLINE Lease Pool::lend_idle(Lock& lock, Holder* holder) {
-    while (ConnectionNode* node = machine_.lend_idle(holder)) {
+    const auto now = Clock::now();
+    while (ConnectionNode* node = machine_.lend_idle(holder, now)) {
         PooledConnection& connection = pooled(*node);
-        if (connection.usable()) {
+        if (connection.usable(now)) {
             ++statistics_.acquired;
-            return lease(connection);
+            Lease lent = lease(connection);
+            carry_out(lock);
+            return lent;
         }
         ++statistics_.discarded;
         machine_.returned(connection, Condition::broken);
@@ -281,9 +307,10 @@ TXSCOPE_INLINE void Pool::give_back(std::shared_ptr<PooledConnection> connection
 
 TXSCOPE_INLINE Pool::Condition Pool::look_at(PooledConnection& connection) noexcept {
     if (connection.connection->dirty()) return Condition::dirty;
+    connection.heard = connection.connection->heard();
     statistics_.round_trips += connection.new_round_trips();
-    const bool broken =
-        connection.connection->broken() || (machine_.anybody_waits() && !connection.usable());
+    const bool broken = connection.connection->broken() ||
+                        (machine_.anybody_waits() && !connection.usable(Clock::now()));
     if (!broken) return Condition::clean;
     ++statistics_.discarded;
     return Condition::broken;
@@ -298,15 +325,19 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
     using Kind = PoolMachine::Action::Kind;
     IntrusiveList<ConnectionNode> dirty;
     std::size_t openings = 0;
+    std::uint64_t generation = 0;
     for (auto next = machine_.next_action(); next.kind != Kind::none; next = machine_.next_action())
         switch (next.kind) {
             case Kind::answer:
                 answer(static_cast<AcquireRequest&>(*next.waiter));
                 break;
+            case Kind::ping:
             case Kind::clean:
                 dirty.push_back(*next.connection);
                 break;
             case Kind::close:
+                if (!machine_.is_closed() && !pooled(*next.connection).connection->broken())
+                    ++statistics_.retired;
                 pooled(*next.connection).kept.reset();
                 break;
             case Kind::drained:
@@ -314,6 +345,7 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
                 break;
             case Kind::open:
                 ++openings;
+                generation = next.generation;
                 break;
             case Kind::none:
                 break;
@@ -327,9 +359,9 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
         ConnectionNode& connection = dirty.pop_front();
         if (!begin_cleaning(pooled(connection))) not_cleaned.push_back(connection);
     }
-    for (; openings > 0; --openings) begin_opening();
+    for (; openings > 0; --openings) begin_opening(generation);
     lock.lock();
-    while (!not_cleaned.empty()) machine_.cleaned(not_cleaned.pop_front(), Condition::broken);
+    while (!not_cleaned.empty()) cleaned(pooled(not_cleaned.pop_front()));
 }
 
 TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {

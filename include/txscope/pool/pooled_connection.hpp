@@ -22,10 +22,10 @@ struct PooledConnection : ConnectionNode {
     }
 
     /// Whether its server is still there, as far as one can see.
-    bool usable() noexcept {
+    bool usable(Clock::time_point now) noexcept {
         try {
             // The read that is armed while it is idle may not have run yet, or not be armed yet.
-            connection->poll_unless_heard_within(std::chrono::milliseconds{1});
+            connection->poll_unless_heard_within(std::chrono::milliseconds{1}, now);
         } catch (...) {  // no memory for what the server said
             connection->close(std::current_exception());
         }

@@ -129,6 +129,12 @@ public:
     /// where whoever awaited `cancel` was destroyed. The caller must not be interruptible.
     asio::awaitable<void> recover(Clock::time_point deadline);
 
+    /// Waits until the server has answered to nothing; closes the connection at `deadline`. The caller
+    /// must not be interruptible.
+    asio::awaitable<void> ping(Clock::time_point deadline) {
+        return settle(submit_own(Statement{""}), deadline);
+    }
+
     /// Whether the statement that failed last may have failed because it was stale; where `response`
     /// is given, whether that is all that it asked for, so that it can be asked again.
     bool may_be_stale(const detail::Response* response = nullptr) const noexcept {
@@ -148,9 +154,11 @@ public:
     void poll();
     /// The same, unless the server has just answered: to look once more would be a system call for
     /// nothing.
-    void poll_unless_heard_within(Clock::duration time) {
-        if (Clock::now() - heard_ > time) poll();
+    void poll_unless_heard_within(Clock::duration time, Clock::time_point now = Clock::now()) {
+        if (now - heard_ > time) poll();
     }
+    /// When the last answer came.
+    Clock::time_point heard() const noexcept { return heard_; }
 
     bool broken() const noexcept { return statements_.broken(); }
     /// Why it is broken.
@@ -169,6 +177,11 @@ public:
     /// How many batches were submitted: the round trips, as long as nobody submits two at once. Those
     /// of opening it are not counted.
     std::uint64_t round_trips() const noexcept { return statements_.batches() - opening_trips_; }
+    /// Whether the server is on this machine, over a Unix socket, whose other end cannot be gone without
+    /// this one's knowing.
+    bool is_local() const noexcept {
+        return PQhostaddr(native()) == nullptr || *PQhostaddr(native()) == '\0';
+    }
     /// As 160004 for 16.4.
     int server_version() const noexcept { return PQserverVersion(native()); }
     /// A setting that the server reports whenever it changes, such as `application_name`; empty where

@@ -136,6 +136,11 @@ public:
     /// @throws ConnectionFailed; AcquireTimeout where nobody answers
     asio::awaitable<void> ready() const;
 
+    /// Replaces the connections that there are: those that are idle at once, those on loan when they come
+    /// back. For the end of a migration or after a change of a role's settings, which sessions take over
+    /// only when they begin.
+    void recycle() const noexcept { pool_->recycle(); }
+
     /// Every statement is prepared anew before it is used again, on each connection: for the end of
     /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
     void forget_statements() const noexcept { pool_->connector().forget_statements(); }
@@ -188,7 +193,9 @@ asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function f
 TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
                                                         std::string conninfo, PoolOptions options)
     : pool_{std::make_shared<detail::SessionPool>(std::move(executor), std::move(conninfo),
-                                                  options)} {}
+                                                  options)} {
+    pool_->start();
+}
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
     return on_strand(pool_, [count](detail::Pool& pool) {

@@ -24,6 +24,23 @@ struct PoolOptions {
     /// Longest time to open one connection, on all servers of the connection string together; default
     /// 30 s. `connect_timeout` in the connection string is for each address.
     std::chrono::milliseconds opening_timeout = std::chrono::seconds{30};
+    /// How long a connection is used, from 0: when that is over it is closed as soon as nobody has it;
+    /// default 30 min, by chance up to a tenth more or less, 0 for ever. So changes of a server's
+    /// memory, of DNS or behind a load balancer reach every connection.
+    std::chrono::milliseconds max_lifetime = std::chrono::minutes{30};
+    /// How long a connection may be idle, from 0, until it is closed, unless it is one of `min_idle`;
+    /// default 10 min, 0 for ever.
+    std::chrono::milliseconds idle_timeout = std::chrono::minutes{10};
+    /// Connections that are to be idle, opened before somebody asks for them as far as `max_size`
+    /// allows; from 0, the default, to `max_size`.
+    std::size_t min_idle = 0;
+    /// A connection over TCP that has been idle this long is lent only after the server has answered,
+    /// which costs a round trip; default 1 s, 0 never. That a server has closed it the socket tells
+    /// without one, a Unix socket everything.
+    std::chrono::milliseconds ping_after_idle = std::chrono::seconds{1};
+    /// Longest wait for that answer, from 0; default 2 s. Then the connection is closed, and those that
+    /// have been idle longer with it.
+    std::chrono::milliseconds ping_timeout = std::chrono::seconds{2};
     /// Longest time to cancel what runs, to roll back and to reset a connection that comes back in
     /// use; a server that takes longer has its connection closed.
     std::chrono::milliseconds cleanup_timeout = std::chrono::seconds{5};

@@ -39,7 +39,7 @@ struct Fixture {
             machine.wanted(i + 1, {});
             while (machine.has_actions()) machine.next_action();
             machine.opened(connections[i]);
-            machine.lend_idle(&holders[i]);
+            machine.lend_idle(&holders[i], {});
         }
     }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -49,7 +50,8 @@ const char* name_of(Failure failure) {
 /// A machine with named waiters and connections, which tells its actions in words.
 struct Bench {
     explicit Bench(std::size_t max_size, std::size_t max_waiters = 100, std::size_t max_opening = 4)
-        : machine{{.connections = max_size, .waiters = max_waiters, .openings = max_opening}} {}
+        : Bench{{.connections = max_size, .waiters = max_waiters, .openings = max_opening}} {}
+    explicit Bench(const PoolMachine::Limits& limits) : machine{limits} {}
 
     struct Asker {
         explicit Asker(std::vector<Holder*> within)
@@ -68,16 +70,36 @@ struct Bench {
     }
     /// Connections are called 1, 2, … in the order of opening.
     Words opened() {
-        connections.emplace_back();
+        ConnectionNode& connection = connections.emplace_back();
+        connection.generation = generation;
+        connection.may_be_half_open = true;
+        connection.heard = now;
         machine.opened(connections.back());
         return actions();
     }
     Words returned(std::size_t number, Condition condition = Condition::clean) {
+        connections.at(number - 1).heard = now;
         machine.returned(connections.at(number - 1), condition);
         return actions();
     }
     Words cleaned(std::size_t number, Condition condition = Condition::clean) {
         machine.cleaned(connections.at(number - 1), condition);
+        return actions();
+    }
+    Words pinged(std::size_t number, bool answered) {
+        if (answered) connections.at(number - 1).heard = now;
+        machine.pinged(connections.at(number - 1), answered);
+        return actions();
+    }
+    Words lend_idle() {
+        const auto* const lent = machine.lend_idle(nullptr, now);
+        Words words = actions();
+        if (lent != nullptr) words.insert(words.begin(), "lent " + number_of(lent));
+        return words;
+    }
+    Words time_passes(std::chrono::milliseconds time) {
+        now += time;
+        machine.time_passed(now);
         return actions();
     }
     template <typename Event>
@@ -93,15 +115,19 @@ struct Bench {
             words.push_back(word(next));
         return words;
     }
+    std::string number_of(const ConnectionNode* connection) {
+        const auto found = std::ranges::find_if(
+            connections, [&](const auto& each) { return &each == connection; });
+        return std::to_string(found - connections.begin() + 1);
+    }
     std::string word(const PoolMachine::Action& action) {
-        const auto number = [&] {
-            const auto found = std::ranges::find_if(
-                connections, [&](const auto& each) { return &each == action.connection; });
-            return std::to_string(found - connections.begin() + 1);
-        };
+        const auto number = [&] { return number_of(action.connection); };
         switch (action.kind) {
             case Kind::open:
+                generation = action.generation;
                 return "open";
+            case Kind::ping:
+                return "ping " + number();
             case Kind::clean:
                 return "clean " + number();
             case Kind::close:
@@ -139,17 +165,21 @@ struct Bench {
     PoolMachine machine;
     std::unordered_map<char, std::unique_ptr<Asker>> askers{};
     std::deque<ConnectionNode> connections{};
+    std::uint64_t generation = 0;
     Clock::time_point now{std::chrono::hours{1}};
 };
 
 /// With as many connections as are allowed, idle.
-std::unique_ptr<Bench> warm(std::size_t connections, std::size_t waiters = 100) {
-    auto bench = std::make_unique<Bench>(connections, waiters);
-    for (std::size_t i = 1; i <= connections; ++i) {
+std::unique_ptr<Bench> warm(const PoolMachine::Limits& limits) {
+    auto bench = std::make_unique<Bench>(limits);
+    for (std::size_t i = 1; i <= limits.connections; ++i) {
         REQUIRE(bench->wanted(i) == Words{"open"});
         REQUIRE(bench->opened().empty());
     }
     return bench;
+}
+std::unique_ptr<Bench> warm(std::size_t connections) {
+    return warm({.connections = connections, .waiters = 100});
 }
 
 }  // namespace
@@ -191,12 +221,11 @@ TEST_CASE("an opening that nobody needs any more is idle in the end", "[pool_mac
 
 TEST_CASE("the last connection back is the first lent", "[pool_machine]") {
     const auto bench = warm(2);
-    ConnectionNode* lent = bench->machine.lend_idle(nullptr);
-    CHECK(lent == &bench->connections[1]);
-    CHECK(bench->machine.lend_idle(nullptr) == &bench->connections[0]);
-    CHECK(bench->machine.lend_idle(nullptr) == nullptr);
+    CHECK(bench->lend_idle() == Words{"lent 2"});
+    CHECK(bench->lend_idle() == Words{"lent 1"});
+    CHECK(bench->lend_idle().empty());
     CHECK(bench->returned(1).empty());
-    CHECK(bench->machine.lend_idle(nullptr) == &bench->connections[0]);
+    CHECK(bench->lend_idle() == Words{"lent 1"});
 }
 
 TEST_CASE("one more than may wait is turned away, unless one is opened for somebody",
@@ -333,6 +362,18 @@ TEST_CASE("an opening that fails for good fails nobody whom a returned connectio
     }
 }
 
+TEST_CASE("an opening that fails leaves nobody waiting beside what is idle", "[pool_machine]") {
+    using namespace std::chrono_literals;
+    const auto bench = warm({.connections = 2, .waiters = 9, .ping_after_idle = 1s});
+    bench->machine.lost(bench->connections[0]);
+    bench->actions();
+    bench->time_passes(1s);
+    CHECK(bench->wanted(2) == Words{"open"});
+    CHECK(bench->ask('a').empty());  // which is enough
+    CHECK(bench->opening_failed(Reason::lasting) == Words{"ping 2"});
+    CHECK(bench->pinged(2, true) == Words{"a: granted"});
+}
+
 TEST_CASE("while one may still be opened, nobody waits in a deadlock", "[pool_machine]") {
     Bench bench{2};
     bench.ask('a');
@@ -421,7 +462,7 @@ TEST_CASE("a closed pool refuses everybody, and says when all connections are ba
         bench->ask('e');
         CHECK(bench->after(close) == Words{"e: closed"});
         CHECK(bench->ask('f') == Words{"f: closed"});
-        CHECK(bench->machine.lend_idle(nullptr) == nullptr);
+        CHECK(bench->lend_idle().empty());
         CHECK(bench->wanted(2).empty());
         CHECK(bench->returned(1) == Words{"close 1"});
         CHECK(bench->returned(2, Condition::dirty) == Words{"clean 2"});
@@ -430,7 +471,7 @@ TEST_CASE("a closed pool refuses everybody, and says when all connections are ba
     SECTION("idle ones at once") {
         bench->returned(1);
         bench->returned(2);
-        CHECK(bench->after(close) == Words{"close 2", "close 1", "drained"});
+        CHECK(bench->after(close) == Words{"close 1", "close 2", "drained"});
         CHECK(bench->machine.size() == 0);
     }
     SECTION("what is being opened is closed, too") {
@@ -439,6 +480,147 @@ TEST_CASE("a closed pool refuses everybody, and says when all connections are ba
         bench->returned(2, Condition::broken);
         CHECK(bench->after(close) == Words{"e: closed"});
         CHECK(bench->opened() == Words{"close 3", "drained"});
+    }
+}
+
+TEST_CASE("what has been idle for long is closed", "[pool_machine]") {
+    using namespace std::chrono_literals;
+    const auto bench = warm({.connections = 3, .waiters = 0, .idle = 1, .idle_timeout = 10min});
+    CHECK(bench->lend_idle() == Words{"lent 3"});
+    CHECK(bench->time_passes(5min).empty());
+    CHECK(bench->returned(3).empty());
+    CHECK(bench->machine.wake_at() == bench->now + 5min);
+    SECTION("but for those that are to be idle") {
+        CHECK(bench->time_passes(5min) == Words{"close 1", "close 2"});
+        CHECK(bench->machine.wake_at() == Clock::time_point::max());
+        CHECK(bench->time_passes(24h).empty());
+    }
+    SECTION("not what was used meanwhile") {
+        CHECK(bench->lend_idle() == Words{"lent 3"});
+        CHECK(bench->lend_idle() == Words{"lent 2"});
+        CHECK(bench->time_passes(4min).empty());
+        CHECK(bench->returned(2).empty());
+        CHECK(bench->returned(3).empty());
+        CHECK(bench->time_passes(1min) == Words{"close 1"});
+        CHECK(bench->machine.size() == 2);
+    }
+}
+
+TEST_CASE("what has expired is closed as soon as nobody has it", "[pool_machine]") {
+    using namespace std::chrono_literals;
+    const auto bench = warm(2);
+    bench->connections[0].expires = bench->now + 30min;
+    bench->connections[1].expires = bench->now + 31min;
+    CHECK(bench->lend_idle() == Words{"lent 2"});
+    CHECK(bench->machine.wake_at() == bench->now + 30min);
+    CHECK(bench->time_passes(30min) == Words{"close 1"});
+    CHECK(bench->machine.wake_at() == Clock::time_point::max());
+    CHECK(bench->time_passes(30min).empty());
+    bench->ask('a');
+    CHECK(bench->opened() == Words{"a: granted"});
+    bench->ask('b');
+    CHECK(bench->returned(2) == Words{"close 2", "open"});
+    CHECK(bench->opened() == Words{"b: granted"});
+}
+
+TEST_CASE("when all are replaced, those on loan are closed as they come back", "[pool_machine]") {
+    const auto bench = warm(3);
+    CHECK(bench->lend_idle() == Words{"lent 3"});
+    CHECK(bench->lend_idle() == Words{"lent 2"});
+    CHECK(bench->after([&] { bench->machine.recycled(); }) == Words{"close 1"});
+    CHECK(bench->ask('a') == Words{"open"});
+    CHECK(bench->opened() == Words{"a: granted"});
+    CHECK(bench->returned(3) == Words{"close 3"});
+    CHECK(bench->returned(2, Condition::dirty) == Words{"clean 2"});
+    CHECK(bench->cleaned(2) == Words{"close 2"});
+    CHECK(bench->returned(4).empty());
+    CHECK(bench->machine.idle().size() == 1);
+}
+
+TEST_CASE("what was being opened when all were replaced is closed, too", "[pool_machine]") {
+    Bench bench{1};
+    CHECK(bench.ask('a') == Words{"open"});
+    CHECK(bench.after([&] { bench.machine.recycled(); }).empty());
+    CHECK(bench.opened() == Words{"close 1", "open"});
+    CHECK(bench.opened() == Words{"a: granted"});
+}
+
+TEST_CASE("as many as are to be idle are opened before somebody asks", "[pool_machine]") {
+    using namespace std::chrono_literals;
+    Bench bench{{.connections = 4, .waiters = 0, .idle = 2}};
+    CHECK(bench.machine.wake_at() < bench.now);
+    CHECK(bench.time_passes(0ms) == Words{"open", "open"});
+    CHECK(bench.opened().empty());
+    SECTION("and when one is lent, another") {
+        CHECK(bench.opened().empty());
+        CHECK(bench.lend_idle() == Words{"lent 2", "open"});
+        CHECK(bench.lend_idle() == Words{"lent 1", "open"});
+        CHECK(bench.opened().empty());
+        CHECK(bench.lend_idle() == Words{"lent 3"});  // there is no more room
+        CHECK(bench.machine.size() == 4);
+    }
+    SECTION("and when one is lost, another") {
+        CHECK(bench.opened().empty());
+        CHECK(bench.after([&] { bench.machine.lost(bench.connections[0]); }) ==
+              Words{"close 1", "open"});
+    }
+    SECTION("after the pause where that fails") {
+        CHECK(bench.opening_failed().empty());
+        CHECK(bench.wait() == 100ms);
+        CHECK(bench.actions() == Words{"open"});
+    }
+    SECTION("not when the pool is closed") {
+        CHECK(bench.after([&] { bench.machine.closed(); }) == Words{"close 1"});
+        CHECK(bench.machine.wake_at() == Clock::time_point::max());
+        CHECK(bench.opening_failed() == Words{"drained"});
+    }
+}
+
+TEST_CASE("what has been idle for a while is pinged before it is lent", "[pool_machine]") {
+    using namespace std::chrono_literals;
+    const auto bench = warm({.connections = 3, .waiters = 9, .ping_after_idle = 1s});
+    bench->connections[2].may_be_half_open = false;
+    CHECK(bench->time_passes(1s).empty());
+    CHECK(bench->lend_idle() == Words{"lent 3"});  // its socket would tell
+    CHECK(bench->lend_idle().empty());
+    CHECK(bench->ask('a') == Words{"ping 2"});
+    CHECK(bench->machine.waiting() == 0);
+    CHECK(bench->machine.size() == 3);
+    SECTION("and lent to the first who waits") {
+        CHECK(bench->ask('b') == Words{"ping 1"});
+        CHECK(bench->pinged(1, true) == Words{"a: granted"});
+        CHECK(bench->pinged(2, true) == Words{"b: granted"});
+        CHECK(bench->returned(1).empty());
+        CHECK(bench->lend_idle() == Words{"lent 1"});  // just heard
+    }
+    SECTION("or idle again, when another one has served him") {
+        CHECK(bench->returned(3) == Words{"a: granted"});
+        CHECK(bench->pinged(2, true).empty());
+        CHECK(bench->lend_idle() == Words{"lent 2"});
+    }
+    SECTION("if it does not answer, those that have been idle longer are closed with it") {
+        CHECK(bench->pinged(2, false) == Words{"close 1", "close 2", "open"});
+        CHECK(bench->opened() == Words{"a: granted"});
+    }
+    SECTION("not those that were heard since") {
+        CHECK(bench->returned(3) == Words{"a: granted"});
+        CHECK(bench->lend_idle().empty());
+        CHECK(bench->ask('b') == Words{});  // the ping under way is enough
+        CHECK(bench->returned(3) == Words{"b: granted"});
+        CHECK(bench->returned(3).empty());
+        CHECK(bench->pinged(2, false) == Words{"close 1", "close 2"});
+        CHECK(bench->lend_idle() == Words{"lent 3"});
+    }
+    SECTION("nor does somebody overtake him for whom one is pinged") {
+        CHECK(bench->machine.idle().size() == 1);
+        bench->connections[0].may_be_half_open = false;
+        CHECK(bench->lend_idle().empty());
+        CHECK(bench->pinged(2, true) == Words{"a: granted"});
+        CHECK(bench->lend_idle() == Words{"lent 1"});
+    }
+    SECTION("one that is to be replaced is closed all the same") {
+        CHECK(bench->after([&] { bench->machine.recycled(); }) == Words{"close 1"});
+        CHECK(bench->pinged(2, true) == Words{"close 2", "open"});
     }
 }
 
@@ -464,6 +646,9 @@ public:
         cleaned,
         not_cleaned,
         idle_lost,
+        aged,  // what is idle, so that it is to be pinged
+        pinged,
+        not_pinged,
         opened,
         opening_failed,
         failed_for_good,
@@ -477,10 +662,11 @@ public:
     };
 
     static std::string word(const Event& event) {
-        constexpr std::array words{"asked",      "withdrawn",  "taken",          "returned",
-                                   "left dirty", "broken",     "cleaned",        "not cleaned",
-                                   "idle lost",  "opened",     "opening failed", "failed for good",
-                                   "pause over", "warming up", "closed"};
+        constexpr std::array words{"asked",      "withdrawn",      "taken",           "returned",
+                                   "left dirty", "broken",         "cleaned",         "not cleaned",
+                                   "idle lost",  "aged",           "pinged",          "not pinged",
+                                   "opened",     "opening failed", "failed for good", "pause over",
+                                   "warming up", "closed"};
         return std::string{", "} + words.at(static_cast<std::size_t>(event.what)) + " " +
                std::to_string(event.whom);
     }
@@ -513,8 +699,13 @@ public:
             }
         for (std::size_t c = 0; c < nodes_.size(); ++c) {
             if (cleaning_[c]) events.push_back({cleaned, c}), events.push_back({not_cleaned, c});
+            if (pinging_[c]) events.push_back({pinged, c}), events.push_back({not_pinged, c});
             if (idle_[c]) events.push_back({idle_lost, c});
         }
+        // What has become idle since a ping was begun is younger than what that is for.
+        if (std::ranges::count(idle_, true) > count_old() &&
+            std::ranges::count(pinging_, true) == 0)
+            events.push_back({aged});
         if (openings_ > 0)
             for (const auto how : {opened, opening_failed, failed_for_good})
                 events.push_back({how});
@@ -539,7 +730,9 @@ public:
         key += '|';
         // So are connections: how many there are of each kind is enough.
         key += static_cast<char>('0' + std::ranges::count(idle_, true));
+        key += static_cast<char>('0' + count_old());
         key += static_cast<char>('0' + std::ranges::count(cleaning_, true));
+        key += static_cast<char>('0' + std::ranges::count(pinging_, true));
         key += static_cast<char>('0' + openings_);
         key += pausing_ ? 'p' : failing_ ? 'f' : ' ';
         key += closed_ ? 'c' : ' ';
@@ -582,21 +775,27 @@ private:
         return static_cast<std::size_t>(
             std::ranges::count_if(askers_, [&](const Asker& each) { return has(each); }));
     }
-    /// On loan, to somebody within whom nobody waits, or being cleaned.
+    /// On loan, to somebody within whom nobody waits, or being cleaned or pinged.
     bool one_can_come_back() const {
-        if (std::ranges::count(cleaning_, true) > 0) return true;
+        if (std::ranges::count(cleaning_, true) + std::ranges::count(pinging_, true) > 0)
+            return true;
         for (std::size_t i = 0; i < askers_.size(); ++i)
             if (has(askers_[i]) && !somebody_waits_within(i)) return true;
         return false;
     }
     std::size_t size() const {
         return lent() + openings_ + static_cast<std::size_t>(std::ranges::count(idle_, true)) +
-               static_cast<std::size_t>(std::ranges::count(cleaning_, true));
+               static_cast<std::size_t>(std::ranges::count(cleaning_, true)) + pings();
     }
+    std::size_t pings() const {
+        return static_cast<std::size_t>(std::ranges::count(pinging_, true));
+    }
+    std::ptrdiff_t count_old() const { return std::ranges::count(old_, true); }
     /// Every connection is held by somebody within whom another one waits.
     bool deadlocked() const { return limits_.connections == lent() && !one_can_come_back(); }
     std::size_t waiting() const {
-        return queue_.size() > openings_ ? queue_.size() - openings_ : 0;
+        const auto under_way = openings_ + pings();
+        return queue_.size() > under_way ? queue_.size() - under_way : 0;
     }
     bool may_open() const {
         return !closed_ && !pausing_ && size() < limits_.connections &&
@@ -611,9 +810,9 @@ private:
 
     std::size_t unused_node() const {
         for (std::size_t c = 0; c < nodes_.size(); ++c)
-            if (!idle_[c] && !cleaning_[c] && std::ranges::none_of(askers_, [&](const Asker& each) {
-                    return has(each) && each.connection == c;
-                }))
+            if (!idle_[c] && !cleaning_[c] && !pinging_[c] &&
+                std::ranges::none_of(
+                    askers_, [&](const Asker& each) { return has(each) && each.connection == c; }))
                 return c;
         throw std::logic_error{"more connections than allowed"};
     }
@@ -629,7 +828,9 @@ private:
     bool askers_are_alike_ = false;
     std::vector<ConnectionNode> nodes_;
     std::array<bool, 3> idle_{};
+    std::array<bool, 3> old_{};  // of those that are idle
     std::array<bool, 3> cleaning_{};
+    std::array<bool, 3> pinging_{};
     std::vector<std::size_t> queue_;
     std::size_t openings_ = 0;
     bool failing_ = false;  // the last one that has ended failed
@@ -642,7 +843,8 @@ private:
 
 void World::happens(const Event& event, bool checks) {
     using enum Happening;
-    std::optional<std::size_t> free;  // the connection that is about to be given to somebody
+    now_ += std::chrono::nanoseconds{1};  // no two connections were heard at the same time
+    std::optional<std::size_t> free;      // the connection that is about to be given to somebody
     switch (event.what) {
         case asked: {
             Asker& asker = askers_[event.whom];
@@ -650,14 +852,16 @@ void World::happens(const Event& event, bool checks) {
             for (const std::size_t outer : asker.within)
                 within.push_back(askers_[outer].holder.get());
             asker.waiter = std::make_unique<Waiter>(Requester{*asker.holder, std::move(within)});
-            if (ConnectionNode* node = machine_.lend_idle(asker.holder.get())) {
+            if (ConnectionNode* node = machine_.lend_idle(asker.holder.get(), now_)) {
                 asker.is = Is::holding;
                 asker.connection = index_of(node);
                 require(queue_.empty(), "somebody overtook those who wait");
                 require(std::exchange(idle_[asker.connection], false),
                         "what was lent was not idle");
+                require(!old_[asker.connection], "what was lent was not pinged");
             } else {
-                require(std::ranges::count(idle_, true) == 0, "an idle connection was not lent");
+                require(std::ranges::count(idle_, true) == count_old() || !queue_.empty(),
+                        "an idle connection was not lent");
                 asker.is = Is::waiting;
                 queue_.push_back(event.whom);
                 machine_.asked(*asker.waiter, now_);
@@ -666,7 +870,10 @@ void World::happens(const Event& event, bool checks) {
         }
         case withdrawn: {
             Asker& asker = askers_[event.whom];
-            if (asker.is == Is::granted) free = asker.connection;
+            if (asker.is == Is::granted) {
+                free = asker.connection;
+                nodes_[*free].heard = now_;
+            }
             std::erase(queue_, event.whom);
             asker.is = Is::outside;
             machine_.withdrawn(*asker.waiter);
@@ -686,6 +893,7 @@ void World::happens(const Event& event, bool checks) {
             asker.is = Is::outside;
             if (event.what == returned) free = asker.connection;
             if (event.what == left_dirty) cleaning_[asker.connection] = true;
+            nodes_[asker.connection].heard = now_;
             machine_.returned(nodes_[asker.connection], event.what == returned ? Condition::clean
                                                         : event.what == broken ? Condition::broken
                                                                                : Condition::dirty);
@@ -695,15 +903,31 @@ void World::happens(const Event& event, bool checks) {
         case not_cleaned:
             cleaning_[event.whom] = false;
             if (event.what == cleaned) free = event.whom;
+            nodes_[event.whom].heard = now_;
             machine_.cleaned(nodes_[event.whom],
                              event.what == cleaned ? Condition::clean : Condition::broken);
             break;
+        case aged:
+            now_ += std::chrono::seconds{1};
+            old_ = idle_;
+            break;
+        case pinged:
+        case not_pinged:
+            pinging_[event.whom] = false;
+            if (event.what == pinged) {
+                free = event.whom;
+                nodes_[event.whom].heard = now_;
+            }
+            machine_.pinged(nodes_[event.whom], event.what == pinged);
+            break;
         case idle_lost:
-            idle_[event.whom] = false;
+            idle_[event.whom] = old_[event.whom] = false;
             machine_.lost(nodes_[event.whom]);
             break;
         case opened:
             free = unused_node();
+            nodes_[*free].may_be_half_open = true;
+            nodes_[*free].heard = now_;
             --openings_;
             failing_ = pausing_ = false;
             machine_.opened(nodes_[*free]);
@@ -742,10 +966,18 @@ void World::follow(const Event& event, std::optional<std::size_t> free) {
                 break;
             case Kind::open:
                 require(may_open(), "an opening that may not be");
-                require(queue_.size() > openings_ || event.what == warming_up,
+                require(queue_.size() > openings_ + pings() || event.what == warming_up,
                         "an opening that nobody needs");
                 ++openings_;
                 break;
+            case Kind::ping: {
+                const std::size_t which = index_of(next.connection);
+                require(std::exchange(old_[which], false) && std::exchange(idle_[which], false),
+                        "what is not old was pinged");
+                require(queue_.size() > openings_ + pings(), "a ping that nobody needs");
+                pinging_[which] = true;
+                break;
+            }
             case Kind::clean:
                 require(event.what == left_dirty && cleaning_[index_of(next.connection)],
                         "only what is dirty is cleaned");
@@ -754,12 +986,15 @@ void World::follow(const Event& event, std::optional<std::size_t> free) {
                 const std::size_t which = index_of(next.connection);
                 if (free == which)
                     free.reset();
-                else if (event.what == closed)
+                else if (event.what == closed || old_[which])
                     require(std::exchange(idle_[which], false), "what was closed was not idle");
                 else
                     require(event.what == broken || event.what == not_cleaned ||
-                                event.what == idle_lost,
+                                event.what == not_pinged || event.what == idle_lost,
                             "a good connection was closed");
+                require(closed_ || event.what == not_pinged || !std::exchange(old_[which], false),
+                        "an idle connection was closed");
+                old_[which] = false;
                 require(closed_ || event.what != returned, "a clean connection was closed");
                 break;
             }
@@ -793,12 +1028,13 @@ void World::check(const Event& event) const {
             "idle");
     require(waiting() <= limits_.waiters || event.what != asked || queue_.back() != event.whom,
             "more wait than may");
-    require(queue_.empty() || std::ranges::count(idle_, true) == 0, "idle while somebody waits");
+    require(std::ranges::count(idle_, true) == 0 || waiting() == 0, "idle while somebody waits");
+    require(event.what != not_pinged || count_old() == 0, "what has been idle longer was kept");
     require(queue_.empty() || !closed_, "somebody waits for a closed pool");
     require(!deadlocked(), "a deadlock was not broken");
     require(waiting() == 0 || !may_open(), "room that is not used");
     require(machine_.wake_at() ==
-                (pausing_ && !queue_.empty() ? machine_.may_open_at() : Clock::time_point::max()),
+                (pausing_ && waiting() > 0 ? machine_.may_open_at() : Clock::time_point::max()),
             "the time to be woken at");
     require(event.what != warming_up || !may_open(), "less was opened than was wanted");
     for (std::size_t i = 0; i < askers_.size(); ++i) {
@@ -857,7 +1093,8 @@ void World::check_that_all_are_answered() {
             next = Event{askers_[i].is == Is::granted ? withdrawn : broken, i};
         }
         for (std::size_t c = 0; c < nodes_.size() && !next; ++c)
-            if (cleaning_[c]) next = Event{not_cleaned, c};
+            if (cleaning_[c] || pinging_[c])
+                next = Event{cleaning_[c] ? not_cleaned : not_pinged, c};
         if (!next && openings_ > 0) next = Event{failed_for_good};
         if (!next && pausing_) next = Event{pause_over};
         require(next.has_value(), "somebody waits for nothing");
@@ -930,12 +1167,19 @@ TEST_CASE("in every order of events a small pool keeps its word", "[pool_machine
         states += explored.states;
     };
     for (std::size_t connections = 1; connections <= 3; ++connections) {
-        const PoolMachine::Limits limits{.connections = connections, .waiters = 4, .openings = 2};
+        const PoolMachine::Limits limits{.connections = connections,
+                                         .waiters = 4,
+                                         .openings = 2,
+                                         .ping_after_idle = std::chrono::seconds{1}};
         for (const Nesting& nesting : {apart, pairs, chain}) check(limits, nesting);
         if (connections == 3) continue;  // the same, but for time
         check(limits, branches);
         for (const std::size_t max_waiters : {0u, 1u})
-            check({.connections = connections, .waiters = max_waiters, .openings = 1}, apart);
+            check({.connections = connections,
+                   .waiters = max_waiters,
+                   .openings = 1,
+                   .ping_after_idle = std::chrono::seconds{1}},
+                  apart);
     }
     CHECK(states > 1000);
 }

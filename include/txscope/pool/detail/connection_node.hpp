@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/net/deadline.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
 
 #include <cstdint>
@@ -14,10 +15,16 @@ struct ConnectionNode : ListHook {
         idle,
         lent,
         cleaning,
+        pinging,
         dismissed  ///< To be closed; also one that the machine was not told of yet.
     };
     Holder* holder = nullptr;  ///< Null also for loans that nobody accounts for.
     State state = State::dismissed;
+    // What the machine is told along with it:
+    std::uint64_t generation = 0;   ///< That of the action to open it.
+    bool may_be_half_open = false;  ///< Whether its socket may not tell that the server is gone.
+    Clock::time_point heard{};      ///< When its server has said something.
+    Clock::time_point expires = Clock::time_point::max();
 };
 
 }  // namespace txscope::detail

@@ -27,6 +27,10 @@ namespace txscope::detail {
 /// - After an opening that has failed there is a pause, the longer the more have failed in a row, and
 ///   then one attempt at a time. What may pass fails nobody: who waits goes on waiting. What stays
 ///   fails all who wait, unless a connection is out that can come back.
+/// - One that has expired, or is to be replaced like all, is closed when nobody has it; so is one that
+///   has been idle for long, unless it is to be kept.
+/// - One that has been idle for a while is lent only after its server has answered a ping, unless its
+///   socket would tell. If it does not answer, those that have been idle longer are closed with it.
 /// - When each of all connections is held by somebody within whom another one is waited for, the
 ///   newest such waiter fails: nobody would be served again.
 class PoolMachine {
@@ -35,12 +39,16 @@ public:
         std::size_t connections;
         std::size_t waiters;       ///< Those for whom a connection is being opened not counted.
         std::size_t openings = 4;  ///< At a time.
+        std::size_t idle = 0;      ///< That are opened before somebody asks for them.
+        std::chrono::milliseconds idle_timeout = std::chrono::milliseconds::max();
+        std::chrono::milliseconds ping_after_idle = std::chrono::milliseconds::max();
     };
     struct Action {
         enum class Kind : std::uint8_t {
             none,
             answer,  ///< Tell `waiter` that it is granted or failed.
             open,    ///< Open a connection: `opened` or `opening_failed` follows.
+            ping,    ///< See whether the server of `connection` answers: `pinged` follows.
             clean,   ///< Bring `connection` back to where it can be lent: `cleaned` follows.
             close,   ///< Close `connection`, of which the machine knows nothing any more.
             drained  ///< The pool was closed, and all connections are back.
@@ -48,6 +56,7 @@ public:
         Kind kind = Kind::none;
         Waiter* waiter = nullptr;
         ConnectionNode* connection = nullptr;
+        std::uint64_t generation = 0;  ///< Of the connection to be opened.
     };
     /// How a connection comes back.
     enum class Condition : std::uint8_t {
@@ -66,8 +75,9 @@ public:
 
     // Events.
 
-    /// What `asked` comes down to when a connection is idle, without a waiter; null when none is.
-    ConnectionNode* lend_idle(Holder* holder) noexcept;
+    /// What `asked` comes down to when a connection is idle that can be lent at once, without a waiter;
+    /// null when none is.
+    ConnectionNode* lend_idle(Holder* holder, Clock::time_point now) noexcept;
     void asked(Waiter& waiter, Clock::time_point now) noexcept;
     /// It takes what it was granted.
     ConnectionNode& taken(Waiter& waiter) noexcept {
@@ -81,6 +91,8 @@ public:
         --cleaning_;
         settle(connection, condition);
     }
+    /// @param answered its server, in time
+    void pinged(ConnectionNode& connection, bool answered) noexcept;
     /// One that is idle turned out to be broken.
     void lost(ConnectionNode& idle) noexcept {
         idle_.remove(idle);
@@ -95,13 +107,12 @@ public:
     }
     /// @param chance from 0 to 1: how much of the pause is waited, beyond its half
     void opening_failed(Reason reason, Clock::time_point now, double chance) noexcept;
-    /// Somebody wants there to be `count` connections: they are opened as far as that may be now. To be
-    /// told again when one has been, or `may_open_at` has come.
+    /// Somebody wants `count` connections: they are opened as far as that may be now. To be told again
+    /// when one has been, or `may_open_at` has come.
     void wanted(std::size_t count, Clock::time_point now) noexcept;
-    void time_passed(Clock::time_point now) noexcept {
-        end_pause(now);
-        serve();
-    }
+    void time_passed(Clock::time_point now) noexcept;
+    /// All connections are to be replaced: those on loan and in use otherwise as they come back.
+    void recycled() noexcept;
     void closed() noexcept;
 
     // Consequences.
@@ -123,7 +134,7 @@ public:
     bool anybody_waits() const noexcept { return !waiters_.empty(); }
     /// Those who wait, but for whom one is being opened.
     std::size_t waiting() const noexcept {
-        return waiters_.size() - std::min(waiters_.size(), openings_);
+        return waiters_.size() - std::min(waiters_.size(), openings_ + pings_);
     }
     /// Those that are being opened.
     std::size_t openings() const noexcept { return openings_; }
@@ -132,9 +143,7 @@ public:
         return pausing_ ? retry_at_ : Clock::time_point::max();
     }
     /// When `time_passed` has something to do.
-    Clock::time_point wake_at() const noexcept {
-        return waiters_.empty() ? Clock::time_point::max() : may_open_at();
-    }
+    Clock::time_point wake_at() const noexcept;
 
 private:
     template <typename Change>
@@ -155,17 +164,31 @@ private:
     bool may_open() const noexcept;
     void open_one() noexcept;
     void end_pause(Clock::time_point now) noexcept { pausing_ = pausing_ && now < retry_at_; }
+    std::size_t openings_needed() const noexcept;
+    bool is_fresh(const ConnectionNode& idle, Clock::time_point now) const noexcept {
+        return !idle.may_be_half_open || now < deadline_in(limits_.ping_after_idle, idle.heard);
+    }
+    /// When there is enough of it; for ever where it is to be kept.
+    Clock::time_point end_of(const ConnectionNode& idle) const noexcept {
+        const bool kept = idle_.size() <= limits_.idle;
+        return kept ? idle.expires
+                    : std::min(idle.expires, deadline_in(limits_.idle_timeout, idle.heard));
+    }
+    template <typename Predicate>
+    void dismiss_idle(Predicate is_over) noexcept;
     void serve() noexcept;
     void break_deadlock() noexcept;
     void fail_newest_within(Waiter::Failure failure) noexcept;
-    bool one_can_come_back() const noexcept { return cleaning_ + lent_.size() > blocked_; }
+    bool one_can_come_back() const noexcept { return cleaning_ + pings_ + lent_.size() > blocked_; }
 
     const Limits limits_;
     bool closed_ = false;
-    std::size_t size_ = 0;                  // those in the lists, `cleaning_` and `openings_`
+    std::size_t size_ = 0;  // those in the lists, `cleaning_`, `pings_` and `openings_`
     IntrusiveList<ConnectionNode> idle_{};  // the last one back is the first lent
     IntrusiveList<ConnectionNode> lent_{};
     std::size_t cleaning_ = 0;
+    std::size_t pings_ = 0;
+    std::uint64_t generation_ = 0;
     std::size_t openings_ = 0;
     unsigned failures_ = 0;  // of openings, in a row
     bool pausing_ = false;   // after the last of them, until:
@@ -174,7 +197,7 @@ private:
     std::size_t blocked_ = 0;  // holders that are
 
     // Consequences that were not fetched yet:
-    IntrusiveList<ConnectionNode> handed_out_{};  // to be cleaned or closed
+    IntrusiveList<ConnectionNode> handed_out_{};  // to be cleaned, pinged or closed
     IntrusiveList<Waiter> answered_{};
     std::size_t to_open_ = 0;
     bool drained_ = false;
@@ -186,20 +209,23 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE ConnectionNode* PoolMachine::lend_idle(Holder* holder) noexcept {
-    if (idle_.empty()) return nullptr;
+TXSCOPE_INLINE ConnectionNode* PoolMachine::lend_idle(Holder* holder,
+                                                      Clock::time_point now) noexcept {
+    if (idle_.empty() || !waiters_.empty() || !is_fresh(idle_.back(), now)) return nullptr;
     ConnectionNode& connection = idle_.pop_back();
     lend(connection, holder);
+    if (idle_.size() < limits_.idle) serve();
     return &connection;
 }
 
 TXSCOPE_INLINE void PoolMachine::asked(Waiter& waiter, Clock::time_point now) noexcept {
     if (closed_) return fail(waiter, Waiter::Failure::closed);
     end_pause(now);
+    const bool is_first = waiters_.empty();
     waiter.state_ = Waiter::State::waiting;
     waiters_.push_back(waiter);
     for (Holder* outer : waiter.requester_.within) change(*outer, [&] { ++outer->waits_within_; });
-    if (!idle_.empty()) return grant_first(idle_.pop_back());
+    if (is_first && !idle_.empty() && is_fresh(idle_.back(), now)) grant_first(idle_.pop_back());
     serve();
     if (waiter.state_ != Waiter::State::waiting || waiting() <= limits_.waiters) return;
     leave_queue(waiter);
@@ -232,9 +258,39 @@ TXSCOPE_INLINE void PoolMachine::opening_failed(Reason reason, Clock::time_point
         retry_at_ = now + std::chrono::duration_cast<Clock::duration>(pause * (1 + chance) / 2);
         pausing_ = true;
     }
+    serve();  // by a ping, where something is idle
     if (reason == Reason::transient) return;
     while (blocked_ > 0 && !one_can_come_back()) fail_newest_within(Waiter::Failure::not_opened);
     if (!one_can_come_back()) fail_all(Waiter::Failure::not_opened);
+}
+
+TXSCOPE_INLINE void PoolMachine::pinged(ConnectionNode& connection, bool answered) noexcept {
+    --pings_;
+    if (!answered)
+        dismiss_idle([&](const ConnectionNode& idle) {
+            return idle.may_be_half_open && idle.heard <= connection.heard;
+        });
+    settle(connection, answered ? Condition::clean : Condition::broken);
+}
+
+TXSCOPE_INLINE void PoolMachine::time_passed(Clock::time_point now) noexcept {
+    end_pause(now);
+    dismiss_idle([&](const ConnectionNode& idle) { return now >= end_of(idle); });
+    serve();
+}
+
+TXSCOPE_INLINE void PoolMachine::recycled() noexcept {
+    ++generation_;
+    dismiss_idle([](const ConnectionNode&) { return true; });
+    serve();
+}
+
+TXSCOPE_INLINE Clock::time_point PoolMachine::wake_at() const noexcept {
+    auto at = Clock::time_point::max();
+    if (closed_) return at;
+    if (openings_ < openings_needed()) at = may_open() ? Clock::time_point::min() : may_open_at();
+    for (const ConnectionNode& idle : idle_) at = std::min(at, end_of(idle));
+    return at;
 }
 
 TXSCOPE_INLINE void PoolMachine::wanted(std::size_t count, Clock::time_point now) noexcept {
@@ -245,7 +301,7 @@ TXSCOPE_INLINE void PoolMachine::wanted(std::size_t count, Clock::time_point now
 TXSCOPE_INLINE void PoolMachine::closed() noexcept {
     closed_ = true;
     fail_all(Waiter::Failure::closed);
-    while (!idle_.empty()) dismiss(idle_.pop_back());
+    dismiss_idle([](const ConnectionNode&) { return true; });
     drained_ = size_ == 0;
 }
 
@@ -253,13 +309,15 @@ TXSCOPE_INLINE PoolMachine::Action PoolMachine::next_action() noexcept {
     using Kind = Action::Kind;
     if (!handed_out_.empty()) {
         ConnectionNode& connection = handed_out_.pop_front();
-        const bool dirty = connection.state == ConnectionNode::State::cleaning;
-        return {.kind = dirty ? Kind::clean : Kind::close, .connection = &connection};
+        const auto kind = connection.state == ConnectionNode::State::cleaning  ? Kind::clean
+                          : connection.state == ConnectionNode::State::pinging ? Kind::ping
+                                                                               : Kind::close;
+        return {.kind = kind, .connection = &connection};
     }
     if (!answered_.empty()) return {.kind = Kind::answer, .waiter = &answered_.pop_front()};
     if (to_open_ > 0) {
         --to_open_;
-        return {.kind = Kind::open};
+        return {.kind = Kind::open, .generation = generation_};
     }
     if (std::exchange(drained_, false)) return {.kind = Kind::drained};
     return {};
@@ -280,7 +338,9 @@ TXSCOPE_INLINE void PoolMachine::take_back(ConnectionNode& connection) noexcept 
 
 /// Puts one that nobody has where it belongs.
 TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition condition) noexcept {
-    if (closed_ || condition != Condition::clean) {
+    const bool retired =
+        connection.generation != generation_ || connection.heard >= connection.expires;
+    if (closed_ || retired || condition != Condition::clean) {
         dismiss(connection);
         return serve();
     }
@@ -290,6 +350,17 @@ TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition co
     }
     connection.state = ConnectionNode::State::idle;
     idle_.push_back(connection);
+}
+
+template <typename Predicate>
+void PoolMachine::dismiss_idle(Predicate is_over) noexcept {
+    for (auto next = idle_.begin(); next != idle_.end();) {
+        ConnectionNode& idle = *next;
+        ++next;
+        if (!is_over(idle)) continue;
+        idle_.remove(idle);
+        dismiss(idle);
+    }
 }
 
 TXSCOPE_INLINE void PoolMachine::dismiss(ConnectionNode& connection) noexcept {
@@ -343,9 +414,20 @@ TXSCOPE_INLINE void PoolMachine::open_one() noexcept {
     ++to_open_;
 }
 
-/// Opens what those who wait need, as far as that may be.
+TXSCOPE_INLINE std::size_t PoolMachine::openings_needed() const noexcept {
+    const auto served = std::min(waiters_.size(), pings_);
+    return waiters_.size() - served + limits_.idle - std::min(limits_.idle, idle_.size());
+}
+
+/// Pings and opens what those who wait need, as far as that may be. What is idle while somebody waits is
+/// not fresh.
 TXSCOPE_INLINE void PoolMachine::serve() noexcept {
-    while (openings_ < waiters_.size() && may_open()) open_one();
+    for (; openings_ + pings_ < waiters_.size() && !idle_.empty(); ++pings_) {
+        ConnectionNode& connection = idle_.pop_back();
+        connection.state = ConnectionNode::State::pinging;
+        handed_out_.push_back(connection);
+    }
+    while (openings_ < openings_needed() && may_open()) open_one();
     break_deadlock();
 }
 

@@ -13,6 +13,8 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <new>
@@ -23,7 +25,7 @@
 /// What a pool does by itself: it opens connections, cleans them, and watches those that are idle.
 namespace txscope::detail {
 
-TXSCOPE_INLINE void Pool::begin_opening() noexcept try {
+TXSCOPE_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
     const auto stop = std::make_shared<asio::cancellation_signal>();
     {
         const Lock lock{mutex_};
@@ -33,7 +35,7 @@ TXSCOPE_INLINE void Pool::begin_opening() noexcept try {
     }
     const auto deadline = deadline_in(limits_.opening_timeout);
     asio::co_spawn(
-        opener_, open(weak_from_this(), connector_, deadline),
+        opener_, open(weak_from_this(), connector_, deadline, generation),
         asio::bind_cancellation_slot(stop->slot(), [stop](const std::exception_ptr&) {}));
 } catch (...) {
     Lock lock{mutex_};
@@ -44,7 +46,8 @@ TXSCOPE_INLINE void Pool::begin_opening() noexcept try {
 /// Keeps neither the pool, which may end meanwhile, nor the execution context longer than needed.
 TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
                                                 std::shared_ptr<Connector> connector,
-                                                Clock::time_point deadline) {
+                                                Clock::time_point deadline,
+                                                std::uint64_t generation) {
     std::exception_ptr error;
     std::shared_ptr<PooledConnection> opened;
     try {
@@ -54,7 +57,7 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
     }
     const Shared self = pool.lock();
     if (!self) co_return;
-    if (opened) co_return self->put(std::move(opened));
+    if (opened) co_return self->put(std::move(opened), generation);
     Lock lock{self->mutex_};
     self->fail_opening(error);
     self->carry_out(lock);
@@ -87,15 +90,31 @@ TXSCOPE_INLINE void Pool::stop_openings() noexcept try {
 }
 
 /// Puts one that was opened where it belongs.
-TXSCOPE_INLINE void Pool::put(std::shared_ptr<PooledConnection> opened) noexcept {
+TXSCOPE_INLINE void Pool::put(std::shared_ptr<PooledConnection> opened,
+                              std::uint64_t generation) noexcept {
     Lock lock{mutex_};
     ++statistics_.opened;
     PooledConnection& connection = *opened;
     connection.kept = std::move(opened);
+    connection.generation = generation;
+    connection.may_be_half_open = !connection.connection->is_local();
+    connection.heard = connection.connection->heard();
+    connection.expires = end_of_life();
     machine_.opened(connection);
     for (OpeningWatch* const watch : opening_watches_) watch->tell(nullptr);
     carry_out(lock);
     if (!machine_.idle().empty()) watch_soon();
+}
+
+/// By chance up to a tenth sooner or later than `max_lifetime`, lest those that were opened together end
+/// together.
+TXSCOPE_INLINE Clock::time_point Pool::end_of_life() noexcept {
+    using std::chrono::milliseconds;
+    const auto life = limits_.max_lifetime;
+    const auto longest = life + std::min(life / 10, milliseconds::max() - life);
+    std::uniform_int_distribution<milliseconds::rep> range{(life - life / 10).count(),
+                                                           longest.count()};
+    return deadline_in(milliseconds{range(random_)});
 }
 
 TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept {
@@ -113,17 +132,32 @@ TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept 
 
 TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
                                                  std::shared_ptr<PooledConnection> connection) {
+    Connection& server = *connection->connection;
     try {
-        co_await connection->connection->recover(self->cleanup_deadline());
+        if (connection->state == ConnectionNode::State::pinging) {
+            co_await server.ping(deadline_in(self->limits_.ping_timeout));
+            connection->new_round_trips();  // no loan's
+        } else {
+            co_await server.recover(self->cleanup_deadline());
+        }
     } catch (...) {
-        connection->connection->close(std::current_exception());
+        server.close(std::current_exception());
     }
     Lock lock{self->mutex_};
     PooledConnection& cleaned = *connection;
     cleaned.kept = std::move(connection);
-    self->machine_.cleaned(cleaned, self->look_at(cleaned));
+    self->cleaned(cleaned);
     self->carry_out(lock);
     if (!self->machine_.idle().empty()) self->watch_soon();
+}
+
+/// Or pinged.
+TXSCOPE_INLINE void Pool::cleaned(PooledConnection& connection) noexcept {
+    const auto condition = look_at(connection);
+    if (connection.state == ConnectionNode::State::pinging)
+        machine_.pinged(connection, condition == Condition::clean);
+    else
+        machine_.cleaned(connection, condition == Condition::clean ? condition : Condition::broken);
 }
 
 /// Sees to it that the machine is told the time when it is to be.
@@ -190,6 +224,7 @@ TXSCOPE_INLINE void Pool::watch_idle() {
         // The end may have come with the last answer: it is not announced once more.
         connection.connection->poll();
     }
+    schedule();
 }
 
 TXSCOPE_INLINE void Pool::examine(const std::shared_ptr<PooledConnection>& watched) {
