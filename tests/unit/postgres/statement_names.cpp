@@ -2,6 +2,7 @@
 #include <txscope/postgres/detail/statement_names.hpp>
 
 #include <chrono>
+#include <map>
 #include <set>
 #include <string>
 
@@ -20,6 +21,24 @@ TEST_CASE("a text has the name that it was given, and no other has it", "[statem
     CHECK(names.find("SELECT 1")->kind.changes_session);
     CHECK(names.find("SELECT 2")->name != name);
     CHECK(names.find("SELECT 3") == nullptr);
+}
+
+TEST_CASE("many texts that are found in turn have their own names, until they are erased",
+          "[statement_names]") {
+    StatementNames names{StatementNaming{16}};
+    const auto text = [](int i) { return "SELECT " + std::to_string(i); };
+    std::map<int, std::string> given;
+    for (int i = 0; i < 10; ++i) given[i] = names.insert(text(i), {}).name;
+    for (int round = 0; round < 3; ++round)
+        for (const auto& [i, name] : given) {
+            REQUIRE(names.find(text(i)) != nullptr);
+            CHECK(names.find(text(i))->name == name);
+        }
+    names.erase_if([&](const auto& entry) { return entry.name == given[9]; });
+    CHECK(names.find(text(9)) == nullptr);
+    CHECK(names.find(text(8)) != nullptr);
+    names.clear();
+    CHECK(names.find(text(8)) == nullptr);
 }
 
 TEST_CASE("no name is ever given twice, by whatever connection", "[statement_names]") {

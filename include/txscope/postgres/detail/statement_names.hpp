@@ -5,6 +5,7 @@
 #include <txscope/postgres/detail/statement_naming.hpp>
 #include <txscope/protocol/prepared_statements.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -51,10 +52,13 @@ public:
 
     /// Null where it has none.
     Entry* find(std::string_view sql) noexcept {
-        if (last_ != nullptr && last_->first == sql) return &last_->second;  // many come in a row
+        // To hash a text costs more than to compare a few: most programs repeat a few in turn.
+        for (auto* const recent : recent_)
+            if (recent != nullptr && recent->first == sql) return &recent->second;
         const auto found = by_sql_.find(sql);
-        last_ = found == by_sql_.end() ? nullptr : &*found;
-        return last_ == nullptr ? nullptr : &last_->second;
+        if (found == by_sql_.end()) return nullptr;
+        recent_[next_recent_++ % recent_.size()] = &*found;
+        return &found->second;
     }
     Entry& insert(std::string_view sql, StatementKind kind) {
         return by_sql_.emplace(sql, Entry{next_name(), kind, now_, {}}).first->second;
@@ -67,11 +71,11 @@ public:
 
     void clear() noexcept {
         by_sql_.clear();
-        last_ = nullptr;
+        recent_ = {};
     }
     template <typename Predicate>
     void erase_if(Predicate predicate) {
-        last_ = nullptr;
+        recent_ = {};
         std::erase_if(by_sql_, [&](const auto& each) { return predicate(each.second); });
     }
 
@@ -93,7 +97,8 @@ private:
     std::uint64_t last_number_ = 0;
     using Entries = std::unordered_map<std::string, Entry, Hash, std::equal_to<>>;
     Entries by_sql_;
-    Entries::value_type* last_ = nullptr;  // that was found
+    std::array<Entries::value_type*, 4> recent_{};  // that were found
+    std::size_t next_recent_ = 0;
 };
 
 }  // namespace txscope::detail

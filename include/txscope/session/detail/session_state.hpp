@@ -88,7 +88,9 @@ public:
     virtual asio::awaitable<void> end(std::exception_ptr& error) = 0;
 
     /// @throws why statements are refused, if they are
-    void check_open() const { refuse_by(machine().refusal(*this)); }
+    void check_open() const {
+        if (const auto refusal = machine().refusal(*this)) refuse_by(refusal);
+    }
     /// @throws ScopeEnded when this scope or one around is over
     void check_not_ended() const {
         if (const ScopeNode* over = ended()) throw_ended(*over);
@@ -146,7 +148,7 @@ private:
     SessionState& innermost(const Ambient* ambient);
     void check_allowed(const Statement& statement) const;
     [[noreturn]] static void throw_ended(const ScopeNode& over);
-    void refuse_by(const TransactionMachine::Refusal& refusal) const;
+    [[noreturn]] void refuse_by(const TransactionMachine::Refusal& refusal) const;
     Connection::SharedResponse make_response() const {
         return shared_.lease->make_response(where());
     }
@@ -316,31 +318,24 @@ TXSCOPE_INLINE void SessionState::throw_ended(const ScopeNode& over) {
 
 TXSCOPE_INLINE void SessionState::refuse_by(const TransactionMachine::Refusal& refusal) const {
     using Why = TransactionMachine::Refusal::Why;
-    switch (refusal.why) {
-        case Why::none:
-            return;
-        case Why::scope_ended:
-            throw_ended(*refusal.scope);
-        case Why::scope_failed:
-            std::rethrow_exception(
-                nest(refusal.cause,
-                     TransactionAborted{"a joined scope or a statement failed before, so the "
-                                        "transaction can only be rolled back",
-                                        refusal.scope->where()}));
-        case Why::statement_failed:
-            std::rethrow_exception(
-                nest(refusal.cause,
-                     TransactionAborted{"a statement failed before, so the transaction can only be "
-                                        "rolled back",
-                                        shared_.holder.where()}));
-    }
+    if (refusal.why == Why::scope_ended) throw_ended(*refusal.scope);
+    if (refusal.why == Why::scope_failed)
+        std::rethrow_exception(nest(
+            refusal.cause, TransactionAborted{"a joined scope or a statement failed before, so the "
+                                              "transaction can only be rolled back",
+                                              refusal.scope->where()}));
+    std::rethrow_exception(nest(
+        refusal.cause,
+        TransactionAborted{"a statement failed before, so the transaction can only be rolled back",
+                           shared_.holder.where()}));
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
 TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection() {
     const auto lock = co_await shared_.leasing.lock();
     if (shared_.lease) co_return;
-    refuse_by(TransactionMachine::scope_failure(*this));  // somebody has waited for one in vain
+    // Somebody may have waited for one in vain.
+    if (const auto failure = TransactionMachine::scope_failure(*this)) refuse_by(failure);
     try {
         co_await shared_.borrow();
     } catch (...) {

@@ -73,6 +73,8 @@ public:
         Why why = Why::none;
         const ScopeNode* scope = nullptr;  ///< That has ended or failed.
         std::exception_ptr cause{};
+
+        explicit operator bool() const noexcept { return why != Why::none; }
     };
     struct Action {
         enum class Kind : std::uint8_t {
@@ -207,7 +209,7 @@ inline TransactionMachine::Refusal TransactionMachine::refusal(const ScopeNode& 
     using Why = Refusal::Why;
     if (const ScopeNode* over = scope.ended()) return {Why::scope_ended, over};
     Refusal failure = scope_failure(scope);
-    if (failure.why == Why::none && is_transaction() && failure_ != Failure::none)
+    if (!failure && is_transaction() && failure_ != Failure::none)
         return {Why::statement_failed, &scope, cause_};
     return failure;
 }
