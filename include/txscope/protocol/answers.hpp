@@ -383,10 +383,9 @@ TXSCOPE_INLINE void Answers::skip(const Request& request) noexcept {
 }
 
 TXSCOPE_INLINE Answers::Taken Answers::take_ready(const Message& message) {
-    constexpr std::string_view known = "ITE";
-    if (message.body.size() != 1 || known.find(message.body.front()) == known.npos)
-        return Taken::malformed;
-    status_ = static_cast<TransactionStatus>(message.body.front());
+    const char status = message.body.size() == 1 ? message.body.front() : '\0';
+    if (status != 'I' && status != 'T' && status != 'E') return Taken::malformed;
+    status_ = static_cast<TransactionStatus>(status);
     RequestQueue& queue = requests_.queue();
     if (error_ != nullptr) {
         for (const Request& request : queue.rest_of_batch()) skip(request);

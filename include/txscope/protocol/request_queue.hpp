@@ -79,9 +79,7 @@ class RequestQueue {
 public:
     /// Makes room: `add` does not throw for that many.
     void reserve(std::size_t count) {
-        if (requests_.capacity() - requests_.size() >= count) return;
-        requests_.reserve(
-            std::max({requests_.size() + count, 2 * requests_.capacity(), std::size_t{64}}));
+        if (requests_.capacity() - requests_.size() < count) grow(count);
     }
     void add(const Request& request) {
         assert(requests_.size() < requests_.capacity());
@@ -133,6 +131,11 @@ public:
     void pop_batch() noexcept;
 
 private:
+    void grow(std::size_t count) {
+        requests_.reserve(
+            std::max({requests_.size() + count, 2 * requests_.capacity(), std::size_t{64}}));
+    }
+
     std::vector<Request> requests_;
     std::size_t batch_begin_ = 0;  // of the batch that is being answered
     std::size_t answered_ = 0;     // how many are, of all requests
