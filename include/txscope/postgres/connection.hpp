@@ -406,7 +406,8 @@ TXSCOPE_INLINE asio::awaitable<std::optional<detail::FailedStatement>> Connectio
         co_await settle(anew, deadline);
         // What cannot be prepared anew has been its caller's fault.
         if (anew->error) co_return std::nullopt;
-        if (statements_.description_of(*failed) == failed->description) co_return std::nullopt;
+        if (statements_.description_of(failed->statement) == failed->description)
+            co_return std::nullopt;
         statements_.naming().begin_generation();
     }
     if (failed && failed->staleness == Staleness::unknown) {

@@ -250,7 +250,7 @@ TEST_CASE_METHOD(Fixture, "a statement that is not stale when it is prepared ane
     hear(server::close_complete() + (type == 0 ? prepared() : prepared({type})) + server::ready());
     CHECK(anew->done);
     CHECK_FALSE(anew->error);
-    CHECK((pipeline.description_of(*failed) == failed->description) == (type == 0));
+    CHECK((pipeline.description_of(failed->statement) == failed->description) == (type == 0));
     CHECK(naming.generation() == generation);
     send("INSERT INTO notes VALUES (1)");
     CHECK(written() == "BES");

@@ -96,8 +96,8 @@ public:
     }
     /// Prepares it anew.
     [[nodiscard]] std::shared_ptr<Response> prepare_anew(const FailedStatement& failed);
-    /// How the server describes it since then.
-    [[nodiscard]] std::optional<Description> description_of(const FailedStatement& failed);
+    /// How the server describes a prepared statement, since it was prepared last.
+    [[nodiscard]] std::optional<Description> description_of(const Statement& statement);
     /// What the connection has in common with others.
     [[nodiscard]] StatementNaming& naming() noexcept { return names_.naming(); }
 
@@ -373,14 +373,9 @@ TXSCOPE_INLINE void StatementPipeline::remember_failed(Staleness why, const Requ
                                                        const std::exception_ptr& error) {
     failed_.reset();
     std::optional<Description> description;
-    if (why == Staleness::unlikely || why == Staleness::possible) {
-        const auto* const entry = names_.find(sent.statement.sql());
-        const auto* const prepared = entry != nullptr ? entry->prepared.get() : nullptr;
-        if (prepared != nullptr) {
-            description.emplace(*prepared);
-            pipeline_.retire(entry->name);
-        }
-    }
+    if (why == Staleness::unlikely || why == Staleness::possible)
+        description = description_of(sent.statement);
+    if (description) pipeline_.retire(names_.find(sent.statement.sql())->name);
     if (why == Staleness::unlikely) return;
     if (why == Staleness::certain) naming().begin_generation();
     if (why == Staleness::unknown) {
@@ -418,8 +413,8 @@ TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::prepare_anew(
 }
 
 TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
-    const FailedStatement& failed) {
-    const auto* const entry = names_.find(failed.statement.sql());
+    const Statement& statement) {
+    const auto* const entry = names_.find(statement.sql());
     const auto* const prepared = entry != nullptr ? entry->prepared.get() : nullptr;
     if (prepared == nullptr) return std::nullopt;
     return Description{*prepared};
