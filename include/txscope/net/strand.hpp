@@ -94,7 +94,8 @@ public:
             end_ = &(*end_)->next_;
         }
         Owner pop() noexcept {
-            Task* const first = std::exchange(first_, first_->next_);
+            Task* const first = first_;
+            first_ = std::exchange(first->next_, nullptr);  // it may be given once more
             if (first_ == nullptr) end_ = &first_;
             return Owner{first};
         }

@@ -177,6 +177,30 @@ TEST_CASE("functions run in the order in which they were given, and never where 
     CHECK(order == "abcde");
 }
 
+TEST_CASE("what has run may be given again", "[ambient_executor]") {
+    struct Step : Task {
+        Step(std::string& its, char named) : Task{&finish}, order{its}, name{named} {}
+        static void finish(Task* task, bool) {
+            auto* const self = static_cast<Step*>(task);
+            self->order += self->name;
+        }
+        std::string& order;
+        const char name;
+    };
+    Scope scope{anything()};
+    std::string order;
+    Step a{order, 'a'};
+    Step b{order, 'b'};
+    Step c{order, 'c'};
+    for (const auto& steps : {std::vector{&a, &b, &c}, std::vector{&c, &a, &b}}) {
+        for (Step* step : steps) scope.said->strand.execute(Task::Owner{step});
+        scope.io.restart();
+        scope.io.poll();
+        order += ' ';
+    }
+    CHECK(order == "abc cab ");
+}
+
 TEST_CASE("a function that throws does not keep the others from running", "[ambient_executor]") {
     Scope scope{anything()};
     int ran = 0;
