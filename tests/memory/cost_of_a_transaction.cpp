@@ -6,12 +6,15 @@
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 
 #include <cstdint>
 #include <string>
 
 namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
 using support::Counts;
 using txscope::Session;
 
@@ -67,4 +70,27 @@ TEST_CASE("a round trip is a send, a receive and a wait: the system is asked for
     CHECK(spent.receives - spent.in_vain == 200);
     CHECK(spent.epoll_ctls == 0);
     CHECK(spent.others == 0);
+}
+
+TEST_CASE("a statement is sent at once, unless other branches may have something to add",
+          "[cost_of_a_transaction]") {
+    const support::Database database;
+    asio::io_context io{1};
+    const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const txscope::TransactionScope scope{sessions};
+    support::run(io, scope([&](Session& session) -> asio::awaitable<void> {
+                     std::int64_t sent = 0;
+                     const auto look_behind_this_turn = [&] {
+                         asio::post(io, [&, before = support::counts().sends] {
+                             sent = support::counts().sends - before;
+                         });
+                     };
+                     co_await session.execute("SELECT 0");  // has a connection opened
+                     look_behind_this_turn();
+                     co_await session.execute("SELECT 1");
+                     CHECK(sent == 1);
+                     look_behind_this_turn();
+                     co_await (session.execute("SELECT 2") && session.execute("SELECT 3"));
+                     CHECK(sent == 0);
+                 }));
 }

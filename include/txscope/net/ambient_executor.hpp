@@ -43,6 +43,7 @@ public:
     }
     ~AmbientExecutor() {
         if (!works_ || !context_) return;
+        --context_->outstanding;
         const auto last = context_->strand.finish_work();
         context_.reset();
     }
@@ -84,7 +85,9 @@ public:
 private:
     AmbientExecutor(const AmbientExecutor& other, bool posts, bool works)
         : context_{other.context_}, posts_{posts}, works_{works} {
-        if (works_) context_->strand.start_work();
+        if (!works_) return;
+        context_->strand.start_work();
+        ++context_->outstanding;
     }
 
     boost::intrusive_ptr<const AmbientContext> context_;

@@ -35,6 +35,9 @@ struct AmbientContext : boost::intrusive_ref_counter<AmbientContext> {
     const AmbientContext* said() const noexcept;
 
     StrandState& strand;
+    /// How many executors with outstanding work carry it: where there are none, no other coroutine
+    /// was started here that has not ended.
+    mutable std::atomic<int> outstanding = 0;
 };
 
 /// A strand's function runs on this thread, until this is destroyed.

@@ -100,6 +100,22 @@ TEST_CASE("an ambient executor keeps its context at work while it is held with o
     CHECK_FALSE(scope.has_work());
 }
 
+TEST_CASE("what is ambient knows of the executors with outstanding work that carry it",
+          "[ambient_executor]") {
+    Scope scope{anything()};
+    const auto other = AmbientExecutor{new Said{scope.on->strand()}};
+    CHECK(scope.said->outstanding == 0);
+    {
+        const auto branch = scope.with_work();
+        auto within = branch;
+        CHECK(scope.said->outstanding == 2);
+        const auto moved = std::move(within);
+        CHECK(scope.said->outstanding == 2);
+        CHECK(other.context().outstanding == 0);
+    }
+    CHECK(scope.said->outstanding == 0);
+}
+
 TEST_CASE("an ambient executor with outstanding work is the same as without",
           "[ambient_executor]") {
     Scope scope{anything()};

@@ -63,7 +63,6 @@ struct RoundTrip {
     bool returns = true;                     ///< Whether the answer is awaited here at all.
     /// Whether to look for a lost connection first: on one that was lost, nothing is sent.
     bool checks = false;
-    bool alone = false;  ///< Nobody else has anything to add: it is sent at once.
     /// Outlives a loan that ends.
     const std::shared_ptr<PooledConnection> member = shared.lease.member();
     RoundTripOperation operation{};
@@ -75,9 +74,9 @@ struct RoundTrip {
     }
 };
 
-/// Sends at the end of this turn of the caller's strand, and awaits the answer where it comes in one
-/// piece. If the response is not done then, there is more to it: see
-/// `SharedConnection::see_through`.
+/// Sends, at the end of this turn of the caller's strand where other branches may have something to
+/// add, and awaits the answer where it comes in one piece. If the response is not done then, there is
+/// more to it: see `SharedConnection::see_through`.
 inline auto round_trip(RoundTrip& trip) {
     return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
         [](auto handler, RoundTrip* started) {
@@ -124,11 +123,11 @@ struct RoundTripOperation::Readable {
     Task::Owner operation;
 };
 
-/// Unless nobody else has anything to send, all that is ready to run on the strand now, or about to get
-/// there, goes first: the other branches that are under way add what they have.
+/// Where there are other branches, all that is ready to run on the strand now, or about to get there,
+/// goes first: they add what they have to send.
 TXSCOPE_INLINE void RoundTripOperation::begin() {
-    sent_ = trip_->alone;
-    if (trip_->alone && send()) return wait();
+    sent_ = context_->outstanding == 0;
+    if (sent_ && send()) return wait();
     context_->strand.post(Task::Owner{this}, memory_);
 }
 

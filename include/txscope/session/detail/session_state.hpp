@@ -265,7 +265,9 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_from_elsewhere(
     const auto executor = co_await asio::this_coro::executor;
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, self->on};
     Result result;
-    co_await cancellation.spawn(executor_on(self->on, ambient_of(executor)),
+    // With work, as a branch has it: others may come from elsewhere that send in the same turn.
+    const auto on_strand = executor_on(self->on, ambient_of(executor));
+    co_await cancellation.spawn(on_strand.require(asio::execution::outstanding_work.tracked),
                                 execute_into(result, self, statement));
     co_return result;
 }

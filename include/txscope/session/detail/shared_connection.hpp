@@ -40,7 +40,7 @@ struct SharedConnection {
     Reporter reporter;
     Lease lease{};                       // taken with the first statement
     FifoMutex leasing{};                 // parallel first statements take it once
-    Connection::Batch outbox{};          // goes out together, at the end of this turn of the strand
+    Connection::Batch outbox{};          // goes out together: see RoundTrip
     Connection::SharedResponse begin{};  // a transaction's first: its BEGIN, once that was sent
     std::string stale{};                 // the text of a statement that failed because it was stale
     bool read_only = false;              // nothing that it does is to outlive it

@@ -103,8 +103,7 @@ inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& 
                                .response = *sent.last,
                                .caller = caller,
                                .returns = deadline == Clock::time_point::max(),
-                               .checks = true,
-                               .alone = parent() == nullptr};
+                               .checks = true};
                 co_await round_trip(trip);
                 if (!sent.last->done) co_await transaction.answered(sent.last, deadline);
                 next = answered_last(next.kind, sent, error);
