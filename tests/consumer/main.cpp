@@ -9,6 +9,8 @@
 
 namespace asio = boost::asio;
 
+int version();  // as version.cpp has it, the program's other file
+
 // Needs no server: a scope without SQL touches no connection.
 int main() {
     asio::io_context io;
@@ -18,6 +20,6 @@ int main() {
     asio::co_spawn(io, scope([&]() -> asio::awaitable<void> { co_return; }),
                    [&](const std::exception_ptr& error) { ended = error == nullptr; });
     io.run();
-    fmt::print("txscope {}: {}\n", TXSCOPE_VERSION, ended ? "a scope has ended" : "no scope ended");
+    fmt::print("txscope {}: {}\n", version(), ended ? "a scope has ended" : "no scope ended");
     return ended ? 0 : 1;
 }

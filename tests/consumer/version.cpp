@@ -1,0 +1,5 @@
+#include <txscope/txscope.hpp>
+
+int version();
+
+int version() { return TXSCOPE_VERSION; }
