@@ -7,12 +7,9 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <pqxx/except>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdint>
-#include <string>
-#include <vector>
 
 // How long a connection of a pool lives, and what is looked at before it is lent.
 namespace connection_life {
@@ -105,6 +102,26 @@ TEST_CASE("recycle replaces all connections, those on loan when they come back",
     CHECK(fixture.sessions.statistics().retired == 3);
     CHECK(fixture.sessions.statistics().idle == 1);
     CHECK(fixture.sessions.statistics().opened == 4);
+}
+
+TEST_CASE("other options hold from now on", "[connection_life]") {
+    ScopeFixture fixture{{.max_size = 3}};
+    fixture.run(fixture.sessions.warm_up(3));
+    Held held{fixture};
+    fixture.sessions.reconfigure({.max_size = 1, .max_waiters = 0, .acquire_timeout = 20ms});
+    CHECK(fixture.sessions.statistics().size == 1);
+    CHECK(support::is<txscope::PoolExhausted>(
+        fixture.run(support::failure_of(fixture.sessions.execute("SELECT 1")))));
+    fixture.sessions.reconfigure({.max_size = 1, .acquire_timeout = 20ms});
+    CHECK(support::is<txscope::AcquireTimeout>(
+        fixture.run(support::failure_of(fixture.sessions.execute("SELECT 1")))));
+    fixture.sessions.reconfigure({.max_size = 4, .min_idle = 2});
+    support::run_until(fixture.io, [&] { return fixture.sessions.statistics().idle == 2; });
+    CHECK_THROWS_AS(fixture.sessions.reconfigure({.max_size = 0}), pqxx::argument_error);
+    CHECK_THROWS_AS(fixture.sessions.reconfigure({.max_size = 2, .min_idle = 3}),
+                    pqxx::argument_error);
+    held.gate.open();
+    support::run_until(fixture.io, [&] { return held.work.done(); });
 }
 
 struct Proxied {

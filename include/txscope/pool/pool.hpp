@@ -92,9 +92,12 @@ public:
     /// Lends no more; waits until every connection is back and closed. Called on a strand.
     asio::awaitable<void> close();
 
+    /// Goes on with other limits, but for `cleanup_timeout`; a connection's life is counted as it was.
+    void reconfigure(const Limits& limits) noexcept;
+
     PoolStatistics statistics() const;
     Connector& connector() noexcept { return *connector_; }
-    Clock::time_point cleanup_deadline() const { return deadline_in(limits_.cleanup_timeout); }
+    Clock::time_point cleanup_deadline() const { return deadline_in(cleanup_timeout_); }
 
 private:
     using Lock = std::unique_lock<std::mutex>;
@@ -104,6 +107,7 @@ private:
     class Request;
     class OpeningWatch;
 
+    static PoolMachine::Limits limits_of_machine(const Limits& limits) noexcept;
     static Reason reason_of(const std::exception_ptr& error) noexcept;
     static PooledConnection& pooled(ConnectionNode& node) {
         return static_cast<PooledConnection&>(node);
@@ -128,6 +132,7 @@ private:
     void answer(AcquireRequest& request) noexcept;
     std::exception_ptr why_none_is_open() const noexcept;
     void fail_opening(const std::exception_ptr& error) noexcept;
+    void tell_watches(const std::exception_ptr& error) noexcept;
     void schedule() noexcept;
     void watch_soon() noexcept;
     void watch_idle();
@@ -139,13 +144,14 @@ private:
     void act_once(Lock& lock) noexcept;
     void stop_openings() noexcept;
 
-    const Limits limits_;
+    const std::chrono::milliseconds cleanup_timeout_;
     const std::shared_ptr<Connector> connector_;
     // Where connections are opened. Made here, since one that is made while the context is destroyed
     // leaks.
     const asio::strand<asio::any_io_executor> opener_{connector_->executor()};
 
     mutable std::mutex mutex_;
+    Limits limits_;
     PoolMachine machine_;
     std::exception_ptr opening_error_;
     std::vector<std::weak_ptr<asio::cancellation_signal>> openings_;  // to be emitted on `opener_`
@@ -164,7 +170,6 @@ private:
 #if TXSCOPE_DEFINITIONS
 
 #include <txscope/core/error.hpp>
-#include <txscope/net/cancellation.hpp>
 #include <txscope/pool/detail/acquire_errors.hpp>
 #include <txscope/pool/detail/acquire_request.hpp>
 
@@ -178,15 +183,28 @@ TXSCOPE_INLINE void Lease::give_back() { pool_->give_back(std::move(member_)); }
 
 TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
                           StatementNaming naming, const Limits& limits)
-    : limits_{limits},
+    : cleanup_timeout_{limits.cleanup_timeout},
       connector_{
           std::make_shared<Connector>(std::move(executor), std::move(conninfo), std::move(naming))},
-      machine_{{.connections = limits.max_size,
-                .waiters = limits.max_waiters,
-                .openings = limits.max_opening,
-                .idle = limits.min_idle,
-                .idle_timeout = limits.idle_timeout,
-                .ping_after_idle = limits.ping_after_idle}} {}
+      limits_{limits},
+      machine_{limits_of_machine(limits)} {}
+
+TXSCOPE_INLINE PoolMachine::Limits Pool::limits_of_machine(const Limits& limits) noexcept {
+    return {.connections = limits.max_size,
+            .waiters = limits.max_waiters,
+            .openings = limits.max_opening,
+            .idle = limits.min_idle,
+            .idle_timeout = limits.idle_timeout,
+            .ping_after_idle = limits.ping_after_idle};
+}
+
+TXSCOPE_INLINE void Pool::reconfigure(const Limits& limits) noexcept {
+    Lock lock{mutex_};
+    limits_ = limits;
+    machine_.reconfigured(limits_of_machine(limits));
+    carry_out(lock);
+    schedule();
+}
 
 TXSCOPE_INLINE Pool::~Pool() {
     Lock lock{mutex_};
@@ -215,42 +233,16 @@ private:
     Pool& pool_;
 };
 
-/// Is told of the openings that end.
-class Pool::OpeningWatch {
-public:
-    OpeningWatch(Pool& pool, const asio::any_io_executor& executor) : pool_{pool}, end_{executor} {
-        const Lock lock{pool_.mutex_};
-        pool_.opening_watches_.push_back(this);
-    }
-    OpeningWatch(const OpeningWatch&) = delete;
-    ~OpeningWatch() {
-        const Lock lock{pool_.mutex_};
-        std::erase(pool_.opening_watches_, this);
-    }
-
-    /// With the pool's mutex locked.
-    void tell(const std::exception_ptr& error) {
-        if (error) error_ = error;
-        end_.sender()();
-    }
-    const std::exception_ptr& error() const noexcept { return error_; }
-    asio::awaitable<void> wait(Clock::time_point deadline) { return end_.wait(deadline); }
-
-private:
-    Pool& pool_;
-    Notification end_;
-    std::exception_ptr error_{};
-};
-
 TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
                                                     Clock::time_point deadline) {
     const auto self = shared_from_this();
-    deadline = std::min(deadline, deadline_in(limits_.acquire_timeout));
     Request request{*this, std::move(requester)};
     Lock lock{mutex_};
     Lease idle = lend_idle(lock, request.requester().holder);
     if (idle) co_return std::move(idle);
-    machine_.asked(request, Clock::now());
+    const auto now = Clock::now();
+    deadline = std::min(deadline, deadline_in(limits_.acquire_timeout, now));
+    machine_.asked(request, now);
     carry_out(lock);
     schedule();
     if (request.state() == Waiter::State::waiting) {
@@ -372,33 +364,6 @@ TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {
     request.wake();
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count, OnFailure on_failure) {
-    const auto self = shared_from_this();
-    const auto executor = co_await asio::this_coro::executor;
-    const auto deadline = deadline_in(limits_.acquire_timeout);
-    count = std::min(count, limits_.max_size);
-    for (;;) {
-        OpeningWatch watch{*this, executor};
-        Lock lock{mutex_};
-        if (machine_.is_closed()) throw pool_closed();
-        machine_.wanted(count, Clock::now());
-        carry_out(lock);
-        if (machine_.size() - machine_.openings() >= count) co_return;
-        if (Clock::now() >= deadline)
-            std::rethrow_exception(
-                nest(why_none_is_open(), AcquireTimeout{"no connection could be opened in time"}));
-        const auto until = std::min(deadline, machine_.may_open_at());
-        lock.unlock();
-        co_await watch.wait(until);
-        check_not_cancelled(co_await asio::this_coro::cancellation_state);
-        lock.lock();
-        const auto error = watch.error();
-        lock.unlock();
-        if (error && (on_failure == OnFailure::give_up || reason_of(error) == Reason::lasting))
-            std::rethrow_exception(error);
-    }
-}
-
 TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
     const auto self = shared_from_this();
     Notification drained{co_await asio::this_coro::executor};
@@ -406,7 +371,7 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
     machine_.closed();
     carry_out(lock);
     stop_openings();
-    for (OpeningWatch* const watch : opening_watches_) watch->tell(nullptr);
+    tell_watches(nullptr);
     if (machine_.size() == 0) co_return;
     closers_.push_back(drained.sender());
     lock.unlock();

@@ -141,6 +141,12 @@ public:
     /// only when they begin.
     void recycle() const noexcept { pool_->recycle(); }
 
+    /// Goes on with other bounds: of numbers, and of the time to wait, to open, to live, to be idle and
+    /// to ping. Connections that are too many are closed when nobody has them. What concerns statements,
+    /// scopes, the observer and cleaning up stays as it was when the factory was made.
+    /// @throws pqxx::argument_error for options out of range
+    void reconfigure(const PoolOptions& options) const { pool_->reconfigure(options); }
+
     /// Every statement is prepared anew before it is used again, on each connection: for the end of
     /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
     void forget_statements() const noexcept { pool_->connector().forget_statements(); }

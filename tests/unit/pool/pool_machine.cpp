@@ -545,6 +545,26 @@ TEST_CASE("what was being opened when all were replaced is closed, too", "[pool_
     CHECK(bench.opened() == Words{"a: granted"});
 }
 
+TEST_CASE("what is too many by new limits is closed when nobody has it", "[pool_machine]") {
+    const auto bench = warm(4);
+    CHECK(bench->lend_idle() == Words{"lent 4"});
+    CHECK(bench->lend_idle() == Words{"lent 3"});
+    const auto limit = [&](std::size_t connections) {
+        return bench->after(
+            [&] { bench->machine.reconfigured({.connections = connections, .waiters = 100}); });
+    };
+    CHECK(limit(3) == Words{"close 1"});
+    CHECK(limit(1) == Words{"close 2"});
+    CHECK(bench->ask('a').empty());
+    CHECK(bench->returned(4) == Words{"close 4"});
+    CHECK(bench->returned(3) == Words{"a: granted"});
+    CHECK(bench->ask('b').empty());
+    CHECK(bench->ask('c').empty());
+    CHECK(limit(2) == Words{"open"});
+    CHECK(bench->opened() == Words{"b: granted"});
+    CHECK(bench->machine.size() == 2);
+}
+
 TEST_CASE("as many as are to be idle are opened before somebody asks", "[pool_machine]") {
     using namespace std::chrono_literals;
     Bench bench{{.connections = 4, .waiters = 0, .idle = 2}};

@@ -4,6 +4,7 @@
 #include <txscope/net/deadline.hpp>
 #include <txscope/pool/detail/connection_node.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
+#include <txscope/pool/detail/opening_pace.hpp>
 #include <txscope/pool/detail/waiter.hpp>
 #include <txscope/pool/holder.hpp>
 
@@ -101,11 +102,10 @@ public:
     }
     void opened(ConnectionNode& connection) noexcept {
         --openings_;
-        failures_ = 0;
-        pausing_ = false;
+        pace_.succeeded();
         settle(connection, Condition::clean);
     }
-    /// @param chance from 0 to 1: how much of the pause is waited, beyond its half
+    /// @param chance from 0 to 1, for the pause: see `OpeningPace`
     void opening_failed(Reason reason, Clock::time_point now, double chance) noexcept;
     /// Somebody wants `count` connections: they are opened as far as that may be now. To be told again
     /// when one has been, or `may_open_at` has come.
@@ -113,6 +113,8 @@ public:
     void time_passed(Clock::time_point now) noexcept;
     /// All connections are to be replaced: those on loan and in use otherwise as they come back.
     void recycled() noexcept;
+    /// Connections that are too many by now are closed when nobody has them.
+    void reconfigured(const Limits& limits) noexcept;
     void closed() noexcept;
 
     // Consequences.
@@ -139,9 +141,7 @@ public:
     /// Those that are being opened.
     std::size_t openings() const noexcept { return openings_; }
     /// The end of the pause after a failed opening; for ever where there is none.
-    Clock::time_point may_open_at() const noexcept {
-        return pausing_ ? retry_at_ : Clock::time_point::max();
-    }
+    Clock::time_point may_open_at() const noexcept { return pace_.resumes_at(); }
     /// When `time_passed` has something to do.
     Clock::time_point wake_at() const noexcept;
 
@@ -163,7 +163,6 @@ private:
     void fail_all(Waiter::Failure failure) noexcept;
     bool may_open() const noexcept;
     void open_one() noexcept;
-    void end_pause(Clock::time_point now) noexcept { pausing_ = pausing_ && now < retry_at_; }
     std::size_t openings_needed() const noexcept;
     bool is_fresh(const ConnectionNode& idle, Clock::time_point now) const noexcept {
         return !idle.may_be_half_open || now < deadline_in(limits_.ping_after_idle, idle.heard);
@@ -181,7 +180,7 @@ private:
     void fail_newest_within(Waiter::Failure failure) noexcept;
     bool one_can_come_back() const noexcept { return cleaning_ + pings_ + lent_.size() > blocked_; }
 
-    const Limits limits_;
+    Limits limits_;
     bool closed_ = false;
     std::size_t size_ = 0;  // those in the lists, `cleaning_`, `pings_` and `openings_`
     IntrusiveList<ConnectionNode> idle_{};  // the last one back is the first lent
@@ -190,9 +189,7 @@ private:
     std::size_t pings_ = 0;
     std::uint64_t generation_ = 0;
     std::size_t openings_ = 0;
-    unsigned failures_ = 0;  // of openings, in a row
-    bool pausing_ = false;   // after the last of them, until:
-    Clock::time_point retry_at_{};
+    OpeningPace pace_{};
     IntrusiveList<Waiter> waiters_{};
     std::size_t blocked_ = 0;  // holders that are
 
@@ -220,7 +217,7 @@ TXSCOPE_INLINE ConnectionNode* PoolMachine::lend_idle(Holder* holder,
 
 TXSCOPE_INLINE void PoolMachine::asked(Waiter& waiter, Clock::time_point now) noexcept {
     if (closed_) return fail(waiter, Waiter::Failure::closed);
-    end_pause(now);
+    pace_.time_passed(now);
     const bool is_first = waiters_.empty();
     waiter.state_ = Waiter::State::waiting;
     waiters_.push_back(waiter);
@@ -251,13 +248,7 @@ TXSCOPE_INLINE void PoolMachine::opening_failed(Reason reason, Clock::time_point
                                                 double chance) noexcept {
     --openings_;
     vacate();
-    if (!pausing_) {  // those that were under way beside it fail for the same reason
-        constexpr std::chrono::milliseconds first{100};
-        constexpr std::chrono::milliseconds longest{1000};
-        const auto pause = std::min(first * (1 << std::min(failures_++, 4u)), longest);
-        retry_at_ = now + std::chrono::duration_cast<Clock::duration>(pause * (1 + chance) / 2);
-        pausing_ = true;
-    }
+    pace_.failed(now, chance);
     serve();  // by a ping, where something is idle
     if (reason == Reason::transient) return;
     while (blocked_ > 0 && !one_can_come_back()) fail_newest_within(Waiter::Failure::not_opened);
@@ -274,7 +265,7 @@ TXSCOPE_INLINE void PoolMachine::pinged(ConnectionNode& connection, bool answere
 }
 
 TXSCOPE_INLINE void PoolMachine::time_passed(Clock::time_point now) noexcept {
-    end_pause(now);
+    pace_.time_passed(now);
     dismiss_idle([&](const ConnectionNode& idle) { return now >= end_of(idle); });
     serve();
 }
@@ -282,6 +273,12 @@ TXSCOPE_INLINE void PoolMachine::time_passed(Clock::time_point now) noexcept {
 TXSCOPE_INLINE void PoolMachine::recycled() noexcept {
     ++generation_;
     dismiss_idle([](const ConnectionNode&) { return true; });
+    serve();
+}
+
+TXSCOPE_INLINE void PoolMachine::reconfigured(const Limits& limits) noexcept {
+    limits_ = limits;
+    dismiss_idle([&](const ConnectionNode&) { return size_ > limits_.connections; });
     serve();
 }
 
@@ -294,7 +291,7 @@ TXSCOPE_INLINE Clock::time_point PoolMachine::wake_at() const noexcept {
 }
 
 TXSCOPE_INLINE void PoolMachine::wanted(std::size_t count, Clock::time_point now) noexcept {
-    end_pause(now);
+    pace_.time_passed(now);
     while (size_ < count && may_open()) open_one();
 }
 
@@ -338,8 +335,8 @@ TXSCOPE_INLINE void PoolMachine::take_back(ConnectionNode& connection) noexcept 
 
 /// Puts one that nobody has where it belongs.
 TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition condition) noexcept {
-    const bool retired =
-        connection.generation != generation_ || connection.heard >= connection.expires;
+    const bool retired = connection.generation != generation_ ||
+                         connection.heard >= connection.expires || size_ > limits_.connections;
     if (closed_ || retired || condition != Condition::clean) {
         dismiss(connection);
         return serve();
@@ -402,10 +399,8 @@ TXSCOPE_INLINE void PoolMachine::fail_all(Waiter::Failure failure) noexcept {
     }
 }
 
-/// A server that refuses is asked by one at a time.
 TXSCOPE_INLINE bool PoolMachine::may_open() const noexcept {
-    return !closed_ && !pausing_ && size_ < limits_.connections &&
-           openings_ < (failures_ > 0 ? 1 : limits_.openings);
+    return !closed_ && size_ < limits_.connections && pace_.allows(openings_, limits_.openings);
 }
 
 TXSCOPE_INLINE void PoolMachine::open_one() noexcept {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/error.hpp>
+#include <txscope/net/cancellation.hpp>
 #include <txscope/pool/pool.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -11,6 +13,7 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -22,18 +25,20 @@
 #include <random>
 #include <utility>
 
-/// What a pool does by itself: it opens connections, cleans them, and watches those that are idle.
+/// What a pool does by itself: it opens connections, cleans and pings them, and watches those that are
+/// idle.
 namespace txscope::detail {
 
 TXSCOPE_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
     const auto stop = std::make_shared<asio::cancellation_signal>();
+    Clock::time_point deadline;
     {
         const Lock lock{mutex_};
+        deadline = deadline_in(limits_.opening_timeout);
         std::erase_if(openings_, [](const auto& each) { return each.expired(); });
         openings_.push_back(stop);
         if (machine_.is_closed()) throw pool_closed();  // since it was decided
     }
-    const auto deadline = deadline_in(limits_.opening_timeout);
     asio::co_spawn(
         opener_, open(weak_from_this(), connector_, deadline, generation),
         asio::bind_cancellation_slot(stop->slot(), [stop](const std::exception_ptr&) {}));
@@ -78,7 +83,66 @@ TXSCOPE_INLINE void Pool::fail_opening(const std::exception_ptr& error) noexcept
     opening_error_ = error;
     const double chance = std::generate_canonical<double, 10>(random_);
     machine_.opening_failed(reason_of(error), Clock::now(), chance);
+    tell_watches(error);
+}
+
+/// Is told of the openings that end.
+class Pool::OpeningWatch {
+public:
+    OpeningWatch(Pool& pool, const asio::any_io_executor& executor) : pool_{pool}, end_{executor} {
+        const Lock lock{pool_.mutex_};
+        pool_.opening_watches_.push_back(this);
+    }
+    OpeningWatch(const OpeningWatch&) = delete;
+    ~OpeningWatch() {
+        const Lock lock{pool_.mutex_};
+        std::erase(pool_.opening_watches_, this);
+    }
+
+    /// With the pool's mutex locked.
+    void tell(const std::exception_ptr& error) {
+        if (error) error_ = error;
+        end_.sender()();
+    }
+    const std::exception_ptr& error() const noexcept { return error_; }
+    asio::awaitable<void> wait(Clock::time_point deadline) { return end_.wait(deadline); }
+
+private:
+    Pool& pool_;
+    Notification end_;
+    std::exception_ptr error_{};
+};
+
+TXSCOPE_INLINE void Pool::tell_watches(const std::exception_ptr& error) noexcept {
     for (OpeningWatch* const watch : opening_watches_) watch->tell(error);
+}
+
+TXSCOPE_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count, OnFailure on_failure) {
+    const auto self = shared_from_this();
+    const auto executor = co_await asio::this_coro::executor;
+    const auto begun = Clock::now();
+    for (;;) {
+        OpeningWatch watch{*this, executor};
+        Lock lock{mutex_};
+        const auto deadline = deadline_in(limits_.acquire_timeout, begun);
+        count = std::min(count, limits_.max_size);
+        if (machine_.is_closed()) throw pool_closed();
+        machine_.wanted(count, Clock::now());
+        carry_out(lock);
+        if (machine_.size() - machine_.openings() >= count) co_return;
+        if (Clock::now() >= deadline)
+            std::rethrow_exception(
+                nest(why_none_is_open(), AcquireTimeout{"no connection could be opened in time"}));
+        const auto until = std::min(deadline, machine_.may_open_at());
+        lock.unlock();
+        co_await watch.wait(until);
+        check_not_cancelled(co_await asio::this_coro::cancellation_state);
+        lock.lock();
+        const auto error = watch.error();
+        lock.unlock();
+        if (error && (on_failure == OnFailure::give_up || reason_of(error) == Reason::lasting))
+            std::rethrow_exception(error);
+    }
 }
 
 /// Nobody will be lent what is being opened.
@@ -101,7 +165,7 @@ TXSCOPE_INLINE void Pool::put(std::shared_ptr<PooledConnection> opened,
     connection.heard = connection.connection->heard();
     connection.expires = end_of_life();
     machine_.opened(connection);
-    for (OpeningWatch* const watch : opening_watches_) watch->tell(nullptr);
+    tell_watches(nullptr);
     carry_out(lock);
     if (!machine_.idle().empty()) watch_soon();
 }
@@ -133,9 +197,12 @@ TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept 
 TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
                                                  std::shared_ptr<PooledConnection> connection) {
     Connection& server = *connection->connection;
+    Lock lock{self->mutex_};
+    const auto ping_deadline = deadline_in(self->limits_.ping_timeout);
+    lock.unlock();
     try {
         if (connection->state == ConnectionNode::State::pinging) {
-            co_await server.ping(deadline_in(self->limits_.ping_timeout));
+            co_await server.ping(ping_deadline);
             connection->new_round_trips();  // no loan's
         } else {
             co_await server.recover(self->cleanup_deadline());
@@ -143,7 +210,7 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
     } catch (...) {
         server.close(std::current_exception());
     }
-    Lock lock{self->mutex_};
+    lock.lock();
     PooledConnection& cleaned = *connection;
     cleaned.kept = std::move(connection);
     self->cleaned(cleaned);

@@ -25,6 +25,9 @@ public:
 
     const PoolOptions& options() const noexcept { return options_; }
 
+    /// @throws pqxx::argument_error for options out of range
+    void reconfigure(const PoolOptions& options) { Pool::reconfigure(limits_of(options)); }
+
 private:
     static std::chrono::milliseconds or_never(std::chrono::milliseconds time) {
         return time.count() > 0 ? time : std::chrono::milliseconds::max();
