@@ -136,6 +136,27 @@ void watch(asio::io_context& io) {
     txscope::TransactionScope scope{sessions, {.label = "monthly import"}};
 }
 
+asio::awaitable<void> notify(txscope::TransactionScope scope, ProjectRepository& projects,
+                             std::string name) {
+    co_await scope([&](txscope::Session& session) -> asio::awaitable<void> {
+        co_await projects.create(field<&Project::name> = name);
+        session.notify("projects", name);  // goes out with the COMMIT
+    });
+}
+
+asio::awaitable<void> show(std::string name);
+asio::awaitable<void> show_all();
+
+asio::awaitable<void> listen(txscope::AsyncSessionFactory sessions) {
+    const auto handler = [&](const txscope::Notification& told) -> asio::awaitable<void> {
+        if (told.kind == txscope::Notification::subscribed)
+            co_await show_all();  // at first, and after a loss: some may have been missed
+        else
+            co_await show(told.payload);
+    };
+    co_await sessions.listen("projects", handler);  // until it is cancelled, or the handler throws
+}
+
 asio::awaitable<void> safe_on_gcc_12(ProjectRepository& projects, std::string name,
                                      std::int64_t id) {
     const Project project{.name = name};  // give it a name first, then
