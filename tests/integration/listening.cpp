@@ -310,32 +310,44 @@ TEST_CASE("a server that has nothing to say is listened to all the same", "[list
     CHECK(proxy.connections() == 1);
 }
 
-TEST_CASE("who cannot listen from the beginning is told why", "[listening]") {
+TEST_CASE("who cannot listen from the beginning is told why, if that stays", "[listening]") {
     Fixture fixture;
-    const auto ignore = [](const Notification&) {};
     const AsyncSessionFactory nowhere{fixture.io, fixture.database.dsn() + " dbname=nowhere",
                                       support::observed()};
-    const auto failure = fixture.run(support::failure_of(nowhere.listen("jobs", ignore)));
+    const auto failure =
+        fixture.run(support::failure_of(nowhere.listen("jobs", fixture.write_down(), soon)));
     CHECK(is<txscope::ConnectionFailed>(failure));
     CHECK_THAT(text_of(failure), ContainsSubstring("nowhere"));
-
-    support::FaultProxy proxy{support::server()};
-    const AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name()),
-                                       support::observed()};
-    proxy.reset(support::before_statement("LISTEN"));
-    CHECK(is<txscope::ConnectionLost>(
-        fixture.run(support::failure_of(sessions.listen("jobs", ignore)))));
+    CHECK(fixture.written.empty());
 }
 
-TEST_CASE("an opening takes no longer than acquire_timeout", "[listening]") {
-    asio::io_context io;
-    const support::SilentServer silent;
+TEST_CASE("who cannot listen from the beginning for what may pass tries again", "[listening]") {
+    Fixture fixture;
+    support::FaultProxy proxy{support::server()};
     txscope::PoolOptions options;
-    options.acquire_timeout = 20ms;
-    const AsyncSessionFactory sessions{io, silent.dsn(), support::observed(options)};
-    const auto failure =
-        support::run(io, support::failure_of(sessions.listen("jobs", [](const Notification&) {})));
-    CHECK(is<txscope::AcquireTimeout>(failure));
+    options.observer = fixture.recorder.get();
+    SECTION("nobody listens there yet") {
+        proxy.refuse_connections();
+        const AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name()), options};
+        Started listening{fixture.io, sessions.listen("jobs", fixture.write_down(), soon)};
+        support::run_until(fixture.io, [&] { return fixture.recorder->losses().size() > 2; });
+        proxy.accept_connections();
+        fixture.run_until_subscribed();
+    }
+    SECTION("the connection is lost before it is asked to listen") {
+        proxy.reset(support::before_statement("LISTEN"));
+        const AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name()), options};
+        Started listening{fixture.io, sessions.listen("jobs", fixture.write_down(), soon)};
+        fixture.run_until_subscribed();
+        CHECK(fixture.recorder->losses().size() == 1);
+    }
+    SECTION("who is there does not answer within opening_timeout") {
+        const support::SilentServer silent;
+        options.opening_timeout = 10ms;
+        const AsyncSessionFactory sessions{fixture.io, silent.dsn(), options};
+        Started listening{fixture.io, sessions.listen("jobs", fixture.write_down(), soon)};
+        support::run_until(fixture.io, [&] { return fixture.recorder->losses().size() > 2; });
+    }
 }
 
 TEST_CASE("a handler that throws ends the listening with its error", "[listening]") {

@@ -96,18 +96,19 @@ public:
     /// });
     /// ```
     ///
-    /// It has a connection of its own, beyond `max_size`, opened within `acquire_timeout`; `close()`
-    /// does not end it. When that is lost, another one listens, with pauses between the attempts; the
-    /// handler is told `subscribed` again, and the observer why (`ScopeEvent::retry`, `where` being
-    /// this call). What the handler does in the database is its own, whatever scope this is called in.
-    /// While it is busy, notifications wait, in the end with the server: one for ever would fill the
-    /// server's queue (`pg_notification_queue_usage()`).
+    /// It has a connection of its own, beyond `max_size`, opened within `opening_timeout`; `close()`
+    /// does not end it. While the server is down, and when the connection is lost, it tries again after
+    /// pauses; the handler is told `subscribed` again, and the observer why (`ScopeEvent::retry`,
+    /// `where` being this call). What the handler does in the database is its own, whatever scope this
+    /// is called in. While it is busy, notifications wait, in the end with the server: one for ever
+    /// would fill the server's queue (`pg_notification_queue_usage()`).
     ///
     /// A pooler that lends a server's connection by transactions does not pass on notifications, and
     /// PgBouncer answers `LISTEN` as if it did: listen past it, or by sessions.
     ///
     /// @param channel as it is, in its own case (`NOTIFY Jobs` notifies "jobs"): 1 to 63 bytes
-    /// @throws what the handler throws; why it could not listen, if it never has; pqxx::argument_error
+    /// @throws what the handler throws; why it could not listen, if it never has and that stays (a
+    ///     password, a database that is not there); pqxx::argument_error
     template <typename Handler>
     asio::awaitable<void> listen(
         const std::convertible_to<std::string_view> auto& channel, Handler handler,

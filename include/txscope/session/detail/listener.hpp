@@ -33,7 +33,7 @@ public:
     Listener& operator=(const Listener&) = delete;
 
     /// Until the caller is cancelled, or the handler throws. To be called on a strand.
-    /// @throws why it could not listen, if it never has
+    /// @throws why it could not listen, if it never has, and that is none that may pass
     asio::awaitable<void> run();
 
 private:
@@ -87,6 +87,19 @@ TXSCOPE_INLINE Listener::Listener(SessionPool& pool, const std::vector<std::stri
     for (const std::string& channel : channels) listen_.push_back(listen_sql(channel));
 }
 
+/// Whether what has kept us from listening may pass by itself.
+inline bool may_pass(const std::exception_ptr& error) noexcept {
+    try {
+        std::rethrow_exception(error);
+    } catch (const ConnectionFailed& failure) {
+        return failure.is_transient();
+    } catch (const ConnectionLost&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
 TXSCOPE_INLINE asio::awaitable<void> Listener::run() {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     for (bool first = true;; ++reporter_.attempt) {
@@ -99,7 +112,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::run() {
         opened_.reset();
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
         check_not_cancelled(caller);
-        if (first) std::rethrow_exception(lost);
+        if (first && !may_pass(lost)) std::rethrow_exception(lost);
         const auto pause =
             backoff(options_.initial_backoff, options_.max_backoff, reporter_.attempt);
         reporter_.report(ScopeEvent::retry, pause, lost);
@@ -111,7 +124,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::run() {
 /// Returns what it failed by; null when the server listens for us.
 TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::subscribe() {
     try {
-        const auto deadline = deadline_in(pool_.options().acquire_timeout);
+        const auto deadline = deadline_in(pool_.options().opening_timeout);
         co_await open(deadline);
         co_await ask(deadline);
         co_return connection().failure();
