@@ -134,9 +134,11 @@ TEST_CASE("what was notified is not told when its scope, or the savepoint around
         throw support::Refusal{"no"};
     };
     fixture.run([&]() -> asio::awaitable<void> {
-        CHECK(is<support::Refusal>(co_await support::failure_of(fixture.scope(refuse))));
+        const auto failure = co_await support::failure_of(fixture.scope(refuse));
+        CHECK(is<support::Refusal>(failure));
         co_await fixture.scope([&](Session& session) -> asio::awaitable<void> {
-            CHECK(is<support::Refusal>(co_await support::failure_of(fixture.nested(refuse))));
+            const auto inner = co_await support::failure_of(fixture.nested(refuse));
+            CHECK(is<support::Refusal>(inner));
             session.notify("jobs", "kept");
         });
     });
@@ -411,7 +413,8 @@ TEST_CASE("what a handler does is no part of the scope that listens", "[listenin
             co_await fixture.insert("by the scope");
             co_await fixture.sessions.listen("jobs", handle);
         };
-        CHECK(is<support::Refusal>(co_await support::failure_of(fixture.scope(body))));
+        const auto failure = co_await support::failure_of(fixture.scope(body));
+        CHECK(is<support::Refusal>(failure));
     });
     CHECK(fixture.names() == Texts{"by the handler"});
 }
