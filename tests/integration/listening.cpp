@@ -275,7 +275,7 @@ TEST_CASE("a network that drops everything is noticed by the heartbeat", "[liste
     Fixture fixture;
     support::FaultProxy proxy{support::server()};
     txscope::PoolOptions pool_options;
-    pool_options.cleanup_timeout = 50ms;  // in which a busy machine may not answer, either
+    pool_options.ping_timeout = 50ms;  // in which a busy machine may not answer, either
     const AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name()),
                                        support::observed(pool_options)};
     ListenOptions options = soon;
@@ -294,7 +294,7 @@ TEST_CASE("a network that drops everything is noticed by the heartbeat", "[liste
 TEST_CASE("a server that has nothing to say is listened to all the same", "[listening]") {
     Fixture fixture;
     txscope::PoolOptions patient;
-    patient.cleanup_timeout = support::patience;
+    patient.ping_timeout = support::patience;
     support::FaultProxy proxy{support::server()};
     const AsyncSessionFactory sessions{fixture.io, proxy.dsn(fixture.database.name()),
                                        support::observed(patient)};

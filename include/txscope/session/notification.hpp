@@ -21,7 +21,7 @@ struct Notification {
 /// How `AsyncSessionFactory::listen` keeps its connection.
 struct ListenOptions {
     /// A server that has said nothing for so long is asked to. Where no answer comes within
-    /// `PoolOptions::cleanup_timeout`, as where a network drops what is sent without a word, the
+    /// `PoolOptions::ping_timeout`, as where a network drops what is sent without a word, the
     /// connection is lost.
     std::chrono::milliseconds heartbeat = std::chrono::seconds{30};
     /// The pause before the n-th attempt to listen again is random between 0 and

@@ -182,7 +182,7 @@ TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::tell_until_lost() {
 TXSCOPE_INLINE asio::awaitable<void> Listener::hear() {
     const auto silent = deadline_in(options_.heartbeat);
     co_await connection().readable(silent);
-    if (Clock::now() >= silent) co_await ask(pool_.cleanup_deadline());
+    if (Clock::now() >= silent) co_await ask(deadline_in(pool_.options().ping_timeout));
 }
 
 }  // namespace txscope::detail
