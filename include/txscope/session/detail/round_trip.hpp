@@ -1,12 +1,10 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
-#include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/awaiter.hpp>
+#include <txscope/net/strand.hpp>
 #include <txscope/session/detail/shared_connection.hpp>
 
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
@@ -30,9 +28,6 @@ public:
 
     template <typename Handler>
     void start(RoundTrip& trip, Handler handler) {
-        // The coroutine has it, too, and thereby what is ambient.
-        const asio::any_io_executor executor = asio::get_associated_executor(handler);
-        context_ = &executor.target<AmbientExecutor>()->context();
         trip_ = &trip;
         awaiter_.set(std::move(handler));
         begin();
@@ -48,7 +43,6 @@ private:
     static void finish(Task* task, bool runs);
 
     RoundTrip* trip_ = nullptr;
-    const AmbientContext* context_ = nullptr;
     bool sent_ = false;
     std::exception_ptr error_;  // there was no memory to send it
     Awaiter awaiter_;
@@ -57,6 +51,7 @@ private:
 
 /// What goes out in a round trip, and what is awaited of it.
 struct RoundTrip {
+    const AmbientContext& on;                ///< Which the executor of whoever awaits it carries.
     SharedConnection& shared;                ///< Whose outbox is sent.
     Response& response;                      ///< Whose answer is awaited.
     const asio::cancellation_state& caller;  ///< Whoever is cancelled does not wait here.
@@ -113,7 +108,7 @@ struct RoundTripOperation::Readable {
     }
     allocator_type get_allocator() const noexcept { return allocator_type{awaited().memory_}; }
     void operator()() {
-        StrandState& strand = awaited().context_->strand;
+        StrandState& strand = awaited().trip_->on.strand;
         strand.execute(std::move(operation));
     }
     RoundTripOperation& awaited() const noexcept {
@@ -126,9 +121,9 @@ struct RoundTripOperation::Readable {
 /// Where there are other branches, all that is ready to run on the strand now, or about to get there,
 /// goes first: they add what they have to send.
 TXSCOPE_INLINE void RoundTripOperation::begin() {
-    sent_ = context_->outstanding == 0;
+    sent_ = trip_->on.outstanding == 0;
     if (sent_ && send()) return wait();
-    context_->strand.post(Task::Owner{this}, memory_);
+    trip_->on.strand.post(Task::Owner{this}, memory_);
 }
 
 TXSCOPE_INLINE void RoundTripOperation::step() {
@@ -156,7 +151,7 @@ TXSCOPE_INLINE void RoundTripOperation::wait() {
 TXSCOPE_INLINE void RoundTripOperation::finish(Task* task, bool runs) {
     auto* const self = static_cast<RoundTripOperation*>(task);
     if (!runs) return self->awaiter_.destroy();
-    const boost::intrusive_ptr<const AmbientContext> kept{self->context_};
+    const boost::intrusive_ptr<const AmbientContext> kept{&self->trip_->on};
     Running::ambient = kept->said();
     self->step();
 }

@@ -221,7 +221,8 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
         response = self->put_out(statement);
         report.answered_in(response);
 
-        RoundTrip trip{.shared = shared, .response = *response, .caller = caller};
+        RoundTrip trip{
+            .on = carrier->context(), .shared = shared, .response = *response, .caller = caller};
         co_await round_trip(trip);
         if (!response->done) {
             // What was sent is seen to its end, also for a caller who was cancelled before it went

@@ -99,7 +99,8 @@ inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& 
                     co_await get_ready(deadline);
                 if (parent() != nullptr) parent()->check_not_ended();
                 const LastSent sent = put_out_last(last_statement(next.kind, depth()));
-                RoundTrip trip{.shared = transaction,
+                RoundTrip trip{.on = *this,
+                               .shared = transaction,
                                .response = *sent.last,
                                .caller = caller,
                                .returns = deadline == Clock::time_point::max(),
