@@ -21,7 +21,7 @@ using txscope::Session;
 namespace {
 
 // A transaction's, on the average, however many statements it enqueues.
-constexpr std::int64_t known_allocations = 11;
+constexpr std::int64_t known_allocations = 9;
 
 /// What a hundred transactions take, one after another on a connection that has seen such ones.
 template <typename Body>

@@ -3,6 +3,7 @@
 #include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/net/cancellation.hpp>
+#include <txscope/pool/detail/acquire_errors.hpp>
 #include <txscope/pool/pool.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
