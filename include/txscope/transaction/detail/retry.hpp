@@ -2,6 +2,7 @@
 
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
+#include <txscope/net/cancellation.hpp>
 #include <txscope/session/detail/session_state.hpp>
 
 #include <boost/asio/awaitable.hpp>

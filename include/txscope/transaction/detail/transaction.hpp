@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/session/detail/session_state.hpp>
+#include <txscope/transaction/detail/transaction_identity.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
 #include <algorithm>
