@@ -248,10 +248,10 @@ public:
         own_transactions = with_transactions;
     }
     /// Sends what was enqueued, unless the body failed; ends what is under way.
-    asio::awaitable<void> end(std::exception_ptr& error) override;
+    inline asio::awaitable<void> end(std::exception_ptr& error) override;
 };
 
-TXSCOPE_INLINE asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
+inline asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
     if (!error && has_queued()) {
         if (!shared().has_connection()) co_await take_connection();
         const LastSent sent = put_out_last({});

@@ -84,6 +84,8 @@ public:
 
     /// Ends it after its body, which nothing may interrupt. What it returns is not valid if there is
     /// nothing to await.
+    /// Who overrides it declares it inline: Clang compiles what else would place a virtual table,
+    /// and all that it calls, in every file that includes it.
     /// @param error what the body ended with, or null; then what the scope ends with
     virtual asio::awaitable<void> end(std::exception_ptr& error) = 0;
 

@@ -25,7 +25,7 @@ class ScopeSession : public SessionState {
 public:
     using SessionState::SessionState;
 
-    asio::awaitable<void> end(std::exception_ptr& error) final;
+    inline asio::awaitable<void> end(std::exception_ptr& error) final;
 
 private:
     using Action = TransactionMachine::Action;
