@@ -11,9 +11,10 @@ class Observer;
 
 /// How an `AsyncSessionFactory` keeps its connections.
 struct PoolOptions {
-    /// Most connections open at a time, at least 1. Opened when first needed.
+    /// Most connections open at a time, at least 1; default 8. Opened when first needed, but for
+    /// `min_idle`.
     std::size_t max_size = 8;
-    /// Most coroutines waiting for a connection; one more gets `PoolExhausted`.
+    /// Most coroutines waiting for a connection, from 0; default 100,000. One more gets `PoolExhausted`.
     std::size_t max_waiters = 100'000;
     /// Most connections being opened at a time, at least 1; default 4. A server that refuses is asked
     /// by one at a time, about once a second, until it takes one.
@@ -42,7 +43,7 @@ struct PoolOptions {
     /// have been idle longer with it.
     std::chrono::milliseconds ping_timeout = std::chrono::seconds{2};
     /// Longest time to cancel what runs, to roll back and to reset a connection that comes back in
-    /// use; a server that takes longer has its connection closed.
+    /// use, from 0; default 5 s. A server that takes longer has its connection closed.
     std::chrono::milliseconds cleanup_timeout = std::chrono::seconds{5};
     /// Prepared statements kept on each connection, the least recently used going first. 0 prepares
     /// none: for PgBouncer before 1.21 in transaction pooling, which loses them. The factory finds
