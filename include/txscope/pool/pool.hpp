@@ -165,33 +165,6 @@ private:
     Clock::time_point wake_at_ = Clock::time_point::max();  // which ends then
 };
 
-/// Is told of the openings that end.
-class Pool::OpeningWatch {
-public:
-    OpeningWatch(Pool& pool, const asio::any_io_executor& executor) : pool_{pool}, end_{executor} {
-        const Lock lock{pool_.mutex_};
-        pool_.opening_watches_.push_back(this);
-    }
-    OpeningWatch(const OpeningWatch&) = delete;
-    ~OpeningWatch() {
-        const Lock lock{pool_.mutex_};
-        std::erase(pool_.opening_watches_, this);
-    }
-
-    /// With the pool's mutex locked.
-    void tell(const std::exception_ptr& error) {
-        if (error) error_ = error;
-        end_.sender()();
-    }
-    const std::exception_ptr& error() const noexcept { return error_; }
-    asio::awaitable<void> wait(Clock::time_point deadline) { return end_.wait(deadline); }
-
-private:
-    Pool& pool_;
-    Notification end_;
-    std::exception_ptr error_{};
-};
-
 }  // namespace txscope::detail
 
 #if TXSCOPE_DEFINITIONS
