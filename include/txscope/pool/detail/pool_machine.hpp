@@ -249,7 +249,6 @@ TXSCOPE_INLINE void PoolMachine::opening_failed(Reason reason, Clock::time_point
     --openings_;
     vacate();
     pace_.failed(now, chance);
-    serve();  // by a ping, where something is idle
     if (reason == Reason::transient) return;
     while (blocked_ > 0 && !one_can_come_back()) fail_newest_within(Waiter::Failure::not_opened);
     if (!one_can_come_back()) fail_all(Waiter::Failure::not_opened);
@@ -417,7 +416,7 @@ TXSCOPE_INLINE std::size_t PoolMachine::openings_needed() const noexcept {
 /// Pings and opens what those who wait need, as far as that may be. What is idle while somebody waits is
 /// not fresh.
 TXSCOPE_INLINE void PoolMachine::serve() noexcept {
-    for (; openings_ + pings_ < waiters_.size() && !idle_.empty(); ++pings_) {
+    for (; pings_ < waiters_.size() && !idle_.empty(); ++pings_) {
         ConnectionNode& connection = idle_.pop_back();
         connection.state = ConnectionNode::State::pinging;
         handed_out_.push_back(connection);
