@@ -97,6 +97,21 @@ TEST_CASE("a server that keeps silent is passed over after connect_timeout", "[s
     CHECK(reached_past_silence({silent.port(), server().port()}) == server().port());
 }
 
+TEST_CASE("silent servers leave time for the others, also without connect_timeout",
+          "[several_servers]") {
+    const SilentServer first;
+    const DeadPort nobody;
+    const SilentServer second;
+    const auto dsn = dsn_of({first.port(), nobody.port(), second.port(), server().port()});
+    support::with_time_enough([&](std::chrono::milliseconds limit) {
+        asio::io_context io;
+        const txscope::AsyncSessionFactory sessions{
+            io, dsn, support::observed({.acquire_timeout = 2 * limit, .opening_timeout = limit})};
+        const auto too_late = support::run(io, failure_of(sessions.ready()));
+        return !is<txscope::ConnectionFailed>(too_late);
+    });
+}
+
 TEST_CASE("each of several silent servers gets its connect_timeout, wherever in the list it is",
           "[several_servers]") {
     const DeadPort nobody;

@@ -23,7 +23,8 @@ struct PoolOptions {
     /// one, which goes on for others when its time is over.
     std::chrono::milliseconds acquire_timeout = std::chrono::seconds{30};
     /// Longest time to open one connection, on all servers of the connection string together; default
-    /// 30 s. `connect_timeout` in the connection string is for each address.
+    /// 30 s. Each address gets an equal share of it, unless `connect_timeout` in the connection string
+    /// says how much.
     std::chrono::milliseconds opening_timeout = std::chrono::seconds{30};
     /// How long a connection is used, from 0: when that is over it is closed as soon as nobody has it;
     /// default 30 min, by chance up to a tenth more or less, 0 for ever. So changes of a server's

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <new>
 #include <system_error>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -44,7 +46,7 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
     return connection;
 }
 
-/// How long one server may take: `connect_timeout` (in seconds; 0 or absent: no limit of its own),
+/// How long one server may take: `connect_timeout` (in seconds; 0 or absent: its share of the time),
 /// which libpq leaves to the program when it connects without blocking.
 /// @throws ConnectionFailed when it is no number
 inline std::optional<std::chrono::seconds> connect_timeout(const ConnInfo& info) {
@@ -62,14 +64,26 @@ inline std::optional<std::chrono::seconds> connect_timeout(const ConnInfo& info)
     return std::chrono::seconds{seconds};
 }
 
+/// Whether `server` is the one that libpq calls `current`.
+inline bool is_the_same(const ServerAddress& server, const ServerAddress& current) {
+    return server.port == current.port && (server.host.empty() || server.host == current.host) &&
+           (server.address.empty() || server.address == current.address);
+}
+
+/// When to give up `current`, one of `servers`, so that each behind it has as much time as it had: one
+/// that is silent must not take the time of all.
+inline Clock::time_point end_of_share(const std::vector<ServerAddress>& servers,
+                                      const ServerAddress& current, Clock::time_point deadline) {
+    const auto at = std::ranges::find_if(
+        servers, [&](const ServerAddress& server) { return is_the_same(server, current); });
+    const auto now = Clock::now();
+    return now + (deadline - now) / std::max<std::ptrdiff_t>(servers.end() - at, 1);
+}
+
 /// Takes the server that libpq calls `current` out of `info`.
 inline void pass_over(ConnInfo& info, const ServerAddress& current) {
-    const auto is_current = [&](const ServerAddress& server) {
-        return server.port == current.port &&
-               (server.host.empty() || server.host == current.host) &&
-               (server.address.empty() || server.address == current.address);
-    };
-    const auto found = std::erase_if(info.servers, is_current);
+    const auto found = std::erase_if(
+        info.servers, [&](const ServerAddress& server) { return is_the_same(server, current); });
     // Two may write the same address in two ways; the first is the likeliest to be meant.
     if (found == 0 && !info.servers.empty()) info.servers.erase(info.servers.begin());
 }
@@ -82,24 +96,27 @@ inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, s
     using Socket = asio::posix::descriptor_base;
     ConnInfo info = parse_conninfo(conninfo);
     const auto patience = connect_timeout(info);
-    const auto give_up_at = [&] {
+    const auto by_patience = [&] {
         return patience ? std::min(deadline, Clock::now() + *patience) : deadline;
     };
-    const auto resolved_by = give_up_at();
+    const auto resolved_by = by_patience();
     co_await resolve_hosts(executor, info, resolved_by);
+    const auto give_up_at = [&](const ServerAddress& current) {
+        return patience ? by_patience() : end_of_share(info.servers, current, deadline);
+    };
     for (;;) {
         Native<PGconn> connection = start_connecting(info);
         auto phase = PGRES_POLLING_WRITING;
-        ServerAddress server;
+        ServerAddress server = current_server(connection.get());
         Handshake handshake;
         bool tls_answered = false;
-        auto give_up = give_up_at();
+        auto give_up = give_up_at(server);
         while (phase != PGRES_POLLING_OK) {
             if (PQstatus(connection.get()) == CONNECTION_BAD || phase == PGRES_POLLING_FAILED)
                 throw connect_failure(connection.get(), info.servers, handshake, tls_answered);
             if (const auto current = current_server(connection.get()); current != server) {
                 server = current;
-                give_up = give_up_at();
+                give_up = give_up_at(server);
             }
             bool ready = phase == PGRES_POLLING_READING && holds_decrypted(connection.get());
             if (!ready) {  // the socket may be another after every poll
