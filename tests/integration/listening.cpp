@@ -323,6 +323,32 @@ TEST_CASE("who cannot listen from the beginning is told why, if that stays", "[l
     CHECK(fixture.written.empty());
 }
 
+TEST_CASE("what kept somebody from listening is not why others wait", "[listening]") {
+    const support::Database database;
+    database.query("CREATE ROLE limited LOGIN SUPERUSER");
+    asio::io_context io;
+    const AsyncSessionFactory sessions{
+        io, database.dsn() + " user=limited",
+        support::observed({.max_size = 1, .acquire_timeout = support::patience})};
+    Gate gate{io};
+    const auto hold = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("ALTER ROLE limited NOLOGIN");
+        co_await gate.wait();
+    };
+    const Started holding{io, sessions.session_scope(hold)};
+    support::run_until(io, [&] { return gate.waiting() == 1; });
+    const auto not_heard =
+        support::run(io, support::failure_of(sessions.listen("jobs", [](const Notification&) {})));
+    CHECK(is<txscope::ConnectionFailed>(not_heard));
+    sessions.reconfigure({.max_size = 1, .acquire_timeout = 1ms});
+    const auto in_vain = support::run(io, support::failure_of(sessions.execute("SELECT 1")));
+    CHECK(is<txscope::AcquireTimeout>(in_vain));
+    CHECK_FALSE(support::cause_of(in_vain));
+    gate.open();
+    support::run_until(io, [&] { return holding.done(); });
+    database.query("DROP ROLE limited");
+}
+
 TEST_CASE("who cannot listen from the beginning for what may pass tries again", "[listening]") {
     Fixture fixture;
     support::FaultProxy proxy{support::server()};

@@ -6,6 +6,7 @@
 #include "support/scope_fixture.hpp"
 #include "support/silent_server.hpp"
 #include "support/started.hpp"
+#include "support/time_enough.hpp"
 #include <txscope/session/async_session_factory.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -57,9 +58,7 @@ struct Fixture {
     void run_until(Condition condition) {
         support::run_until(io, condition);
     }
-    bool an_attempt_has_failed() const {
-        return sessions.pool()->connector().last_error() != nullptr;
-    }
+    bool an_attempt_has_failed() const { return sessions.statistics().failed_openings > 0; }
 
     support::FaultProxy proxy{support::server()};
     asio::io_context io{};
@@ -251,10 +250,30 @@ TEST_CASE("who waits for a server that is stopped is served when it is started a
         ++served;
     };
     for (int i = 0; i < 20; ++i) asio::co_spawn(io, ask(), Fixture::rethrow);
-    support::run_until(io, [&] { return sessions.pool()->connector().last_error() != nullptr; });
+    support::run_until(io, [&] { return sessions.statistics().failed_openings > 0; });
     server.start();
     support::run_until(io, [&] { return served == 20; });
     support::run_until(io, [&] { return sessions.statistics().idle == 2; });
+}
+
+TEST_CASE("a scope whose time is over while it waits for a connection is told why there was none",
+          "[pool_openings]") {
+    const support::DeadPort nobody;
+    asio::io_context io;
+    const txscope::AsyncSessionFactory sessions{io, nobody.dsn(), support::observed()};
+    const auto body = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+    };
+    support::with_time_enough([&](std::chrono::milliseconds limit) {
+        const txscope::TransactionScope scope{sessions, {.timeout = limit}};
+        const auto failure = support::run(io, support::failure_of(scope(body)));
+        CHECK(support::is<txscope::TransactionTimeout>(failure));
+        const auto cancelled = support::cause_of(failure);
+        CHECK(support::is_abort(cancelled));
+        const auto in_vain = support::cause_of(cancelled);
+        return support::is<txscope::AcquireTimeout>(in_vain) &&
+               support::is<txscope::ConnectionFailed>(support::cause_of(in_vain));
+    });
 }
 
 TEST_CASE("a pause between attempts keeps neither the factory nor the context", "[pool_openings]") {
@@ -266,7 +285,7 @@ TEST_CASE("a pause between attempts keeps neither the factory nor the context", 
         io, [](txscope::AsyncSessionFactory asked) -> asio::awaitable<void> {
             co_await asked.execute("SELECT 1");
         }(*sessions));
-    support::run_until(io, [&] { return sessions->pool()->connector().last_error() != nullptr; });
+    support::run_until(io, [&] { return sessions->statistics().failed_openings > 0; });
     SECTION("when it is closed") {
         support::run(io, sessions->close());
         support::run_until(io, [&] { return waiting->done(); });

@@ -12,13 +12,12 @@
 
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
 namespace txscope::detail {
 
-/// Opens a pool's connections, and remembers why it failed the last time. From any thread.
+/// Opens a pool's connections. From any thread.
 class Connector {
 public:
     Connector(asio::any_io_executor executor, std::string conninfo, StatementNaming naming)
@@ -44,25 +43,13 @@ public:
     /// All statements are prepared anew from now on.
     void forget_statements() noexcept { naming_.begin_generation(); }
 
-    /// Why the last attempt failed; null when it succeeded.
-    std::exception_ptr last_error() const {
-        const std::lock_guard lock{mutex_};
-        return last_error_;
-    }
     /// What there is to say while the first attempt is under way.
     std::exception_ptr no_answer_yet() const noexcept;
 
 private:
-    void remember(std::exception_ptr error) {
-        const std::lock_guard lock{mutex_};
-        last_error_ = std::move(error);
-    }
-
     const asio::any_io_executor executor_;
     const std::string conninfo_;
     StatementNaming naming_;  // which its connections have in common
-    mutable std::mutex mutex_;
-    std::exception_ptr last_error_;
 };
 
 }  // namespace txscope::detail
@@ -75,14 +62,8 @@ namespace txscope::detail {
 
 TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
     asio::any_io_executor on, Clock::time_point deadline) {
-    try {
-        auto connection = co_await Connection::open(std::move(on), conninfo_, naming_, deadline);
-        remember(nullptr);
-        co_return std::make_shared<PooledConnection>(std::move(connection));
-    } catch (const ConnectionFailed&) {
-        remember(std::current_exception());
-        throw;
-    }
+    auto connection = co_await Connection::open(std::move(on), conninfo_, naming_, deadline);
+    co_return std::make_shared<PooledConnection>(std::move(connection));
 }
 
 TXSCOPE_INLINE std::exception_ptr Connector::no_answer_yet() const noexcept try {

@@ -153,7 +153,7 @@ private:
     mutable std::mutex mutex_;
     Limits limits_;
     PoolMachine machine_;
-    std::exception_ptr opening_error_;
+    std::exception_ptr opening_error_;  // of the last one; null when it succeeded
     std::vector<std::weak_ptr<asio::cancellation_signal>> openings_;  // to be emitted on `opener_`
     std::vector<OpeningWatch*> opening_watches_;
     std::vector<Notification::Sender> closers_;
@@ -170,6 +170,7 @@ private:
 #if TXSCOPE_DEFINITIONS
 
 #include <txscope/core/error.hpp>
+#include <txscope/net/cancellation.hpp>
 #include <txscope/pool/detail/acquire_errors.hpp>
 #include <txscope/pool/detail/acquire_request.hpp>
 
@@ -245,21 +246,25 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
     machine_.asked(request, now);
     carry_out(lock);
     schedule();
+    bool cancelled = false;
     if (request.state() == Waiter::State::waiting) {
         lock.unlock();
-        co_await request.wait(mutex_, deadline);
+        cancelled = co_await request.wait(mutex_, deadline);
         lock.lock();
     }
     if (machine_.is_closed()) throw pool_closed(request.requester());
-    if (request.state() == Waiter::State::waiting)
-        std::rethrow_exception(timeout_of(request, machine_, why_none_is_open()));
+    if (request.state() == Waiter::State::waiting) {
+        auto in_vain = timeout_of(request, machine_, why_none_is_open());
+        if (cancelled) in_vain = nest(std::move(in_vain), cancellation_error());
+        std::rethrow_exception(in_vain);
+    }
     if (request.error) std::rethrow_exception(request.error);
     co_return lease(pooled(machine_.taken(request)));
 }
 
 TXSCOPE_INLINE std::exception_ptr Pool::why_none_is_open() const noexcept {
-    auto reason = connector_->last_error();
-    return reason || machine_.openings() == 0 ? reason : connector_->no_answer_yet();
+    return opening_error_ || machine_.openings() == 0 ? opening_error_
+                                                      : connector_->no_answer_yet();
 }
 
 TXSCOPE_INLINE Lease Pool::lease(PooledConnection& connection) {

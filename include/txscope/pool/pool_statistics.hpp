@@ -12,8 +12,9 @@ struct PoolStatistics {
     std::size_t waiting = 0;  ///< Coroutines that wait for a connection, but for whom none is being
                               ///< opened.
 
-    std::uint64_t opened = 0;     ///< Connections opened.
-    std::uint64_t discarded = 0;  ///< Connections closed because they were lost or unfit.
+    std::uint64_t opened = 0;           ///< Connections opened.
+    std::uint64_t failed_openings = 0;  ///< Attempts to open one that have failed.
+    std::uint64_t discarded = 0;        ///< Connections closed because they were lost or unfit.
     std::uint64_t retired =
         0;  ///< Those closed for their age, while idle for long, or to be replaced.
     std::uint64_t acquired = 0;     ///< Loans.

@@ -23,9 +23,9 @@ public:
         if (notify_) (*notify_)();
     }
 
-    /// Until it is answered or `deadline` passes. An answer that races the caller's cancellation
-    /// counts.
-    asio::awaitable<void> wait(std::mutex& mutex, Clock::time_point deadline);
+    /// Until it is answered, `deadline` passes, or the caller is cancelled: whether that was so. An
+    /// answer that races it counts.
+    asio::awaitable<bool> wait(std::mutex& mutex, Clock::time_point deadline);
 
     std::exception_ptr error{};  ///< Why it failed.
 
@@ -37,29 +37,27 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <txscope/net/cancellation.hpp>
-
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE asio::awaitable<void> AcquireRequest::wait(std::mutex& mutex,
+TXSCOPE_INLINE asio::awaitable<bool> AcquireRequest::wait(std::mutex& mutex,
                                                           Clock::time_point deadline) {
     Notification answer{co_await asio::this_coro::executor};
     {
         const std::lock_guard lock{mutex};
-        if (state() != State::waiting) co_return;
+        if (state() != State::waiting) co_return false;
         notify_ = answer.sender();
     }
-    for (bool over = false; !over;) {
+    for (;;) {
         co_await answer.wait(deadline);
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
         const std::lock_guard lock{mutex};
         const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
-        over = state() != State::waiting || cancelled || Clock::now() >= deadline;
-        if (over) notify_.reset();
-        if (state() == State::waiting && cancelled) throw cancellation_error();
+        if (state() == State::waiting && !cancelled && Clock::now() < deadline) continue;
+        notify_.reset();
+        co_return cancelled;
     }
 }
 

@@ -81,6 +81,7 @@ TXSCOPE_INLINE Pool::Reason Pool::reason_of(const std::exception_ptr& error) noe
 }
 
 TXSCOPE_INLINE void Pool::fail_opening(const std::exception_ptr& error) noexcept {
+    ++statistics_.failed_openings;
     opening_error_ = error;
     const double chance = std::generate_canonical<double, 10>(random_);
     machine_.opening_failed(reason_of(error), Clock::now(), chance);
@@ -159,6 +160,7 @@ TXSCOPE_INLINE void Pool::put(std::shared_ptr<PooledConnection> opened,
                               std::uint64_t generation) noexcept {
     Lock lock{mutex_};
     ++statistics_.opened;
+    opening_error_ = nullptr;
     PooledConnection& connection = *opened;
     connection.kept = std::move(opened);
     connection.generation = generation;
