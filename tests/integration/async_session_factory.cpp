@@ -146,6 +146,7 @@ TEST_CASE("options out of range are refused", "[async_session_factory]") {
     SECTION("a negative time for a ping") { options.ping_timeout = -1ms; }
     SECTION("more idle ones than there may be") { options.min_idle = options.max_size + 1; }
     SECTION("a negative time to clean up") { options.cleanup_timeout = -1ms; }
+    SECTION("a negative time of an overlong scope") { options.overlong_scope = -1ms; }
     CHECK_THROWS_AS((AsyncSessionFactory{io, "", options}), pqxx::argument_error);
 }
 

@@ -300,7 +300,8 @@ public:
     using PoolError::PoolError;
 };
 
-/// Too many coroutines were waiting for a connection already (`max_waiters`).
+/// Too many coroutines were waiting for a connection already (`max_waiters`). The last error of
+/// connecting, if that was why, is nested inside.
 class PoolExhausted : public PoolError {
 public:
     using PoolError::PoolError;

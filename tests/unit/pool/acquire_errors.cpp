@@ -72,13 +72,17 @@ TEST_CASE("who has waited in vain is told why no connection was opened", "[acqui
     CHECK(is<txscope::ConnectionFailed>(cause_of(error)));
 }
 
-TEST_CASE("who is turned away is told how many wait", "[acquire_errors]") {
+TEST_CASE("who is turned away is told how many wait, and why no connection was opened",
+          "[acquire_errors]") {
     Fixture fixture;
     Waiter waiter{Requester{fixture.asking}};
     fixture.machine.asked(waiter, {});
     const auto error = failure_of(waiter, fixture.machine, nullptr);
     CHECK(is<txscope::PoolExhausted>(error));
     CHECK_THAT(text_of(error), Catch::Matchers::ContainsSubstring("0 coroutines are waiting"));
+    CHECK_FALSE(cause_of(error));
+    const auto refused = std::make_exception_ptr(txscope::ConnectionFailed{"refused"});
+    CHECK(is<txscope::ConnectionFailed>(cause_of(failure_of(waiter, fixture.machine, refused))));
 }
 
 TEST_CASE("whose connection could not be opened is told why, and where it was asked for",

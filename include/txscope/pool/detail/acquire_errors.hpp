@@ -37,8 +37,8 @@ inline PoolClosed pool_closed(const Requester& requester = {}) {
     return PoolClosed{"the session factory is closed", place_of(requester)};
 }
 
-/// Why `waiter` has failed, with `opening_error` for a reason where an opening failed. To be called
-/// before anything else happens.
+/// Why `waiter` has failed, with `opening_error` for a reason where the last opening failed. To be
+/// called before anything else happens.
 inline std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& pool,
                                      const std::exception_ptr& opening_error) try {
     const auto where = place_of(waiter.requester());
@@ -46,9 +46,10 @@ inline std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& po
         case Waiter::Failure::closed:
             throw pool_closed(waiter.requester());
         case Waiter::Failure::exhausted:
-            throw PoolExhausted{std::to_string(pool.limits().waiters) +
-                                    " coroutines are waiting for a connection already",
-                                where};
+            return nest(opening_error,
+                        PoolExhausted{std::to_string(pool.limits().waiters) +
+                                          " coroutines are waiting for a connection already",
+                                      where});
         case Waiter::Failure::deadlock:
             throw PoolDeadlock{
                 "every connection is held by scopes that wait for another one themselves",
