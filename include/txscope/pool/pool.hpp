@@ -308,7 +308,9 @@ TXSCOPE_INLINE Pool::Condition Pool::look_at(PooledConnection& connection) noexc
     statistics_.round_trips += connection.new_round_trips();
     const bool broken = connection.connection->broken() ||
                         (machine_.anybody_waits() && !connection.usable(Clock::now()));
-    if (!broken) return Condition::clean;
+    const bool wrong_role =
+        std::exchange(connection.wrong_role, false) || connection.connection->server_changed_role();
+    if (!broken) return wrong_role ? Condition::wrong_role : Condition::clean;
     ++statistics_.discarded;
     return Condition::broken;
 }

@@ -191,6 +191,9 @@ public:
         const char* const value = PQparameterStatus(native(), name);
         return value != nullptr ? value : std::string_view{};
     }
+    /// Whether its server was promoted, or has begun or ceased to take transactions for read-only by
+    /// itself, since the connection was opened: as far as its last answer tells.
+    bool server_changed_role() const noexcept;
     PGconn* native() const noexcept { return transport_.native(); }
 
 private:
@@ -277,6 +280,15 @@ TXSCOPE_INLINE void Connection::close(const char* reason) noexcept {
     } catch (const std::bad_alloc&) {
         close(std::current_exception());
     }
+}
+
+TXSCOPE_INLINE bool Connection::server_changed_role() const noexcept {
+    const auto has_changed = [this](const char* name) {
+        const std::string* const now = statements_.parameter(name);
+        const char* const before = now != nullptr ? PQparameterStatus(native(), name) : nullptr;
+        return before != nullptr && *now != before;
+    };
+    return has_changed("in_hot_standby") || has_changed("default_transaction_read_only");
 }
 
 TXSCOPE_INLINE void Connection::lose() {

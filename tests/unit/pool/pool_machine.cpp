@@ -86,9 +86,9 @@ struct Bench {
         machine.cleaned(connections.at(number - 1), condition);
         return actions();
     }
-    Words pinged(std::size_t number, bool answered) {
-        if (answered) connections.at(number - 1).heard = now;
-        machine.pinged(connections.at(number - 1), answered);
+    Words pinged(std::size_t number, Condition condition) {
+        if (condition != Condition::broken) connections.at(number - 1).heard = now;
+        machine.pinged(connections.at(number - 1), condition);
         return actions();
     }
     Words lend_idle() {
@@ -372,16 +372,16 @@ TEST_CASE("who waits while one is being opened gets what is idle, if its server 
     CHECK(bench->wanted(2) == Words{"open"});
     CHECK(bench->ask('a') == Words{"ping 2"});
     SECTION("which it does") {
-        CHECK(bench->pinged(2, true) == Words{"a: granted"});
+        CHECK(bench->pinged(2, Condition::clean) == Words{"a: granted"});
         CHECK(bench->opened().empty());
     }
     SECTION("which it does not") {
         CHECK(bench->opened() == Words{"a: granted"});
-        CHECK(bench->pinged(2, true).empty());
+        CHECK(bench->pinged(2, Condition::clean).empty());
     }
     SECTION("which the opening never does") {
         CHECK(bench->opening_failed(Reason::lasting).empty());
-        CHECK(bench->pinged(2, true) == Words{"a: granted"});
+        CHECK(bench->pinged(2, Condition::clean) == Words{"a: granted"});
     }
 }
 
@@ -556,6 +556,38 @@ TEST_CASE("what was being opened when all were replaced is closed, too", "[pool_
     CHECK(bench.opened() == Words{"a: granted"});
 }
 
+TEST_CASE("when a server has another role than was wanted all are replaced, at most once a second",
+          "[pool_machine]") {
+    using namespace std::chrono_literals;
+    const auto bench = warm({.connections = 3, .waiters = 9, .ping_after_idle = 1s});
+    CHECK(bench->lend_idle() == Words{"lent 3"});
+    CHECK(bench->lend_idle() == Words{"lent 2"});
+    SECTION("a connection comes back") {
+        CHECK(bench->returned(3, Condition::wrong_role) == Words{"close 1", "close 3"});
+    }
+    SECTION("one comes back that is to be cleaned first") {
+        CHECK(bench->returned(3, Condition::dirty) == Words{"clean 3"});
+        CHECK(bench->cleaned(3, Condition::wrong_role) == Words{"close 1", "close 3"});
+    }
+    SECTION("a server says so when it is pinged") {
+        CHECK(bench->returned(3).empty());
+        bench->time_passes(1s);
+        CHECK(bench->ask('a') == Words{"ping 3"});
+        CHECK(bench->pinged(3, Condition::wrong_role) == Words{"close 1", "close 3", "open"});
+        CHECK(bench->opened() == Words{"a: granted"});
+    }
+    CHECK(bench->returned(2, Condition::wrong_role) == Words{"close 2"});
+    CHECK(bench->ask('b') == Words{"open"});
+    CHECK(bench->opened() == Words{"b: granted"});
+    const auto newest = bench->connections.size();
+    bench->time_passes(999ms);
+    CHECK(bench->returned(newest, Condition::wrong_role).empty());
+    CHECK(bench->lend_idle().size() == 1);
+    bench->time_passes(1ms);
+    CHECK(bench->returned(newest, Condition::wrong_role) ==
+          Words{"close " + std::to_string(newest)});
+}
+
 TEST_CASE("what is too many by new limits is closed when nobody has it", "[pool_machine]") {
     const auto bench = warm(4);
     CHECK(bench->lend_idle() == Words{"lent 4"});
@@ -619,18 +651,18 @@ TEST_CASE("what has been idle for a while is pinged before it is lent", "[pool_m
     CHECK(bench->machine.size() == 3);
     SECTION("and lent to the first who waits") {
         CHECK(bench->ask('b') == Words{"ping 1"});
-        CHECK(bench->pinged(1, true) == Words{"a: granted"});
-        CHECK(bench->pinged(2, true) == Words{"b: granted"});
+        CHECK(bench->pinged(1, Condition::clean) == Words{"a: granted"});
+        CHECK(bench->pinged(2, Condition::clean) == Words{"b: granted"});
         CHECK(bench->returned(1).empty());
         CHECK(bench->lend_idle() == Words{"lent 1"});  // just heard
     }
     SECTION("or idle again, when another one has served him") {
         CHECK(bench->returned(3) == Words{"a: granted"});
-        CHECK(bench->pinged(2, true).empty());
+        CHECK(bench->pinged(2, Condition::clean).empty());
         CHECK(bench->lend_idle() == Words{"lent 2"});
     }
     SECTION("if it does not answer, those that have been idle longer are closed with it") {
-        CHECK(bench->pinged(2, false) == Words{"close 1", "close 2", "open"});
+        CHECK(bench->pinged(2, Condition::broken) == Words{"close 1", "close 2", "open"});
         CHECK(bench->opened() == Words{"a: granted"});
     }
     SECTION("not those that were heard since") {
@@ -639,19 +671,19 @@ TEST_CASE("what has been idle for a while is pinged before it is lent", "[pool_m
         CHECK(bench->ask('b') == Words{});  // the ping under way is enough
         CHECK(bench->returned(3) == Words{"b: granted"});
         CHECK(bench->returned(3).empty());
-        CHECK(bench->pinged(2, false) == Words{"close 1", "close 2"});
+        CHECK(bench->pinged(2, Condition::broken) == Words{"close 1", "close 2"});
         CHECK(bench->lend_idle() == Words{"lent 3"});
     }
     SECTION("nor does somebody overtake him for whom one is pinged") {
         CHECK(bench->machine.idle().size() == 1);
         bench->connections[0].may_be_half_open = false;
         CHECK(bench->lend_idle().empty());
-        CHECK(bench->pinged(2, true) == Words{"a: granted"});
+        CHECK(bench->pinged(2, Condition::clean) == Words{"a: granted"});
         CHECK(bench->lend_idle() == Words{"lent 1"});
     }
     SECTION("one that is to be replaced is closed all the same") {
         CHECK(bench->after([&] { bench->machine.recycled(); }) == Words{"close 1"});
-        CHECK(bench->pinged(2, true) == Words{"close 2", "open"});
+        CHECK(bench->pinged(2, Condition::clean) == Words{"close 2", "open"});
     }
 }
 
@@ -949,7 +981,8 @@ void World::happens(const Event& event, bool checks) {
                 free = event.whom;
                 nodes_[event.whom].heard = now_;
             }
-            machine_.pinged(nodes_[event.whom], event.what == pinged);
+            machine_.pinged(nodes_[event.whom],
+                            event.what == pinged ? Condition::clean : Condition::broken);
             break;
         case idle_lost:
             idle_[event.whom] = old_[event.whom] = false;

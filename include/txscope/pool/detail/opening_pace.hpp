@@ -9,7 +9,7 @@
 namespace txscope::detail {
 
 /// How fast a pool opens connections: a few at a time, but while a server refuses one after another,
-/// each after a pause that grows with the failures in a row.
+/// each after a pause that grows with the failures in a row. And how fast it replaces them all.
 class OpeningPace {
 public:
     /// Whether one more may be begun beside those that are `under_way`.
@@ -36,10 +36,19 @@ public:
     }
     void time_passed(Clock::time_point now) noexcept { pausing_ = pausing_ && now < resumes_at_; }
 
+    /// Whether all may be replaced because of a server's role. If so, they are; and again a second
+    /// later at the earliest.
+    bool may_replace_all(Clock::time_point now) noexcept {
+        if (now < replaceable_at_) return false;
+        replaceable_at_ = now + std::chrono::seconds{1};
+        return true;
+    }
+
 private:
     unsigned failures_ = 0;  // in a row
     bool pausing_ = false;
     Clock::time_point resumes_at_{};
+    Clock::time_point replaceable_at_ = Clock::time_point::min();
 };
 
 }  // namespace txscope::detail

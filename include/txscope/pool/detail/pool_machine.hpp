@@ -32,6 +32,8 @@ namespace txscope::detail {
 ///   has been idle for long, unless it is to be kept.
 /// - One that has been idle for a while is lent only after its server has answered a ping, unless its
 ///   socket would tell. If it does not answer, those that have been idle longer are closed with it.
+/// - One whose server has another role than was wanted is replaced, and all others with it, as nobody
+///   knows whose server theirs is: at most once a second, for the new ones may be no better.
 /// - When each of all connections is held by somebody within whom another one is waited for, the
 ///   newest such waiter fails: nobody would be served again.
 class PoolMachine {
@@ -62,7 +64,8 @@ public:
     /// How a connection comes back.
     enum class Condition : std::uint8_t {
         clean,
-        dirty,  ///< Not as it was lent: something runs, or was changed.
+        dirty,       ///< Not as it was lent: something runs, or was changed.
+        wrong_role,  ///< Of its server, which does not write, say.
         broken
     };
     /// Why an opening has failed.
@@ -92,8 +95,7 @@ public:
         --cleaning_;
         settle(connection, condition);
     }
-    /// @param answered its server, in time
-    void pinged(ConnectionNode& connection, bool answered) noexcept;
+    void pinged(ConnectionNode& connection, Condition condition) noexcept;
     /// One that is idle turned out to be broken.
     void lost(ConnectionNode& idle) noexcept {
         idle_.remove(idle);
@@ -254,13 +256,13 @@ TXSCOPE_INLINE void PoolMachine::opening_failed(Reason reason, Clock::time_point
     if (!one_can_come_back()) fail_all(Waiter::Failure::not_opened);
 }
 
-TXSCOPE_INLINE void PoolMachine::pinged(ConnectionNode& connection, bool answered) noexcept {
+TXSCOPE_INLINE void PoolMachine::pinged(ConnectionNode& connection, Condition condition) noexcept {
     --pings_;
-    if (!answered)
+    if (condition == Condition::broken)
         dismiss_idle([&](const ConnectionNode& idle) {
             return idle.may_be_half_open && idle.heard <= connection.heard;
         });
-    settle(connection, answered ? Condition::clean : Condition::broken);
+    settle(connection, condition);
 }
 
 TXSCOPE_INLINE void PoolMachine::time_passed(Clock::time_point now) noexcept {
@@ -334,9 +336,12 @@ TXSCOPE_INLINE void PoolMachine::take_back(ConnectionNode& connection) noexcept 
 
 /// Puts one that nobody has where it belongs.
 TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition condition) noexcept {
+    if (condition == Condition::wrong_role && connection.generation == generation_ &&
+        pace_.may_replace_all(connection.heard))
+        recycled();
     const bool retired = connection.generation != generation_ ||
                          connection.heard >= connection.expires || size_ > limits_.connections;
-    if (closed_ || retired || condition != Condition::clean) {
+    if (closed_ || retired || condition == Condition::broken) {
         dismiss(connection);
         return serve();
     }

@@ -223,11 +223,12 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
 
 /// Or pinged.
 TXSCOPE_INLINE void Pool::cleaned(PooledConnection& connection) noexcept {
-    const auto condition = look_at(connection);
+    auto condition = look_at(connection);
+    if (condition == Condition::dirty) condition = Condition::broken;
     if (connection.state == ConnectionNode::State::pinging)
-        machine_.pinged(connection, condition == Condition::clean);
+        machine_.pinged(connection, condition);
     else
-        machine_.cleaned(connection, condition == Condition::clean ? condition : Condition::broken);
+        machine_.cleaned(connection, condition);
 }
 
 /// Sees to it that the machine is told the time when it is to be.

@@ -258,6 +258,7 @@ inline asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
         send_outbox();
         co_await answered(sent.last, Clock::time_point::max());
         error = sent.last->error;
+        note_write_refusal(*sent.last);
     }
     discard_unsent();
     if (busy() && lease) {

@@ -380,6 +380,7 @@ TXSCOPE_INLINE void SessionState::move_unsent(Connection::Batch& batch,
 
 TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool cancelled) {
     bool follows = false;
+    shared_.note_write_refusal(response);
     if (machine().is_transaction() && !ended()) {
         follows = machine().answered(answer_of(response), response.error);
         shared_.tell_if_lost();

@@ -43,6 +43,7 @@ struct SharedConnection {
     Connection::Batch outbox{};          // goes out together: see RoundTrip
     Connection::SharedResponse begin{};  // a transaction's first: its BEGIN, once that was sent
     std::string stale{};                 // the text of a statement that failed because it was stale
+    std::string write_refusal{};         // the SQLSTATE of a server that does not write
     bool read_only = false;              // nothing that it does is to outlive it
     bool own_transactions = false;       // statements may begin and end transactions of their own
     bool expired = false;                // the scope's time was over while it ran
@@ -53,6 +54,8 @@ struct SharedConnection {
         if (lease && lease->broken())
             machine.failed(TransactionMachine::Failure::of_connection, lease->failure());
     }
+    /// To be called with a response that has come: its error may be that the server does not write.
+    void note_write_refusal(const Response& response);
     /// Whether there is one, or was an idle one to take.
     bool has_connection();
     /// Takes a connection, when one comes free.
@@ -93,6 +96,8 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
+#include <txscope/core/sqlstate.hpp>
+
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
 
@@ -106,6 +111,17 @@ TXSCOPE_INLINE bool SharedConnection::has_connection() {
     Lease found = pool->acquire_idle(&holder);
     if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
     return static_cast<bool>(lease);
+}
+
+TXSCOPE_INLINE void SharedConnection::note_write_refusal(const Response& response) {
+    const auto& said = response.protocol::Response::error();
+    if (!said || !lease || read_only) return;  // what is read-only by itself is so on any server
+    // This is what a standby says to BEGIN READ WRITE, and to SERIALIZABLE.
+    const bool in_recovery = said->sqlstate() == sqlstate::feature_not_supported &&
+                             lease->parameter("in_hot_standby") == "on";
+    if (!in_recovery && said->sqlstate() != sqlstate::read_only_sql_transaction) return;
+    write_refusal = said->sqlstate();
+    lease.member()->wrong_role = true;
 }
 
 TXSCOPE_INLINE void SharedConnection::take(Lease&& found, Clock::time_point asked) {

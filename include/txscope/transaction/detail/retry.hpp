@@ -11,12 +11,12 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <exception>
-#include <string_view>
 
 namespace txscope::detail {
 
-/// What `error` promises to another attempt, of which is known which statement was stale.
-inline TransactionMachine::Cause cause_of(const std::exception_ptr& error, std::string_view stale) {
+/// What `error`, met over that connection, promises to another attempt.
+inline TransactionMachine::Cause cause_of(const std::exception_ptr& error,
+                                          const SharedConnection& shared) {
     using Cause = TransactionMachine::Cause;
     try {
         std::rethrow_exception(error);
@@ -27,12 +27,13 @@ inline TransactionMachine::Cause cause_of(const std::exception_ptr& error, std::
     } catch (
         const AcquireTimeout& timeout) {  // with the reason why none was opened, if there is one
         const auto* const nested = dynamic_cast<const std::nested_exception*>(&timeout);
-        return nested != nullptr ? cause_of(nested->nested_ptr(), stale) : Cause::lasting;
+        return nested != nullptr ? cause_of(nested->nested_ptr(), shared) : Cause::lasting;
     } catch (const std::exception& failure) {
         const SqlDiagnostics* said = find_diagnostics(failure);
-        const bool passes =
-            said != nullptr && (sqlstate::is_retryable(said->sqlstate) ||
-                                (!said->statement.empty() && said->statement == stale));
+        const bool passes = said != nullptr &&
+                            (sqlstate::is_retryable(said->sqlstate) ||
+                             (!said->statement.empty() && said->statement == shared.stale) ||
+                             (!said->sqlstate.empty() && said->sqlstate == shared.write_refusal));
         return passes ? Cause::passing : Cause::lasting;
     } catch (...) {
         return Cause::lasting;
@@ -43,8 +44,7 @@ inline TransactionMachine::Cause cause_of(const std::exception_ptr& error, std::
 inline bool is_worth_another_attempt(const SessionState& session, const std::exception_ptr& error) {
     const auto& failure = session.machine().cause();
     // The statement that failed says it, whatever the body made of its error.
-    return session.machine().may_try_again(
-        cause_of(failure ? failure : error, session.shared().stale));
+    return session.machine().may_try_again(cause_of(failure ? failure : error, session.shared()));
 }
 
 /// The pause before the next attempt.

@@ -35,6 +35,7 @@ private:
     }
     asio::awaitable<void> end_step_by_step(std::exception_ptr& error, Action next);
     asio::awaitable<void> get_ready(Clock::time_point deadline);
+    void learn_from(const Response& response);
     Answer answer_to(const Response& response);
     Action answered_last(Action::Kind sent, const LastSent& answer, std::exception_ptr& error);
     std::exception_ptr finish(Action last, std::exception_ptr error, std::exception_ptr cause);
@@ -142,9 +143,16 @@ inline asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline)
     if (connection.beginning()) co_await connection.begun(deadline);
 }
 
-/// How a statement was answered that has opened or ended the scope.
+/// A statement was answered that has opened or ended the scope.
+inline void ScopeSession::learn_from(const Response& response) {
+    if (!response.error) return;
+    shared().note_write_refusal(response);
+    shared().tell_if_lost();
+}
+
+/// How it was.
 inline Answer ScopeSession::answer_to(const Response& response) {
-    if (response.error) shared().tell_if_lost();
+    learn_from(response);
     return answer_of(response);
 }
 
@@ -164,10 +172,11 @@ inline ScopeSession::Action ScopeSession::answered_last(Action::Kind sent, const
     }
     const auto commit = commit_answer(answer);
     const bool executed = commit != CommitAnswer::not_executed || !answer.queued->error;
-    error = executed ? answer.last->error : answer.queued->error;
+    const Response& decides = executed ? *answer.last : *answer.queued;
+    error = decides.error;
     const Action next = machine().commit_answered(*this, commit, error, !is_read_only(transaction),
                                                   transaction.id && !transaction.id->error);
-    if (error) shared().tell_if_lost();
+    learn_from(decides);
     return next;
 }
 
