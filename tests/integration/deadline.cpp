@@ -6,6 +6,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -278,6 +279,287 @@ TEST_CASE("the server ends a timed transaction whose client is gone", "[deadline
     CHECK(is<TransactionTimeout>(held.failure()));
     CHECK(fixture.names().empty());
     CHECK(fixture.sessions.statistics().size == 0);
+}
+
+TEST_CASE("a nested scope whose time is over rolls back to its savepoint, and the outer goes on",
+          "[deadline]") {
+    const bool computes = GENERATE(false, true);
+    with_time_enough([&](milliseconds limit) {
+        Fixture fixture{{.max_size = 1}};
+        fixture.run(fixture.sessions.warm_up(1));
+        const TransactionScope inner{
+            fixture.sessions, {.propagation = txscope::Propagation::nested, .timeout = limit}};
+        bool inserted = false;
+        std::exception_ptr late;
+        fixture.run(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("kept");
+            late = co_await failure_of(inner([&](Session& session) -> asio::awaitable<void> {
+                const auto too_late = std::chrono::steady_clock::now() + 2 * limit;
+                co_await fixture.insert("late");
+                inserted = true;
+                session.enqueue("INSERT INTO entries (name) VALUES ('behind')");
+                if (!computes) co_await forever();
+                while (std::chrono::steady_clock::now() < too_late) {
+                }
+            }));
+            co_await fixture.insert("also kept");
+        }));
+        if (!inserted) return false;
+        CHECK(is<TransactionTimeout>(late));
+        CHECK(fixture.names() == Names{"kept", "also kept"});
+        fixture.check_that_the_one_connection_works_on();
+        return true;
+    });
+}
+
+TEST_CASE("a joined scope whose time is over loses the transaction that it has joined",
+          "[deadline]") {
+    enum class Body {
+        waits,
+        swallows,
+        computes
+    };
+    const auto body = GENERATE(Body::waits, Body::swallows, Body::computes);
+    with_time_enough([&](milliseconds limit) {
+        Fixture fixture{{.max_size = 1}};
+        fixture.run(fixture.sessions.warm_up(1));
+        const TransactionScope inner{fixture.sessions, {.timeout = limit}};
+        bool inserted = false;
+        std::exception_ptr late;
+        std::exception_ptr refused;
+        const auto lost = fixture.run(failure_of(fixture.scope([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("first");
+            late = co_await failure_of(inner([&]() -> asio::awaitable<int> {
+                const auto too_late = std::chrono::steady_clock::now() + 2 * limit;
+                co_await fixture.insert("late");
+                inserted = true;
+                if (body == Body::waits) co_await forever();
+                if (body == Body::swallows) co_await failure_of(forever());
+                if (body == Body::computes)
+                    while (std::chrono::steady_clock::now() < too_late) {
+                    }
+                co_return 42;
+            }));
+            refused = co_await failure_of(fixture.insert("afterwards"));
+        })));
+        if (!inserted) return false;
+        CHECK(is<TransactionTimeout>(late));
+        CHECK(is<txscope::TransactionAborted>(refused));
+        CHECK(is<txscope::UnexpectedRollback>(lost));
+        CHECK(fixture.names().empty());
+        fixture.check_that_the_one_connection_works_on();
+        return true;
+    });
+}
+
+TEST_CASE("a joined or nested scope with more time than the transaction does not lengthen that",
+          "[deadline]") {
+    const auto propagation = GENERATE(txscope::Propagation::required, txscope::Propagation::nested);
+    with_time_enough([&](milliseconds limit) {
+        Fixture fixture{{.max_size = 1}, limit};
+        fixture.run(fixture.sessions.warm_up(1));
+        const TransactionScope inner{
+            fixture.sessions, {.propagation = propagation, .timeout = std::chrono::minutes{1}}};
+        bool inserted = false;
+        std::exception_ptr cut;
+        const auto late = fixture.run(failure_of(fixture.hurried([&]() -> asio::awaitable<void> {
+            cut = co_await failure_of(inner([&]() -> asio::awaitable<void> {
+                co_await fixture.insert("late");
+                inserted = true;
+                co_await forever();
+            }));
+        })));
+        if (!inserted) return false;
+        CHECK(support::is_abort(cut));
+        CHECK(is<TransactionTimeout>(late));
+        CHECK(fixture.names().empty());
+        fixture.check_that_the_one_connection_works_on();
+        return true;
+    });
+}
+
+TEST_CASE("a joined or nested scope that ends in time is not disturbed by its timeout",
+          "[deadline]") {
+    const auto propagation = GENERATE(txscope::Propagation::required, txscope::Propagation::nested);
+    Fixture fixture;
+    const TransactionScope inner{fixture.sessions,
+                                 {.propagation = propagation, .timeout = std::chrono::minutes{1}}};
+    fixture.run(fixture.scope([&]() -> asio::awaitable<void> {
+        const int value = co_await inner([&]() -> asio::awaitable<int> {
+            co_await fixture.insert("one");
+            co_return 42;
+        });
+        CHECK(value == 42);
+        CHECK(is<support::Refusal>(
+            co_await failure_of(fixture.nested([&] { return fixture.insert_and_throw("two"); }))));
+    }));
+    CHECK(fixture.names() == Names{"one"});
+}
+
+TEST_CASE("a scope without a transaction has its time, too", "[deadline]") {
+    with_time_enough([](milliseconds limit) {
+        Fixture fixture{{.max_size = 1}};
+        fixture.run(fixture.sessions.warm_up(1));
+        const TransactionScope plain{
+            fixture.sessions, {.propagation = txscope::Propagation::never, .timeout = limit}};
+        bool inserted = false;
+        const auto late = fixture.run(failure_of(plain([&]() -> asio::awaitable<void> {
+            co_await fixture.insert("stays");
+            inserted = true;
+            co_await forever();
+        })));
+        if (!inserted) return false;
+        CHECK(is<TransactionTimeout>(late));
+        CHECK(fixture.names() == Names{"stays"});
+        fixture.check_that_the_one_connection_works_on();
+        return true;
+    });
+}
+
+TEST_CASE("default_timeout is the time of scopes that name none, and of lone statements",
+          "[deadline]") {
+    enum class Call {
+        scope,
+        lone_statement
+    };
+    const auto call = GENERATE(Call::scope, Call::lone_statement);
+    with_time_enough([&](milliseconds limit) {
+        Fixture fixture{{.max_size = 1, .default_timeout = limit}};
+        fixture.run(fixture.sessions.execute(txscope::within(support::patience), "SELECT 1"));
+        support::Client blocker{fixture.database.dsn()};
+        blocker.query("BEGIN; LOCK TABLE entries");
+        Started late{fixture.io,
+                     call == Call::scope
+                         ? fixture.insert_alone("late")
+                         : [](txscope::AsyncSessionFactory sessions) -> asio::awaitable<void> {
+                         co_await sessions.execute("INSERT INTO entries (name) VALUES ('late')");
+                     }(fixture.sessions)};
+        bool waited = false;
+        support::run_until(fixture.io, [&] {
+            waited = waited || fixture.waiting_for_locks() == 1;
+            return waited || late.done();
+        });
+        if (!waited) return false;
+        support::run_until(fixture.io, [&] { return late.done(); });
+        CHECK(is<TransactionTimeout>(late.failure()));
+        CHECK(is<txscope::StatementTimeout>(late.failure()) == (call == Call::lone_statement));
+        CHECK(fixture.waiting_for_locks() == 0);
+        blocker.query("ROLLBACK");
+        CHECK(fixture.names().empty());
+        return true;
+    });
+}
+
+TEST_CASE("a scope's own timeout comes before default_timeout", "[deadline]") {
+    Fixture fixture{{.default_timeout = milliseconds{1}}};
+    const TransactionScope patient{fixture.sessions, {.timeout = milliseconds::max()}};
+    fixture.run(patient([&]() -> asio::awaitable<void> {
+        const auto later = std::chrono::steady_clock::now() + milliseconds{20};
+        while (std::chrono::steady_clock::now() < later) {
+        }
+        co_await fixture.insert("one");
+    }));
+    CHECK(fixture.names() == Names{"one"});
+}
+
+TEST_CASE("a statement that takes longer than its time is cancelled, and fails its transaction",
+          "[deadline]") {
+    with_time_enough([](milliseconds limit) {
+        Fixture fixture{{.max_size = 1}};
+        fixture.run(fixture.sessions.warm_up(1));
+        support::Client blocker{fixture.database.dsn()};
+        blocker.query("BEGIN; LOCK TABLE entries");
+        std::exception_ptr late;
+        std::exception_ptr refused;
+        Started swallows{fixture.io, fixture.scope([&](Session& session) -> asio::awaitable<void> {
+                             co_await session.execute("SELECT 1");
+                             late = co_await failure_of(session.execute(
+                                 txscope::within(limit), "INSERT INTO entries (name) VALUES ($1)",
+                                 "a value of its own"));
+                             refused = co_await failure_of(session.execute("SELECT 2"));
+                         })};
+        bool waited = false;
+        support::run_until(fixture.io, [&] {
+            waited = waited || fixture.waiting_for_locks() == 1;
+            return waited || swallows.done();
+        });
+        if (!waited) return false;
+        support::run_until(fixture.io, [&] { return swallows.done(); });
+        CHECK(is<txscope::StatementTimeout>(late));
+        CHECK(support::text_of(late).find("INSERT INTO entries") != std::string::npos);
+        CHECK(support::text_of(late).find("a value of its own") == std::string::npos);
+        CHECK(is<txscope::TransactionAborted>(refused));
+        CHECK(support::text_of(support::cause_of(refused)).find("57014") != std::string::npos);
+        CHECK(is<txscope::UnexpectedRollback>(swallows.failure()));
+        CHECK(fixture.waiting_for_locks() == 0);
+        blocker.query("ROLLBACK");
+        CHECK(fixture.names().empty());
+        fixture.check_that_the_one_connection_works_on();
+        return true;
+    });
+}
+
+TEST_CASE("a statement in a nested scope may run out of time, and the outer goes on",
+          "[deadline]") {
+    Fixture fixture{{.max_size = 1}};
+    fixture.run(fixture.scope([&]() -> asio::awaitable<void> {
+        co_await fixture.insert("kept");
+        const auto late =
+            co_await failure_of(fixture.nested([](Session& session) -> asio::awaitable<void> {
+                co_await session.execute(txscope::within(milliseconds{20}),
+                                         "SELECT pg_sleep(3600)");
+            }));
+        CHECK(is<txscope::StatementTimeout>(late));
+        co_await fixture.insert("also kept");
+    }));
+    CHECK(fixture.names() == Names{"kept", "also kept"});
+}
+
+TEST_CASE("statements with times of their own share the round trip of their branches",
+          "[deadline]") {
+    using namespace asio::experimental::awaitable_operators;
+    Fixture fixture{{.max_size = 1}};
+    const auto minute = txscope::within(std::chrono::minutes{1});
+    const TransactionScope patient{fixture.sessions, {.timeout = std::chrono::minutes{1}}};
+    fixture.run(patient([&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute(minute, "SELECT 1");
+        const auto [two, three] =
+            co_await (session.execute(minute, "SELECT 2") && session.execute("SELECT 3"));
+        CHECK(two.one().get<int>(0) == 2);
+        CHECK(three.one().get<int>(0) == 3);
+    }));
+    CHECK(fixture.sessions.statistics().round_trips == 3);  // with BEGIN and COMMIT
+}
+
+TEST_CASE("a caller's cancellation is no timeout", "[deadline]") {
+    Fixture fixture{{.max_size = 1, .default_timeout = std::chrono::minutes{1}}};
+    const auto minute = txscope::within(std::chrono::minutes{1});
+    const auto sleep = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute(minute, "SELECT pg_sleep(3600)");
+    };
+    const auto work = [&]() -> asio::awaitable<void> {
+        co_await fixture.sessions.execute(minute, "SELECT pg_sleep(3600)");
+    };
+    const bool lone = GENERATE(false, true);
+    Started cancelled{fixture.io, lone ? work() : fixture.scope(sleep)};
+    const auto sleeping = [&] {
+        return fixture.database
+                   .query(
+                       "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' "
+                       "AND datname = current_database()")
+                   .number() == 1;
+    };
+    support::run_until(fixture.io, sleeping);
+    cancelled.cancel();
+    support::run_until(fixture.io, [&] { return cancelled.done(); });
+    CHECK(cancelled.aborted());
+}
+
+TEST_CASE("a time below zero is refused", "[deadline]") {
+    CHECK_THROWS_AS(txscope::within(milliseconds{-1}), pqxx::argument_error);
+    asio::io_context io;
+    CHECK_THROWS_AS((txscope::AsyncSessionFactory{io, "", {.default_timeout = milliseconds{-1}}}),
+                    pqxx::argument_error);
 }
 
 }  // namespace deadline

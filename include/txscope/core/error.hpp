@@ -217,10 +217,21 @@ public:
     using TransactionError::TransactionError;
 };
 
-/// The scope's `timeout` passed; the transaction was rolled back.
+/// The time of a scope was over (`TransactionOptions::timeout`, or the pool's `default_timeout`), and
+/// what it did is rolled back.
 class TransactionTimeout : public TransactionError {
 public:
     using TransactionError::TransactionError;
+};
+
+/// The time of one statement was over (`within`, or the pool's `default_timeout` for one outside of any
+/// scope), and it was cancelled. Nothing of it is committed; but outside of a scope that is not known
+/// where the server did not answer within the pool's `cleanup_timeout`.
+class StatementTimeout : public TransactionTimeout {
+public:
+    StatementTimeout(const std::string& sql, const std::source_location& scope)
+        : TransactionTimeout{"the time of the statement was over: " + sql,
+                             scope.line() != 0 ? std::optional{scope} : std::nullopt} {}
 };
 
 /// The body returned while statements or nested scopes that it had started were still under way;

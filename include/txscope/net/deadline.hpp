@@ -14,4 +14,13 @@ inline Clock::time_point deadline_in(std::chrono::milliseconds time,
     return time < longest ? now + time : Clock::time_point::max();
 }
 
+/// The same of an option that says 0 for no limit.
+inline Clock::time_point deadline_of(std::chrono::milliseconds limit) {
+    return limit.count() > 0 ? deadline_in(limit) : Clock::time_point::max();
+}
+
+inline bool is_over(Clock::time_point deadline) {
+    return deadline != Clock::time_point::max() && Clock::now() >= deadline;
+}
+
 }  // namespace txscope::detail

@@ -4,6 +4,7 @@
 #include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/asio_internals.hpp>
 #include <txscope/net/awaiter.hpp>
+#include <txscope/net/deadline.hpp>
 #include <txscope/net/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -13,6 +14,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/deferred.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <exception>
 #include <memory>
@@ -37,18 +39,11 @@ public:
 
     /// Where the work is to listen.
     asio::cancellation_slot slot() const;
-    /// Cancels the work as well. To be called on its strand, once it runs.
-    class Canceller {
-    public:
-        void operator()() const;
-
-    private:
-        friend ForwardedCancellation;
-        explicit Canceller(std::weak_ptr<Channel> to) : channel_{std::move(to)} {}
-        std::weak_ptr<Channel> channel_;
-    };
-    /// To be asked for before the work is spawned.
-    Canceller canceller();
+    /// Cancels the work at `deadline`, too, if it is not over by then. To be called before that is
+    /// spawned.
+    void cancel_at(Clock::time_point deadline);
+    /// Whether the work was cancelled by that, and not by its caller.
+    bool expired() const noexcept;
 
     /// Like `co_spawn` with that slot, for the coroutine that has this to await, once. It is a
     /// coroutine, too, and keeps its context at work meanwhile: the work does not have to.
@@ -71,7 +66,8 @@ private:
 #endif
 
     const Strand strand_;
-    std::shared_ptr<Channel> channel_;  // null: nobody can cancel the work
+    std::shared_ptr<Channel> channel_;           // null: nobody can cancel the work
+    std::unique_ptr<asio::steady_timer> timer_;  // mostly there is none
     asio::any_io_executor callers_;
     Awaiter awaiter_;
 };
@@ -83,13 +79,35 @@ private:
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/system/error_code.hpp>
+
+#include <atomic>
 
 namespace txscope::detail {
 
 struct ForwardedCancellation::Channel {
+    enum class Cancelled {
+        no,
+        by_caller,
+        by_time
+    };
+
     explicit Channel(Strand to) : strand{std::move(to)} {}
+
+    /// From any thread.
+    static void cancel(const std::weak_ptr<Channel>& to, asio::cancellation_type type,
+                       Cancelled by) {
+        if (const auto channel = to.lock())
+            asio::dispatch(AmbientExecutor{channel->strand}, [channel, type, by] {
+                auto first = Cancelled::no;
+                channel->cancelled.compare_exchange_strong(first, by);
+                channel->signal.emit(type);
+            });
+    }
+
     const Strand strand;
     asio::cancellation_signal signal{};
+    std::atomic<Cancelled> cancelled{Cancelled::no};  // first
 };
 
 /// Back to the caller, who goes on in the middle of what the work has run.
@@ -124,9 +142,7 @@ TXSCOPE_INLINE ForwardedCancellation::ForwardedCancellation(const asio::cancella
     if (!slot.is_connected()) return;
     channel_ = std::make_shared<Channel>(strand_);
     slot.assign([to = std::weak_ptr{channel_}](asio::cancellation_type type) {
-        if (const auto channel = to.lock())
-            asio::dispatch(AmbientExecutor{channel->strand},
-                           [channel, type] { channel->signal.emit(type); });
+        Channel::cancel(to, type, Channel::Cancelled::by_caller);
     });
 }
 
@@ -134,13 +150,18 @@ TXSCOPE_INLINE asio::cancellation_slot ForwardedCancellation::slot() const {
     return channel_ ? channel_->signal.slot() : asio::cancellation_slot{};
 }
 
-TXSCOPE_INLINE ForwardedCancellation::Canceller ForwardedCancellation::canceller() {
+/// The timer is on no strand: it would count as a branch there, for whose statements others wait.
+TXSCOPE_INLINE void ForwardedCancellation::cancel_at(Clock::time_point deadline) {
+    if (deadline == Clock::time_point::max()) return;
     if (!channel_) channel_ = std::make_shared<Channel>(strand_);
-    return Canceller{channel_};
+    timer_ = std::make_unique<asio::steady_timer>(strand_.state().inner(), deadline);
+    timer_->async_wait([to = std::weak_ptr{channel_}](boost::system::error_code ended) {
+        if (!ended) Channel::cancel(to, asio::cancellation_type::all, Channel::Cancelled::by_time);
+    });
 }
 
-TXSCOPE_INLINE void ForwardedCancellation::Canceller::operator()() const {
-    if (const auto channel = channel_.lock()) channel->signal.emit(asio::cancellation_type::all);
+TXSCOPE_INLINE bool ForwardedCancellation::expired() const noexcept {
+    return channel_ && channel_->cancelled == Channel::Cancelled::by_time;
 }
 
 #ifdef TXSCOPE_KNOWS_ASIO_INTERNALS

@@ -71,7 +71,16 @@ public:
         return execute(Statement{sql, args...});
     }
     asio::awaitable<Result> execute(Statement statement) const {
-        return execute_alone(pool_, std::move(statement));
+        return execute(Within{pool_->options().default_timeout}, std::move(statement));
+    }
+    /// The same in another time than `PoolOptions::default_timeout`, which begins with this call.
+    /// @throws StatementTimeout
+    template <typename... Args>
+    asio::awaitable<Result> execute(Within limit, std::string_view sql, const Args&... args) const {
+        return execute(limit, Statement{sql, args...});
+    }
+    asio::awaitable<Result> execute(Within limit, Statement statement) const {
+        return execute_alone(pool_, std::move(statement), detail::deadline_of(limit.time));
     }
 
     /// Runs `body(Session&)` with a connection to itself and without a transaction: each statement
@@ -165,7 +174,8 @@ public:
 private:
     using SharedPool = std::shared_ptr<detail::SessionPool>;
 
-    static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement);
+    static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement,
+                                                 detail::Clock::time_point deadline);
     static asio::awaitable<void> listen(SharedPool pool,
                                         std::unique_ptr<detail::Listener> listener);
     static asio::awaitable<void> close(SharedPool pool);
@@ -216,12 +226,12 @@ TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::ready() const {
     });
 }
 
-TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(SharedPool pool,
-                                                                          Statement statement) {
+TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
+    SharedPool pool, Statement statement, detail::Clock::time_point deadline) {
     const auto executor = co_await asio::this_coro::executor;
     const std::source_location no_scope{};
     const auto session = detail::open_session(std::move(pool), executor, no_scope);
-    co_return co_await detail::SessionState::execute(session, std::move(statement));
+    co_return co_await detail::SessionState::execute(session, std::move(statement), deadline);
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen(

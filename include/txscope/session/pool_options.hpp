@@ -57,6 +57,10 @@ struct PoolOptions {
     std::chrono::milliseconds statement_lifetime = std::chrono::minutes{1};
     /// Is told what happens in scopes; null for none. Must outlive them and the factory.
     Observer* observer = nullptr;
+    /// Longest time for a transaction whose `TransactionOptions::timeout` is 0, and for a statement
+    /// that is executed outside of any scope, which throws `StatementTimeout` after it; from 0, the
+    /// default, which is no limit. A `session_scope` has none.
+    std::chrono::milliseconds default_timeout{0};
     /// A transaction's scope that runs longer than this is reported to the observer. 0: none is.
     std::chrono::milliseconds overlong_scope{0};
 };

@@ -1,15 +1,27 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/net/deadline.hpp>
 #include <txscope/session/detail/channel.hpp>
 #include <txscope/session/detail/session_state.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace txscope {
+
+/// The longest time for one statement, the wait for a connection included.
+struct Within {
+    std::chrono::milliseconds time;  ///< 0: no limit.
+};
+/// ```cpp
+/// co_await session.execute(within(200ms), "SELECT * FROM report($1)", month);
+/// ```
+/// @throws pqxx::argument_error for a time below zero
+Within within(std::chrono::milliseconds time);
 
 /// A connection to PostgreSQL for as long as a scope lasts, through which statements are executed.
 ///
@@ -64,6 +76,19 @@ public:
     }
     asio::awaitable<Result> execute(Statement statement) {
         return detail::SessionState::execute(state_, std::move(statement));
+    }
+
+    /// The same, in a time that begins with this call. When it is over, the statement is cancelled on
+    /// the server, as by the caller's cancellation.
+    /// @throws StatementTimeout; the transaction has then failed as by any failed statement, unless
+    ///     the statement had not been sent yet
+    template <typename... Args>
+    asio::awaitable<Result> execute(Within limit, std::string_view sql, const Args&... args) {
+        return execute(limit, Statement{sql, args...});
+    }
+    asio::awaitable<Result> execute(Within limit, Statement statement) {
+        return detail::SessionState::execute(state_, std::move(statement),
+                                             detail::deadline_of(limit.time));
     }
 
     /// Queues a statement whose result does not matter; it is sent with the next statement that is
@@ -147,6 +172,11 @@ private:
 #include <exception>
 
 namespace txscope {
+
+TXSCOPE_INLINE Within within(std::chrono::milliseconds time) {
+    if (time.count() < 0) throw pqxx::argument_error{"within: a time must not be negative"};
+    return {time};
+}
 
 TXSCOPE_INLINE void Session::set_rollback_only() {
     if (!state_->machine().is_transaction())

@@ -42,9 +42,10 @@ enum class AccessMode {
 /// TransactionScope scope{sessions, {.isolation = IsolationLevel::serializable}};
 /// ```
 ///
-/// What only a new transaction can have (everything but `propagation`) is looked at when the scope
-/// begins one. A scope inside a transaction only must not contradict it: to ask there for another
-/// isolation level, or for `read_write` where it was begun `read_only`, is a `PropagationError`.
+/// What only a new transaction can have (everything but `propagation` and `timeout`) is looked at
+/// when the scope begins one. A scope inside a transaction only must not contradict it: to ask there
+/// for another isolation level, or for `read_write` where it was begun `read_only`, is a
+/// `PropagationError`.
 ///
 /// What the server has to know goes out with `BEGIN`, in the first statement's round trip.
 struct TransactionOptions {
@@ -60,10 +61,15 @@ struct TransactionOptions {
     /// setting.
     std::chrono::milliseconds lock_timeout{0};
     /// Longest time for everything: waiting for a connection, opening it, all statements, retries
-    /// and the commit. After it: `TransactionTimeout`, rolled back. 0: no limit. The server ends the
-    /// transaction by itself, if the client is gone, after this and the pool's `cleanup_timeout`:
-    /// from PostgreSQL 17 on in any case, before as soon as no statement runs. This takes the place
-    /// of its own `transaction_timeout`, or `idle_in_transaction_session_timeout`.
+    /// and the commit. After it: `TransactionTimeout`, rolled back. 0: `PoolOptions::default_timeout`;
+    /// `milliseconds::max()` is no limit. The server ends the transaction by itself, if the client is
+    /// gone, after this and the pool's `cleanup_timeout`: from PostgreSQL 17 on in any case, before as
+    /// soon as no statement runs. This takes the place of its own `transaction_timeout`, or
+    /// `idle_in_transaction_session_timeout`.
+    ///
+    /// In a scope inside a transaction it narrows the time for that scope's body, 0 being no limit of
+    /// its own: what the scope did is undone as by any other error. In one without a transaction it
+    /// is the time for its body, too; what that has executed stays.
     std::chrono::milliseconds timeout{0};
     RetryPolicy retry{};
     /// When the connection is lost while `COMMIT` is under way, ask the server on another

@@ -100,6 +100,8 @@ asio::awaitable<detail::BodyResult<Body, Transaction>> TransactionScope::run(
         try {
             if (!run.joins()) {
                 co_await run.spawn(detail::run_on_strand<Transaction>(run.session(), body, result));
+            } else if (run.has_deadline()) {
+                co_await run.spawn(detail::run_joined<Transaction>(run.session(), body, result));
             } else {
                 Transaction session{run.session(), true};
                 if constexpr (std::is_void_v<detail::BodyResult<Body, Transaction>>)

@@ -65,9 +65,6 @@ using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::mono
 std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
                                 const std::exception_ptr& failure);
 
-/// What a scope ends with whose time is over, because of `cause` or just so.
-std::exception_ptr time_is_over(const SessionState& state, std::exception_ptr cause);
-
 /// Whether there is something to call before COMMIT.
 inline bool has_before_commit(SessionState& state) noexcept {
     return !state.parent() && !state.hooks().before_commit.empty();
@@ -116,6 +113,19 @@ asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body,
         error = not_ended(*state, error);
     }
     session_ended(*state, error);
+}
+
+/// Runs `body` in the session around it, which goes on behind it.
+template <typename Given, typename Body>
+asio::awaitable<void> run_joined(SessionState::Shared state, Body& body,
+                                 ResultSlot<BodyResult<Body, Given>>& result) {
+    // What cancels the caller may cancel the body.
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    Given session{state, true};
+    if constexpr (std::is_void_v<BodyResult<Body, Given>>)
+        co_await invoke_body(body, session);
+    else
+        result.emplace(co_await invoke_body(body, session));
 }
 
 /// The executor of a session's body, where the session is ambient.
@@ -219,19 +229,7 @@ TXSCOPE_INLINE std::exception_ptr not_ended(SessionState& state, std::exception_
 
 TXSCOPE_INLINE void session_ended(SessionState& state, std::exception_ptr error) {
     if (!state.parent()) state.shared().close();
-    if (!error) return;
-    // What the body threw in time, or the server said to COMMIT, stands.
-    if (!state.parent() && state.shared().expired &&
-        state.machine().was_cut_short(state, is_cancellation(error)))
-        error = time_is_over(state, error);
-    std::rethrow_exception(error);
-}
-
-TXSCOPE_INLINE std::exception_ptr time_is_over(const SessionState& state,
-                                               std::exception_ptr cause) {
-    return nest(std::move(cause), TransactionTimeout{"the scope's time was over; nothing was "
-                                                     "committed",
-                                                     state.where()});
+    if (error) std::rethrow_exception(error);
 }
 
 TXSCOPE_INLINE AmbientExecutor executor_of(const SessionState::Shared& state) {

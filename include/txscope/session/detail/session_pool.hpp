@@ -42,7 +42,8 @@ private:
         for (const auto time :
              {options.acquire_timeout, options.opening_timeout, options.max_lifetime,
               options.idle_timeout, options.ping_after_idle, options.ping_timeout,
-              options.cleanup_timeout, options.statement_lifetime, options.overlong_scope})
+              options.cleanup_timeout, options.statement_lifetime, options.overlong_scope,
+              options.default_timeout})
             if (time.count() < 0)
                 throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
         return {.max_size = options.max_size,

@@ -71,8 +71,10 @@ public:
           shared_{within.shared_},
           parent_{&within} {}
 
-    /// Sends `statement`, if any, with all that is queued, and awaits its result.
-    static asio::awaitable<Result> execute(Shared self, std::optional<Statement> statement);
+    /// Sends `statement`, if any, with all that is queued, and awaits its result. At `deadline` it is
+    /// cancelled.
+    static asio::awaitable<Result> execute(Shared self, std::optional<Statement> statement,
+                                           Clock::time_point deadline = Clock::time_point::max());
     /// Queues it, to go with whatever is awaited next.
     void enqueue(Statement&& statement);
     /// Sends what is queued and awaits it.
@@ -141,8 +143,9 @@ private:
     virtual void add_opening(Connection::Batch&, const Connection::SharedResponse&) {}
 
     // What these are given outlives them.
-    static asio::awaitable<Result> execute_from_elsewhere(const Shared& self,
-                                                          std::optional<Statement>& statement);
+    static asio::awaitable<Result> execute_apart(const Shared& self,
+                                                 std::optional<Statement>& statement,
+                                                 Clock::time_point deadline);
     static asio::awaitable<void> execute_into(Result& result, const Shared& self,
                                               std::optional<Statement>& statement);
     static asio::awaitable<Result> execute_again(const Shared& self, const Response& failed);
@@ -192,15 +195,17 @@ TXSCOPE_INLINE SessionState& SessionState::innermost(const Ambient* ambient) {
 }
 
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
-                                                             std::optional<Statement> statement) {
+                                                             std::optional<Statement> statement,
+                                                             Clock::time_point deadline) {
     const auto executor = co_await asio::this_coro::executor;
     SharedConnection& shared = self->shared_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const auto* carrier = executor.target<AmbientExecutor>();
-    if (carrier == nullptr || carrier->strand() != shared.strand) {
+    if (carrier == nullptr || carrier->strand() != shared.strand ||
+        deadline != Clock::time_point::max()) {
         self->check_not_ended();
-        co_return co_await execute_from_elsewhere(self, statement);
+        co_return co_await execute_apart(self, statement, deadline);
     }
     self = &self->innermost(ambient_of(executor).get());
     if (statement) self->check_allowed(*statement);
@@ -263,15 +268,23 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const Shared&
     co_return co_await execute(self, std::move(stale));
 }
 
-TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_from_elsewhere(
-    const Shared& self, std::optional<Statement>& statement) {
+/// In a coroutine of its own: from elsewhere than the session's strand, or to be cancelled by itself.
+TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
+    const Shared& self, std::optional<Statement>& statement, Clock::time_point deadline) {
     const auto executor = co_await asio::this_coro::executor;
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, self->on};
+    cancellation.cancel_at(deadline);
+    const std::string sql{deadline != Clock::time_point::max() ? statement->sql() : ""};
     Result result;
     // With work, as a branch has it: others may come from elsewhere that send in the same turn.
     const auto on_strand = executor_on(self->on, ambient_of(executor));
-    co_await cancellation.spawn(on_strand.require(asio::execution::outstanding_work.tracked),
-                                execute_into(result, self, statement));
+    try {
+        co_await cancellation.spawn(on_strand.require(asio::execution::outstanding_work.tracked),
+                                    execute_into(result, self, statement));
+    } catch (const boost::system::system_error& error) {
+        if (!cancellation.expired() || error.code() != asio::error::operation_aborted) throw;
+        throw StatementTimeout{sql, self->where()};
+    }
     co_return result;
 }
 

@@ -46,7 +46,6 @@ struct SharedConnection {
     std::string write_refusal{};         // the SQLSTATE of a server that does not write
     bool read_only = false;              // nothing that it does is to outlive it
     bool own_transactions = false;       // statements may begin and end transactions of their own
-    bool expired = false;                // the scope's time was over while it ran
     bool over = false;                   // whoever would give a connection back has ended
 
     /// To be called when something has failed: the connection may have been lost right behind it.

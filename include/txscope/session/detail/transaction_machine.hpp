@@ -96,7 +96,7 @@ public:
     struct Circumstances {
         bool queued = false;    ///< Something is to be sent yet.
         bool verifies = false;  ///< Which transaction it is must be known before COMMIT is sent.
-        bool time_is_over = false;  ///< Of the transaction.
+        bool time_is_over = false;  ///< Of the scope.
     };
     /// What a failure promises to another attempt.
     enum class Cause : std::uint8_t {
@@ -279,6 +279,10 @@ inline TransactionMachine::Action TransactionMachine::end(ScopeNode& scope,
 /// The body returned, and nothing has failed so far.
 inline TransactionMachine::Action TransactionMachine::keep(ScopeNode& scope,
                                                            const Circumstances& now) noexcept {
+    if (now.time_is_over) {
+        scope.outcome_ = Outcome::timed_out;
+        return undo(scope);
+    }
     if (!is_outermost(scope)) {
         // What was written behind belongs inside the savepoint: its errors are this scope's.
         if (now.queued) return {Kind::send_queued};
@@ -287,10 +291,6 @@ inline TransactionMachine::Action TransactionMachine::keep(ScopeNode& scope,
         return was_set ? Action{Kind::release} : finish(scope);
     }
     if (now.verifies && now.queued && phase_ == Phase::unopened) return {Kind::send_queued};
-    if (now.time_is_over) {
-        scope.outcome_ = Outcome::timed_out;
-        return undo(scope);
-    }
     const bool nothing_to_do = phase_ == Phase::unopened && !now.queued;
     phase_ = nothing_to_do ? Phase::committed : Phase::committing;
     return nothing_to_do ? finish(scope) : Action{Kind::commit};

@@ -55,8 +55,7 @@ inline CommitAnswer commit_answer(const SessionState::LastSent& sent) {
 inline asio::awaitable<TransactionMachine::Proof> look_up(TransactionState& transaction) {
     using Proof = TransactionMachine::Proof;
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    const auto time = transaction.options.verify_timeout;
-    const auto deadline = time.count() > 0 ? deadline_in(time) : Clock::time_point::max();
+    const auto deadline = deadline_of(transaction.options.verify_timeout);
     const TransactionIdentity identity{transaction.id->result.one()};
     std::optional<ServerHistory> history;
     if (!transaction.history->error) history.emplace(transaction.history->result.one());
@@ -79,13 +78,11 @@ inline std::string last_statement(TransactionMachine::Action::Kind kind, unsigne
     return {};
 }
 
-inline TransactionMachine::Circumstances circumstances(const SessionState& session) {
-    const TransactionState& transaction = transaction_of(session);
-    if (session.parent()) return {.queued = session.has_queued()};
-    return {.queued = session.has_queued(),
-            .verifies = transaction.id != nullptr,
-            // A body that computes is not interrupted.
-            .time_is_over = Clock::now() >= transaction.deadline};
+/// What a scope ends with whose time is over, because of `cause` or just so.
+inline std::exception_ptr time_is_over(std::source_location where, std::exception_ptr cause) {
+    return nest(
+        std::move(cause),
+        TransactionTimeout{"the scope's time was over; nothing of its transaction is kept", where});
 }
 
 /// The error that a scope ends with, or null.
@@ -112,7 +109,7 @@ inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outco
                                            session.where()});
         }
         case timed_out:
-            return time_is_over(session, nullptr);
+            return time_is_over(session.where(), nullptr);
         case server_rolled_back:
             return nest(std::move(cause),
                         UnexpectedRollback{"the server rolled back at COMMIT", session.where()});

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/net/ambient_executor.hpp>
+#include <txscope/net/deadline.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/transaction/transaction_options.hpp>
@@ -38,12 +40,14 @@ public:
 
     /// Begins an attempt.
     void begin(const asio::cancellation_state& caller);
-    /// Whether the body is to run in the session around, right here; else on the attempt's strand.
+    /// Whether the body is to run in the session around; else in the attempt's.
     bool joins() const noexcept;
+    /// Whether it is cancelled when its time is over; else one that joins may run right here.
+    bool has_deadline() const noexcept { return deadline_ != Clock::time_point::max(); }
     const SessionState::Shared& session() const noexcept { return session_; }
-    /// Runs what `run_on_strand` gives for these.
+    /// Runs what `run_on_strand` or `run_joined` gives for these.
     auto spawn(asio::awaitable<void> work) {
-        return cancellation_->spawn(executor_of(session_), within_time(std::move(work)));
+        return cancellation_->spawn(executor(), std::move(work));
     }
 
     /// The attempt has ended, with `error` unless that is null. Returns whether to `settle` it.
@@ -59,8 +63,11 @@ public:
 private:
     void begin_transaction();
     void begin_nested();
+    void begin_joined(const asio::cancellation_state& caller);
     void watch();
-    asio::awaitable<void> within_time(asio::awaitable<void> work);
+    AmbientExecutor executor() const;
+    std::exception_ptr joined_error(std::exception_ptr error,
+                                    const asio::cancellation_state& caller) const;
     bool tells_outcome() const;
 
     const std::shared_ptr<SessionPool>& pool_;
@@ -69,6 +76,7 @@ private:
     const asio::any_io_executor& callers_;
     SessionState* const outer_;  // which `callers` keep alive
     const Entry entry_;
+    Clock::time_point deadline_ = Clock::time_point::max();  // of all attempts
     bool told_ = true;             // the observer, how the attempt has ended
     bool may_try_again_ = false;   // another time
     std::exception_ptr error_;     // that the attempt has ended with
@@ -84,8 +92,8 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/backoff.hpp>
+#include <txscope/net/cancellation.hpp>
 #include <txscope/transaction/detail/ending.hpp>
 #include <txscope/transaction/detail/entry.hpp>
 #include <txscope/transaction/detail/retry.hpp>
@@ -124,6 +132,10 @@ TXSCOPE_INLINE asio::awaitable<void> ScopeRun::take_turn() {
 }
 
 TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
+    if (!session_)
+        deadline_ = deadline_of(entry_ == Entry::begin && options_.timeout.count() == 0
+                                    ? pool_->options().default_timeout
+                                    : options_.timeout);
     switch (entry_) {
         case Entry::begin:
             begin_transaction();
@@ -132,37 +144,45 @@ TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
             begin_nested();
             break;
         case Entry::join:
-            outer_->check_open();
-            part_.emplace(outer_->joined_scopes());
-            session_ = outer_;
-            return;
+            return begin_joined(caller);
         case Entry::plain:
             session_ = open_session(pool_, callers_, where_, false);
             break;
     }
     cancellation_.emplace(caller, session_->on);
+    cancellation_->cancel_at(deadline_);
     if (entry_ == Entry::begin) watch();
 }
 
 TXSCOPE_INLINE void ScopeRun::begin_transaction() {
-    if (!session_) {
-        const auto deadline =
-            options_.timeout.count() > 0 ? deadline_in(options_.timeout) : Clock::time_point::max();
-        session_ = new TransactionSession{pool_, callers_, options_, deadline, 1, where_};
-    } else {
+    int attempt = 1;
+    if (session_) {
         overlong_.reset();
         cancellation_.reset();
         session_->leave();
-        const TransactionState& failed = transaction_of(*session_);
-        session_ = new TransactionSession{pool_,           callers_,           options_,
-                                          failed.deadline, failed.attempt + 1, where_};
+        attempt += session_->shared().attempt;
     }
+    session_ = new TransactionSession{pool_, callers_, options_, deadline_, attempt, where_};
     told_ = false;
 }
 
 TXSCOPE_INLINE void ScopeRun::begin_nested() {
     outer_->check_open();
-    session_ = new NestedSession{*outer_, callers_, where_};
+    session_ = new NestedSession{*outer_, callers_, deadline_, where_};
+}
+
+TXSCOPE_INLINE void ScopeRun::begin_joined(const asio::cancellation_state& caller) {
+    outer_->check_open();
+    part_.emplace(outer_->joined_scopes());
+    session_ = outer_;
+    if (!has_deadline()) return;
+    cancellation_.emplace(caller, strand_on(callers_));
+    cancellation_->cancel_at(deadline_);
+}
+
+/// Where the body is to run.
+TXSCOPE_INLINE AmbientExecutor ScopeRun::executor() const {
+    return joins() ? *callers_.target<AmbientExecutor>() : executor_of(session_);
 }
 
 /// Tells the observer when the scope still runs after the time that its pool allows.
@@ -180,32 +200,15 @@ TXSCOPE_INLINE void ScopeRun::watch() {
     });
 }
 
-/// Cancels `work` with `cancel` at `deadline`, unless that is over by then. On the strand.
-TXSCOPE_INLINE asio::awaitable<void> run_until(Clock::time_point deadline,
-                                               SessionState::Shared session,
-                                               ForwardedCancellation::Canceller cancel,
-                                               asio::awaitable<void> work) {
-    asio::steady_timer timer{co_await asio::this_coro::executor, deadline};
-    timer.async_wait([session = std::move(session), cancel](boost::system::error_code cancelled) {
-        if (cancelled || session->shared().over) return;
-        session->shared().expired = true;
-        cancel();
-    });
-    co_await std::move(work);
-}
-
-TXSCOPE_INLINE asio::awaitable<void> ScopeRun::within_time(asio::awaitable<void> work) {
-    if (entry_ != Entry::begin) return work;
-    const auto deadline = transaction_of(*session_).deadline;
-    if (deadline == Clock::time_point::max()) return work;
-    return run_until(deadline, session_, cancellation_->canceller(), std::move(work));
-}
-
 TXSCOPE_INLINE bool ScopeRun::joins() const noexcept { return entry_ == Entry::join; }
 
 TXSCOPE_INLINE bool ScopeRun::ended(std::exception_ptr error,
                                     const asio::cancellation_state& caller) {
-    TransactionMachine& machine = session_->machine();
+    const TransactionMachine& machine = session_->machine();
+    // What the body threw in time, or the server said to COMMIT, stands.
+    if (error && !joins() && cancellation_->expired() &&
+        machine.was_cut_short(*session_, is_cancellation(error)))
+        error = time_is_over(where_, error);
     if (entry_ == Entry::begin) {
         told_ = true;
         TransactionState& transaction = transaction_of(*session_);
@@ -216,15 +219,23 @@ TXSCOPE_INLINE bool ScopeRun::ended(std::exception_ptr error,
         error_ = error;
         if (may_try_again_ || tells_outcome()) return true;
     }
-    if (entry_ == Entry::join && error) {
-        const bool cancelled = caller.cancelled() != asio::cancellation_type::none;
-        error = thrown_error(error, cancelled, machine.cause());
-        if (machine.is_transaction()) machine.scope_failed(*session_, error);
-    }
+    if (joins() && (error || is_over(deadline_))) error = joined_error(error, caller);
     if (error) std::rethrow_exception(error);
     // If the session around did not wait, what the body did was undone.
-    if (entry_ == Entry::join) outer_->check_not_ended();
+    if (joins()) outer_->check_not_ended();
     return false;
+}
+
+/// Nothing of the session that it has joined can be kept. Returns why.
+TXSCOPE_INLINE std::exception_ptr ScopeRun::joined_error(
+    std::exception_ptr error, const asio::cancellation_state& caller) const {
+    TransactionMachine& machine = session_->machine();
+    const bool expired = cancellation_ && cancellation_->expired();
+    const bool cancelled = expired || caller.cancelled() != asio::cancellation_type::none;
+    if (error) error = thrown_error(error, cancelled, machine.cause());
+    if (expired || !error) error = time_is_over(where_, error);
+    if (machine.is_transaction()) machine.scope_failed(*session_, error);
+    return error;
 }
 
 TXSCOPE_INLINE bool ScopeRun::tells_outcome() const {
@@ -239,7 +250,7 @@ TXSCOPE_INLINE asio::awaitable<bool> ScopeRun::settle(bool throws) {
         may_try_again_ ? backoff(policy.initial_backoff, policy.max_backoff, transaction.attempt)
                        : Clock::duration{};
     const auto next = Clock::now() + pause;
-    if (may_try_again_ && next < transaction.deadline) {
+    if (may_try_again_ && next < deadline_) {
         transaction.reporter.report(ScopeEvent::retry, pause, error_);
         co_await asio::this_coro::throw_if_cancelled(throws);
         try {

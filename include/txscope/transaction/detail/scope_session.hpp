@@ -23,9 +23,15 @@ namespace txscope::detail {
 /// A session in a transaction: ends as the transaction's machine decides.
 class ScopeSession : public SessionState {
 public:
-    using SessionState::SessionState;
+    /// Within a session, or over the connection that is its own.
+    template <typename Around>
+    ScopeSession(Around& around, Ambient::Shared surroundings, std::source_location where,
+                 Clock::time_point until)
+        : SessionState{around, std::move(surroundings), where}, scope_deadline{until} {}
 
     inline asio::awaitable<void> end(std::exception_ptr& error) final;
+
+    const Clock::time_point scope_deadline;
 
 private:
     using Action = TransactionMachine::Action;
@@ -35,6 +41,12 @@ private:
     }
     asio::awaitable<void> end_step_by_step(std::exception_ptr& error, Action next);
     asio::awaitable<void> get_ready(Clock::time_point deadline);
+    TransactionMachine::Circumstances circumstances() const {
+        return {
+            .queued = has_queued(),
+            .verifies = parent() == nullptr && transaction_of(*this).id != nullptr,
+            .time_is_over = is_over(scope_deadline)};  // a body that computes is not interrupted
+    }
     void learn_from(const Response& response);
     Answer answer_to(const Response& response);
     Action answered_last(Action::Kind sent, const LastSent& answer, std::exception_ptr& error);
@@ -48,15 +60,16 @@ public:
     TransactionSession(std::shared_ptr<SessionPool> from, const asio::any_io_executor& executor,
                        const TransactionOptions& with, Clock::time_point until, int number,
                        std::source_location where)
-        : TransactionState{std::move(from), strand_on(executor), where, with, until, number},
-          ScopeSession{static_cast<SharedConnection&>(*this), ambient_of(executor), where} {
+        : TransactionState{std::move(from), strand_on(executor), where, with, number},
+          ScopeSession{static_cast<SharedConnection&>(*this), ambient_of(executor), where, until} {
         if (with.verify_commit && !read_only) id = std::make_shared<Response>();
     }
 
 private:
     void add_opening(Connection::Batch& batch, const Connection::SharedResponse& response) final {
         if (id) ask_history(*this);
-        begin_transaction(batch, options, life_on_server(*this), *lease, id, response);
+        begin_transaction(batch, options, life_on_server(*this, scope_deadline), *lease, id,
+                          response);
     }
 };
 
@@ -65,8 +78,8 @@ class NestedSession final : public ScopeSession {
 public:
     /// For a coroutine that runs on `executor`, where `within` is ambient.
     NestedSession(SessionState& within, const asio::any_io_executor& executor,
-                  std::source_location where)
-        : ScopeSession{within, ambient_of(executor), where},
+                  Clock::time_point until, std::source_location where)
+        : ScopeSession{within, ambient_of(executor), where, until},
           savepoint_set{std::make_shared<Response>(where)} {}
 
     const Connection::SharedResponse savepoint_set;  ///< The answer to `SAVEPOINT`.
@@ -78,7 +91,7 @@ private:
 };
 
 inline asio::awaitable<void> ScopeSession::end(std::exception_ptr& error) {
-    const Action next = machine().end(*this, circumstances(*this));
+    const Action next = machine().end(*this, circumstances());
     if (has_to_wait(next)) return end_step_by_step(error, next);
     error = finish(next, error, machine().failure_of(*this));
     return {};
@@ -167,8 +180,7 @@ inline ScopeSession::Action ScopeSession::answered_last(Action::Kind sent, const
                                                   answer.last->error);
     if (sent == Kind::send_queued) {
         error = answer.last->error;
-        return machine().queued_answered(*this, answer_to(*answer.last), error,
-                                         circumstances(*this));
+        return machine().queued_answered(*this, answer_to(*answer.last), error, circumstances());
     }
     const auto commit = commit_answer(answer);
     const bool executed = commit != CommitAnswer::not_executed || !answer.queued->error;

@@ -18,10 +18,8 @@ namespace txscope::detail {
 struct TransactionState : SharedConnection {
     /// @param with outlives the scope
     TransactionState(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
-                     const TransactionOptions& with, Clock::time_point until, int number)
-        : SharedConnection{std::move(from), std::move(on), where, true, number},
-          options{with},
-          deadline{until} {
+                     const TransactionOptions& with, int number)
+        : SharedConnection{std::move(from), std::move(on), where, true, number}, options{with} {
         reporter.label = options.label;
         read_only = options.access == AccessMode::read_only;
     }
@@ -34,7 +32,6 @@ struct TransactionState : SharedConnection {
     }
 
     const TransactionOptions& options;
-    const Clock::time_point deadline;
     // The answers to "which transaction is this?" and "what has its server come of?", where wanted.
     Connection::SharedResponse id{};
     Connection::SharedResponse history{};
@@ -51,13 +48,14 @@ inline bool is_read_only(const TransactionState& transaction) {
     return id && id->done && !id->error && TransactionIdentity::is_read_only(id->result.one());
 }
 
-/// How long the server lets a transaction live that begins now, 0 for as long as it likes: for
+/// How long the server lets a transaction live that begins now and is to end by `deadline`, 0 for as long as it likes: for
 /// those whose client dies. A client that lives ends it at its deadline, and has its time for that.
-inline std::chrono::milliseconds life_on_server(const TransactionState& transaction) {
+inline std::chrono::milliseconds life_on_server(const TransactionState& transaction,
+                                                Clock::time_point deadline) {
     using std::chrono::milliseconds;
-    if (transaction.deadline == Clock::time_point::max()) return milliseconds{0};
+    if (deadline == Clock::time_point::max()) return milliseconds{0};
     const milliseconds longest{std::numeric_limits<std::int32_t>::max()};
-    const auto left = std::chrono::ceil<milliseconds>(transaction.deadline - Clock::now());
+    const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
     const auto more = std::min(transaction.pool->options().cleanup_timeout, longest);
     return std::clamp(left + more, milliseconds{1}, longest);
 }
