@@ -159,6 +159,8 @@ public:
         auto& io = static_cast<asio::io_context&>(context);
         if (is_for_one_thread(io)) state_ = new StrandState{io.get_executor(), false};
     }
+    // Not as early as at the shutdown: what that destroys may still ask.
+    ~ContextStrand() override { ++ended_contexts; }
 
     using key_type = ContextStrand;
     inline static asio::execution_context::id id;
@@ -170,7 +172,7 @@ private:
         StrandState* strand;
     };
 
-    void shutdown() noexcept override { ++ended_contexts; }
+    void shutdown() noexcept override {}
 
     inline static std::atomic<unsigned> ended_contexts = 0;
     StrandState::Shared state_;

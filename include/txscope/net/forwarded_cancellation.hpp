@@ -194,10 +194,16 @@ TXSCOPE_INLINE void ForwardedCancellation::start(const AmbientExecutor& executor
     Thread thread{enter(Return{*this}, std::move(work)), executor, slot(),
                   asio::cancellation_state{slot()}};
     executor.execute([this, thread = std::move(thread)]() mutable {
-        bool over = false;
-        over_ = &over;
+        struct Launch {
+            ForwardedCancellation& awaited;
+            bool over = false;
+            // Also where it is suspended and Asio throws: what is over may be destroyed, with this.
+            ~Launch() {
+                if (!over) awaited.over_ = nullptr;
+            }
+        } launch{*this};
+        over_ = &launch.over;
         thread.launch();
-        if (!over) over_ = nullptr;
     });
 }
 

@@ -37,6 +37,15 @@ struct Said final : AmbientContext {
     const Strand on;
 };
 
+struct AsksWhenDestroyed {
+    explicit AsksWhenDestroyed(asio::io_context* context) : io{context} {}
+    AsksWhenDestroyed(AsksWhenDestroyed&& other) noexcept : io{std::exchange(other.io, nullptr)} {}
+    ~AsksWhenDestroyed() {
+        if (io != nullptr) strand_on(io->get_executor());
+    }
+    asio::io_context* io;
+};
+
 // On what a scope may be opened: something beneath that runs one function at a time, or not.
 enum class Beneath {
     context_for_one_thread,
@@ -297,6 +306,17 @@ TEST_CASE("no strand is made where there is one", "[ambient_executor]") {
         CHECK(strand_on(io->get_executor()) != strand_on(io->get_executor()));
         io.emplace(1);
         CHECK(strand_on(io->get_executor()) == strand_on(io->get_executor()));
+    }
+    SECTION("none of a context that was here, and was asked while it was destroyed") {
+        const auto held = std::make_shared<int>();
+        std::optional<asio::io_context> io;
+        io.emplace(1);
+        asio::post(*io, [asks = AsksWhenDestroyed{&*io}] {});
+        io.emplace(1);
+        AmbientExecutor{strand_on(io->get_executor())}.execute([held] {});
+        CHECK(held.use_count() == 2);
+        io.reset();
+        CHECK(held.use_count() == 1);
     }
     SECTION("one of ours, with or without what is ambient") {
         Scope scope{Beneath::context};

@@ -2,6 +2,7 @@
 #include "support/run.hpp"
 #include <txscope/net/forwarded_cancellation.hpp>
 
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -15,6 +16,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include <exception>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -91,6 +93,34 @@ TEST_CASE("any number of works that never wait are awaited one after another",
             co_await await_on(strand_on(io.get_executor()), look(seen, false));
     });
     CHECK(done == 20000);
+}
+
+/// An operation that begins, and throws what has nothing to do with it.
+asio::awaitable<void> begin_and_throw(std::function<void()>& end) {
+    co_await asio::async_initiate<const asio::deferred_t&, void()>(
+        [&](auto handler) {
+            end = [kept = std::make_shared<decltype(handler)>(std::move(handler))] {
+                std::move (*kept)();
+            };
+            throw std::runtime_error{"expected"};
+        },
+        asio::deferred);
+}
+
+TEST_CASE("work that began by throwing something out of its context ends like any other",
+          "[forwarded_cancellation]") {
+    asio::io_context io{1};
+    std::function<void()> end;
+    bool done = false;
+    const auto await = [&]() -> asio::awaitable<void> {
+        co_await await_on(strand_on(io.get_executor()), begin_and_throw(end));
+        done = true;
+    };
+    asio::co_spawn(io, await, asio::detached);
+    CHECK_THROWS_AS(io.run(), std::runtime_error);
+    asio::post(io, std::exchange(end, nullptr));
+    CHECK(io.run_one() == 1);
+    CHECK(done);  // right there: it had waited
 }
 
 TEST_CASE("whoever awaits work elsewhere goes on at home", "[forwarded_cancellation]") {
