@@ -167,3 +167,61 @@ TEST_CASE("whichever allocation fails, a transaction is whole, and its scope tel
         CHECK(n > 10);  // it did meet failures
     }
 }
+
+TEST_CASE("a statement that was said to have failed is not executed with the next one",
+          "[failing_allocations]") {
+    const support::Database database{"CREATE TABLE entries (number int NOT NULL)"};
+    Fixture fixture{database};
+    bool failed = true;
+    for (std::size_t n = 1; failed; ++n) {
+        CAPTURE(n);
+        database.query("TRUNCATE entries");
+        std::exception_ptr first;
+        std::exception_ptr second;
+        const auto both = [&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            const auto fails = [&]() -> asio::awaitable<void> {
+                until_failure = n;
+                co_await add(session, row(1));
+            };
+            first = co_await failure_of(fails());
+            failed = std::exchange(until_failure, 0) == 0;
+            second = co_await failure_of(add(session, row(2)));
+        };
+        try {
+            support::run(fixture.io, fixture.sessions.session_scope(both));
+        } catch (const std::bad_alloc&) {  // Asio had no memory to go on
+            until_failure = 0;
+            continue;
+        }
+        const auto rows = database.query("SELECT count(*) FROM entries WHERE number = 1").number();
+        if (!second) CHECK(rows == (first ? 0 : 1));
+    }
+}
+
+TEST_CASE("a transaction whose statement could not wait on its context is lost",
+          "[failing_allocations]") {
+    const support::Database database{"CREATE TABLE entries (number int NOT NULL)"};
+    bool failed = true;
+    for (std::size_t n = 1; failed; ++n) {
+        CAPTURE(n);
+        Fixture fixture{database};
+        support::run(fixture.io, fixture.sessions.warm_up(1));
+        asio::io_context elsewhere;
+        const auto body = [&](Session& session) -> asio::awaitable<void> {
+            const auto fails = [&]() -> asio::awaitable<void> {
+                until_failure = n;
+                co_await add(session, row(1));
+            };
+            const auto first = co_await failure_of(fails());
+            failed = std::exchange(until_failure, 0) == 0;
+            const auto second = co_await failure_of(add(session, row(2)));
+            CHECK((first == nullptr) == (second == nullptr));
+        };
+        try {
+            support::run(elsewhere, failure_of(fixture.scope(body)));
+        } catch (const std::bad_alloc&) {  // Asio had no memory to go on
+            until_failure = 0;
+        }
+    }
+}

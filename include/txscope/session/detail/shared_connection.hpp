@@ -56,7 +56,7 @@ struct SharedConnection {
     /// To be called with a response that has come: its error may be that the server does not write.
     void note_write_refusal(const Response& response);
     /// Whether there is one, or was an idle one to take.
-    bool has_connection();
+    bool has_connection() noexcept;
     /// Takes a connection, when one comes free.
     asio::awaitable<void> borrow();
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
@@ -105,10 +105,13 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE bool SharedConnection::has_connection() {
+TXSCOPE_INLINE bool SharedConnection::has_connection() noexcept {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
-    Lease found = pool->acquire_idle(&holder);
-    if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
+    try {
+        Lease found = pool->acquire_idle(&holder);
+        if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
+    } catch (...) {  // whoever then waits for one is told why there is none
+    }
     return static_cast<bool>(lease);
 }
 
@@ -207,14 +210,17 @@ TXSCOPE_INLINE void SharedConnection::send_outbox() {
         return lease->submit(std::move(outbox));
     }
     // Statements under one Sync are one implicit transaction: without a scope, branches share none.
-    while (!outbox.empty()) {
-        const auto& response = outbox.front().response;
-        const auto behind = std::ranges::find_if(
-            outbox, [&](const Request& request) { return request.response != response; });
-        Connection::Batch batch{std::move_iterator{outbox.begin()}, std::move_iterator{behind}};
-        outbox.erase(outbox.begin(), behind);
-        lease->submit(std::move(batch));
-    }
+    while (!outbox.empty()) try {
+            const auto& response = outbox.front().response;
+            const auto behind = std::ranges::find_if(
+                outbox, [&](const Request& request) { return request.response != response; });
+            if (behind == outbox.end()) return lease->submit(std::move(outbox));
+            Connection::Batch batch{std::move_iterator{outbox.begin()}, std::move_iterator{behind}};
+            outbox.erase(outbox.begin(), behind);
+            lease->submit(std::move(batch));
+        } catch (...) {  // no memory: what a caller was told of does not go out later
+            refuse_outbox(std::current_exception());
+        }
 }
 
 TXSCOPE_INLINE void SharedConnection::refuse_outbox(const std::exception_ptr& error) {
