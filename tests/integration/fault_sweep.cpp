@@ -308,6 +308,18 @@ TEST_CASE("a scope that waits for the only connection stands every fault", "[fau
         {.pool = {.max_size = 1}});
 }
 
+TEST_CASE("a scope whose connection is to be replaced meanwhile stands every fault",
+          "[fault_sweep]") {
+    Fixture{}.sweep([](AsyncSessionFactory sessions) -> asio::awaitable<void> {
+        const TransactionScope scope{sessions};
+        co_await scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(insert, "one");
+            sessions.recycle();
+            co_await session.execute(insert, "two");
+        });
+    });
+}
+
 TEST_CASE("verified commits stand every fault", "[fault_sweep]") {
     Fixture{}.sweep([](AsyncSessionFactory sessions) -> asio::awaitable<void> {
         const TransactionScope scope{sessions,

@@ -142,7 +142,7 @@ public:
     asio::awaitable<void> warm_up(std::size_t count) const;
 
     /// Waits until one connection is open, or says at once why that cannot be, also where it may pass:
-    /// for a start-up that wants to know.
+    /// for a start-up that wants to know. Where one is open already, the server is not asked.
     /// @throws ConnectionFailed; AcquireTimeout where nobody answers
     asio::awaitable<void> ready() const;
 

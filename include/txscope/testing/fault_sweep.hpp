@@ -235,11 +235,13 @@ inline void FaultSweep::check_pool(detail::SweptProgram& program) {
         const auto size = std::to_string(pool.size);
         return pool.idle == pool.size && pool.waiting == 0 && sessions == size + ", " + size;
     });
-    if (!settled || pool.size > options_.pool.max_size || pool.opened != pool.discarded + pool.size)
+    if (!settled || pool.size > options_.pool.max_size ||
+        pool.opened != pool.discarded + pool.retired + pool.size)
         throw std::runtime_error{
             "the pool is not whole: size " + std::to_string(pool.size) + ", idle " +
             std::to_string(pool.idle) + ", waiting " + std::to_string(pool.waiting) + ", opened " +
             std::to_string(pool.opened) + ", discarded " + std::to_string(pool.discarded) +
+            ", retired " + std::to_string(pool.retired) +
             "; sessions on the server, idle ones: " + sessions};
     program.run(check_idle(program.sessions(), std::max<std::size_t>(pool.idle, 1)));
 }
