@@ -121,7 +121,7 @@ TEST_CASE("a server that takes no more writes is left, and used again when it do
         co_await session.execute("INSERT INTO entries VALUES ('in a scope')");
     };
     support::Started work{pool.io, scope(body)};
-    run_until(pool.io, [&] { return pool.sessions.pool()->connector().last_error() != nullptr; });
+    run_until(pool.io, [&] { return pool.sessions.statistics().failed_openings > 0; });
     CHECK_FALSE(work.done());
     take_writes(server, true);
     run_until(pool.io, [&] { return work.done(); });
