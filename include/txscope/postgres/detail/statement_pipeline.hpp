@@ -3,12 +3,12 @@
 #include <txscope/core/config.hpp>
 #include <txscope/postgres/detail/failed_statement.hpp>
 #include <txscope/postgres/detail/request.hpp>
+#include <txscope/postgres/detail/spare_memory.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_names.hpp>
 #include <txscope/protocol/pipeline.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -35,13 +35,8 @@ public:
     /// follows in the batch. Leaves `batch` empty, with memory for the next one.
     void submit(Batch&& batch);
     /// An empty batch, with memory of an earlier one; and such a one is given back.
-    [[nodiscard]] Batch take_spare_batch() noexcept {
-        Batch batch;
-        const auto spare = std::ranges::find_if(spare_batches_, &Batch::capacity);
-        if (spare != spare_batches_.end()) batch.swap(*spare);
-        return batch;
-    }
-    void keep_batch(Batch&& emptied) noexcept;
+    [[nodiscard]] Batch take_spare_batch() noexcept { return spare_.take_batch(); }
+    void keep_batch(Batch&& emptied) noexcept { spare_.keep(std::move(emptied)); }
 
     [[nodiscard]] std::string_view output() const noexcept { return pipeline_.output(); }
     void sent(std::size_t bytes) noexcept { pipeline_.sent(bytes); }
@@ -54,8 +49,9 @@ public:
 
     [[nodiscard]] UnaskedHandlers& unasked() noexcept { return unasked_; }
 
-    /// A response, whose memory may have been that of one which nobody has any more.
-    [[nodiscard]] std::shared_ptr<Response> make_response(std::source_location where = {});
+    [[nodiscard]] std::shared_ptr<Response> make_response(std::source_location where = {}) {
+        return spare_.make_response(where);
+    }
 
     /// Gives the connection up: everything outstanding is answered with `reason`.
     void fail(std::exception_ptr reason) noexcept {
@@ -125,9 +121,7 @@ private:
     bool names_moved_ = false;  // in a transaction that may not have ended: see `StatementKind`
     std::optional<FailedStatement> failed_;
     std::vector<Batch> sent_;  // and not answered
-    std::array<Batch, 3> spare_batches_{};
-    std::array<std::shared_ptr<Response>, 4> spare_{};  // maybe somebody else has it, too
-    std::size_t last_spare_ = 0;
+    SpareMemory spare_;
     // The last error that was made an exception, for all whom it concerns.
     std::shared_ptr<const protocol::ErrorResponse> error_told_;
     std::exception_ptr error_;
@@ -145,7 +139,6 @@ private:
 
 #include <pqxx/except>
 
-#include <atomic>
 #include <new>
 
 namespace txscope::detail {
@@ -308,19 +301,6 @@ TXSCOPE_INLINE const Request* StatementPipeline::find_sent(const protocol::Respo
     return nullptr;
 }
 
-TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::make_response(
-    std::source_location where) {
-    for (auto& spare : spare_) {
-        if (spare.use_count() != 1) continue;
-        std::atomic_thread_fence(std::memory_order_acquire);  // behind the last who had it
-        Response& reused = *spare;
-        std::destroy_at(&reused);
-        std::construct_at(&reused, where);
-        return std::move(spare);
-    }
-    return std::make_shared<Response>(where);
-}
-
 /// The statement that has failed in the batch of `response`; null for none.
 TXSCOPE_INLINE const Request* StatementPipeline::find_failed(const Response& response) const {
     for (const Batch& batch : sent_) {
@@ -425,21 +405,11 @@ TXSCOPE_INLINE void StatementPipeline::release_answered() noexcept {
     const auto rest = std::ranges::find_if(
         sent_, [](const Batch& batch) { return !batch.back().response->done; });
     for (auto batch = sent_.begin(); batch != rest; ++batch) {
-        for (Request& answered : *batch) {
-            if (answered.response == spare_[last_spare_]) continue;  // of several statements
-            last_spare_ = (last_spare_ + 1) % spare_.size();
-            spare_[last_spare_] = std::move(answered.response);
-        }
+        for (Request& answered : *batch) spare_.keep(std::move(answered.response));
         batch->clear();
-        keep_batch(std::move(*batch));
+        spare_.keep(std::move(*batch));
     }
     sent_.erase(sent_.begin(), rest);
-}
-
-TXSCOPE_INLINE void StatementPipeline::keep_batch(Batch&& emptied) noexcept {
-    constexpr std::size_t large = 64;
-    const auto free = std::ranges::find(spare_batches_, 0u, &Batch::capacity);
-    if (free != spare_batches_.end() && emptied.capacity() <= large) free->swap(emptied);
 }
 
 }  // namespace txscope::detail
