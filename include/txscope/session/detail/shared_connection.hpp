@@ -157,9 +157,13 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::begun(Clock::time_point d
 TXSCOPE_INLINE asio::awaitable<bool> SharedConnection::see_through(
     const Connection::SharedResponse& response) {
     const auto member = lease.member();  // outlives a loan that ends
-    if (beginning() && begin != response) co_await begun();
     bool cancelled = false;
     try {
+        // What was put out while BEGIN was under way was not sent, though that may be answered by now.
+        if (beginning() && begin != response)
+            co_await begun();
+        else
+            send_outbox();
         if (!response->done) co_await member->connection->answered(response);
         cancelled = !response->done;
         if (cancelled) co_await member->connection->cancel(response, pool->cleanup_deadline());
