@@ -1,13 +1,17 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
 #include <optional>
 #include <string>
 
@@ -52,6 +56,35 @@ TEST_CASE("sibling nested scopes in parallel branches take turns, in the order t
     });
     CHECK(order == "aabbcc");
     CHECK(fixture.names() == Names{"a1", "a2", "b1", "b2", "c1", "c2"});
+}
+
+TEST_CASE("whenever BEGIN is answered, what a nested scope in another branch has to say is sent",
+          "[nested_scope]") {
+    Fixture fixture{{.max_size = 3}};
+    const auto select = [&]() -> asio::awaitable<void> {
+        auto session = co_await txscope::current_session(fixture.sessions);
+        co_await session.execute("SELECT 1");
+    };
+    const auto once = [&]() -> asio::awaitable<void> {
+        co_await fixture.scope(
+            [&]() -> asio::awaitable<void> { co_await (select() && fixture.nested(select)); });
+    };
+    const auto work = [&]() -> asio::awaitable<void> {
+        for (int i = 0; i < 40; ++i) co_await once();
+    };
+    std::atomic<int> done = 0;
+    for (int i = 0; i < 24; ++i)
+        asio::co_spawn(asio::make_strand(asio::any_io_executor{fixture.io.get_executor()}), work(),
+                       [&](std::exception_ptr error) {
+                           if (error) std::rethrow_exception(error);
+                           ++done;
+                       });
+    fixture.run(
+        [&]() -> asio::awaitable<void> {
+            co_await support::eventually([&] { return done == 24; });
+        },
+        {.threads = 4});
+    CHECK(done == 24);
 }
 
 TEST_CASE("of parallel nested scopes one that fails takes nothing of the others with it",
