@@ -143,10 +143,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::open(Clock::time_point deadline) 
                             .payload = std::string{event.value},
                             .process = static_cast<int>(event.process)});
     };
-    if (!reporter_) co_return;
-    connection().unasked().notice = [this](std::exception_ptr notice) {
-        reporter_.report(ScopeEvent::notice, Clock::duration{}, std::move(notice));
-    };
+    reporter_.report_notices(connection());
 }
 
 /// Has the server listen, which is nothing new to one that does.

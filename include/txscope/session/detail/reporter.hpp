@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/net/deadline.hpp>
+#include <txscope/postgres/connection.hpp>
 #include <txscope/session/observer.hpp>
 
 #include <exception>
@@ -42,6 +43,15 @@ struct Reporter {
         if (observer == nullptr) return;
         begun = Clock::now();
         report(ScopeEvent::begin, begun - asked);
+    }
+
+    /// Tells what the server notices over `connection` from now on. Its handler has to be taken away
+    /// before this is gone.
+    void report_notices(Connection& connection) const {
+        if (observer == nullptr) return;
+        connection.unasked().notice = [this](std::exception_ptr notice) {
+            report(ScopeEvent::notice, Clock::duration{}, std::move(notice));
+        };
     }
 };
 

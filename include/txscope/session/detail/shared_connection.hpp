@@ -131,10 +131,7 @@ TXSCOPE_INLINE void SharedConnection::take(Lease&& found, Clock::time_point aske
     lease = std::move(found);
     if (outbox.empty()) outbox = lease->take_spare_batch();
     if (machine.is_transaction()) reporter.begin(asked);
-    if (reporter)
-        lease->unasked().notice = [this](std::exception_ptr notice) {
-            reporter.report(ScopeEvent::notice, Clock::duration{}, std::move(notice));
-        };
+    reporter.report_notices(*lease);
 }
 
 TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
