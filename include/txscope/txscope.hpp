@@ -12,6 +12,7 @@
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/entity.hpp>
+#include <txscope/repository/row_lock.hpp>
 #include <txscope/repository/service_coordinator.hpp>
 
 // What begins, ends, nests and retries.

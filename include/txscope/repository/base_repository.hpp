@@ -8,6 +8,7 @@
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/entity.hpp>
+#include <txscope/repository/row_lock.hpp>
 #include <txscope/session/async_session_factory.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -128,6 +129,28 @@ public:
         return answer(compose<detail::Select<Mapping>>(clauses...), &read_all);
     }
 
+    /// The same as `get`, `find` and `find_all`, with a lock on the rows as the last argument
+    /// (`row_lock.hpp`).
+    /// @throws PropagationError in no scope of the factory
+    template <typename... Selector>
+    asio::awaitable<Model> get(const Selector&... selector) const
+        requires detail::LockedSelectorOf<Model, Selector...>
+    {
+        return answer_in_scope(detail::compose_select_one<Mapping>(selector...), &read_one);
+    }
+    template <typename... Selector>
+    asio::awaitable<std::optional<Model>> find(const Selector&... selector) const
+        requires detail::LockedSelectorOf<Model, Selector...>
+    {
+        return answer_in_scope(detail::compose_select_one<Mapping>(selector...), &read_one_or_none);
+    }
+    template <typename... Clauses>
+    asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
+        requires detail::LockedClausesOf<Model, Clauses...>
+    {
+        return answer_in_scope(compose<detail::Select<Mapping>>(clauses...), &read_all);
+    }
+
     /// How many rows there are for which all conditions hold.
     template <detail::ConditionOn<Model>... Conditions>
     asio::awaitable<std::int64_t> count(const Conditions&... conditions) const {
@@ -148,7 +171,7 @@ public:
     asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const
         requires detail::KeyAndAssignmentsOf<Model, Arguments...>
     {
-        return answer(detail::compose_keyed_update<Mapping>(arguments...), &read_one_or_none);
+        return answer(compose_for<detail::Update<Mapping, true>>(arguments...), &read_one_or_none);
     }
 
     /// Writes every column that the database does not generate to the row with the model's key. The
@@ -208,14 +231,20 @@ private:
     static Statement compose(const Parts&... parts) {
         return detail::compose<Mapping, Builder>(parts...);
     }
-    template <typename Builder, typename... Selector>
-    static Statement compose_for(const Selector&... selector) {
-        return detail::compose_for<Mapping, Builder>(selector...);
+    template <typename Builder, typename... Arguments>
+    static Statement compose_for(const Arguments&... arguments) {
+        return detail::compose_for<Mapping, Builder>(arguments...);
     }
 
     template <typename Answer>
     asio::awaitable<Answer> answer(Statement statement, Answer (*read)(const Result&)) const {
         return detail::execute_ambient(sessions_, std::move(statement), read);
+    }
+    template <typename Answer>
+    asio::awaitable<Answer> answer_in_scope(Statement statement,
+                                            Answer (*read)(const Result&)) const {
+        return detail::execute_ambient(sessions_, std::move(statement), read,
+                                       detail::Where::in_scope);
     }
 
     static Result read_result(const Result& result) { return result; }

@@ -59,6 +59,29 @@ TEST_CASE("an insert of fields has just these columns", "[sql_builders]") {
                    R"(INSERT INTO "projects" ("name", "id") VALUES ($1, $2))"sv);
 }
 
+TEST_CASE("rows are locked behind all else that is selected by", "[sql_builders]") {
+    using ById = decltype(field<&Project::id> == 1);
+    using ByName = decltype(txscope::ascending(field<&Project::name>));
+    const auto ends_with = []<typename Lock>(Lock) {
+        return text<ProjectEntity, Select<ProjectEntity>, ById, ByName, txscope::Page, Lock>;
+    };
+    CHECK(
+        ends_with(txscope::for_update) ==
+        R"(SELECT "id", "name", "status" FROM "projects")"
+        R"( WHERE "id" OPERATOR(pg_catalog.=) $1 ORDER BY "name" LIMIT $2 OFFSET $3 FOR UPDATE)"sv);
+    CHECK(ends_with(txscope::for_no_key_update).ends_with(" OFFSET $3 FOR NO KEY UPDATE"));
+    CHECK(ends_with(txscope::for_share.skip_locked()).ends_with(" FOR SHARE SKIP LOCKED"));
+    CHECK(ends_with(txscope::for_key_share.no_wait()).ends_with(" FOR KEY SHARE NOWAIT"));
+
+    const Statement by_key = compose_select_one<ProjectEntity>(7, txscope::for_update);
+    CHECK(by_key.sql() == R"(SELECT "id", "name", "status" FROM "projects")"
+                          R"( WHERE "id" OPERATOR(pg_catalog.=) $1 FOR UPDATE)");
+    const Statement by_name =
+        compose_select_one<ProjectEntity>(field<&Project::name> == "x", txscope::for_update);
+    CHECK(by_name.sql() == R"(SELECT "id", "name", "status" FROM "projects")"
+                           R"( WHERE "name" = $1 LIMIT $2 OFFSET $3 FOR UPDATE)");
+}
+
 TEST_CASE("rows are selected, counted and deleted by key or by conditions", "[sql_builders]") {
     using ById = decltype(field<&Project::id> == 1);
     STATIC_REQUIRE(text<ProjectEntity, Select<ProjectEntity>> ==
@@ -83,7 +106,7 @@ TEST_CASE("rows are selected, counted and deleted by key or by conditions", "[sq
 }
 
 TEST_CASE("an update numbers its values before its key's", "[sql_builders]") {
-    const Statement statement = compose_keyed_update<ProjectEntity>(
+    const Statement statement = compose_for<ProjectEntity, Update<ProjectEntity, true>>(
         7, field<&Project::status> = "active", field<&Project::name> = "x");
     CHECK(statement.sql() == R"(UPDATE "projects" SET "status" = $1, "name" = $2)"
                              R"( WHERE "id" OPERATOR(pg_catalog.=) $3)"
@@ -121,8 +144,8 @@ TEST_CASE("a key of several columns takes its values in the key's order", "[sql_
                              R"( WHERE "team" OPERATOR(pg_catalog.=) $1 AND "member" = $2)");
     CHECK(statement.parameter(0) == "3"sv);
     CHECK(statement.parameter(1) == "ann"sv);
-    const Statement update =
-        compose_keyed_update<MembershipEntity>(3, "ann", field<&Membership::role> = "lead");
+    const Statement update = compose_for<MembershipEntity, Update<MembershipEntity, true>>(
+        3, "ann", field<&Membership::role> = "lead");
     CHECK(update.sql().starts_with(R"(UPDATE "app"."memberships" SET "role" = $1)"
                                    R"( WHERE "team" OPERATOR(pg_catalog.=) $2 AND "member" = $3)"));
     CHECK(compose_update<MembershipEntity>({3, "ann", "lead"}).parameter(0) == "lead"sv);
@@ -147,7 +170,7 @@ TEST_CASE("a column may be called otherwise than its member, and is read under t
         field<&Project::status> == "draft", txscope::ascending(field<&Project::status>));
     CHECK(select.sql() == R"(SELECT "id", "name", "the ""state""" AS "status" FROM "projects")"
                           R"( WHERE "the ""state""" = $1 ORDER BY "status")");
-    CHECK(compose_keyed_update<RenamedEntity>(1, field<&Project::status> = "x")
+    CHECK(compose_for<RenamedEntity, Update<RenamedEntity, true>>(1, field<&Project::status> = "x")
               .sql()
               .starts_with(R"(UPDATE "projects" SET "the ""state""" = $1)"
                            R"( WHERE "id" OPERATOR(pg_catalog.=) $2)"));

@@ -13,17 +13,26 @@
 
 namespace txscope::detail {
 
+/// Where a statement may be executed.
+enum class Where {
+    anywhere,
+    in_scope,
+};
+
 /// Executes a statement in the transaction that is ambient on `executor`, or on a connection of its
 /// own, in one round trip, when there is none.
+/// @throws PropagationError in no scope, where it has to be in one
 boost::asio::awaitable<Result> execute_on(const boost::asio::any_io_executor& executor,
-                                          const AsyncSessionFactory& sessions, Statement statement);
+                                          const AsyncSessionFactory& sessions, Statement statement,
+                                          Where where);
 
 /// The same, where the coroutine runs that awaits it, and reads the answer out of the result.
 template <typename Answer>
 boost::asio::awaitable<Answer> execute_ambient(AsyncSessionFactory sessions, Statement statement,
-                                               Answer (*read)(const Result&)) {
+                                               Answer (*read)(const Result&),
+                                               Where where = Where::anywhere) {
     const boost::asio::any_io_executor executor = co_await boost::asio::this_coro::executor;
-    const Result result = co_await execute_on(executor, sessions, std::move(statement));
+    const Result result = co_await execute_on(executor, sessions, std::move(statement), where);
     co_return read(result);
 }
 
@@ -45,8 +54,12 @@ namespace txscope::detail {
 
 TXSCOPE_INLINE boost::asio::awaitable<Result> execute_on(
     const boost::asio::any_io_executor& executor, const AsyncSessionFactory& sessions,
-    Statement statement) {
+    Statement statement, Where where) {
     std::optional<Session> session = session_on(executor, sessions);
+    if (!session && where == Where::in_scope)
+        throw PropagationError{
+            "rows are locked until the end of a transaction, and no scope is open here. Refused: " +
+            std::string{statement.sql()}};
     return session ? session->execute(std::move(statement))
                    : sessions.execute(std::move(statement));
 }

@@ -3,6 +3,7 @@
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/row_lock.hpp>
 
 #include <boost/mp11/list.hpp>
 #include <boost/mp11/set.hpp>
@@ -23,7 +24,7 @@ concept OrderingOn = is_ordering<T> && T::template applies_to<Model>;
 
 /// A value that may be a part of a key: nothing that has a meaning of its own here.
 template <typename T, typename Model>
-concept KeyValueFor = !AnyCondition<T> && !is_assignment<T> && !is_ordering<T> &&
+concept KeyValueFor = !AnyCondition<T> && !is_assignment<T> && !is_ordering<T> && !is_row_lock<T> &&
                       !std::same_as<T, Page> && !std::same_as<T, Model>;
 
 /// A member as a type.
@@ -66,6 +67,25 @@ template <typename Model, typename... Ts>
 concept ClausesOf =
     ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model> || std::same_as<Ts, Page>) && ...) &&
     (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
+
+/// A lock at the end, and nowhere else.
+template <typename... Ts>
+concept LockedAtEnd = (std::size_t{0} + ... + std::size_t{is_row_lock<Ts>}) == 1 &&
+                      std::ranges::is_sorted(std::array{is_row_lock<Ts>...});
+
+/// What selects rows, and a lock.
+template <typename Model, typename... Ts>
+concept LockedSelectorOf = LockedAtEnd<Ts...> && sizeof...(Ts) > 1 &&
+                           (((KeyValueFor<Ts, Model> || is_row_lock<Ts>) && ...) ||
+                            ((ConditionOn<Ts, Model> || is_row_lock<Ts>) && ...));
+
+/// Clauses, and a lock.
+template <typename Model, typename... Ts>
+concept LockedClausesOf = LockedAtEnd<Ts...> &&
+                          ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model> ||
+                            std::same_as<Ts, Page> || is_row_lock<Ts>) &&
+                           ...) &&
+                          (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
 
 /// The values of the primary key, and behind them nothing but assignments.
 template <typename Model, typename... Ts>

@@ -2,6 +2,7 @@
 
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/operand.hpp>
@@ -114,41 +115,36 @@ Statement compose_update(const typename E::Model& model) {
     });
 }
 
-/// A statement for the rows that a selector means: the values of a key, or conditions.
-template <typename E, typename Builder, typename... Selector>
-Statement compose_for(const Selector&... selector) {
-    if constexpr ((AnyCondition<Selector> && ...))
-        return compose<E, Builder>(selector...);
-    else
-        return with_key(
-            E::key(), [](const auto&... equal) { return compose<E, Builder>(equal...); },
-            selector...);
+/// A statement for the rows that its first arguments mean, the values of a key or else conditions,
+/// with the parts behind them.
+template <typename E, typename Builder, typename... Arguments>
+Statement compose_for(const Arguments&... arguments) {
+    constexpr std::size_t values =
+        (std::size_t{0} + ... + std::size_t{KeyValueFor<Arguments, typename E::Model>});
+    if constexpr (values == 0) {
+        return compose<E, Builder>(arguments...);
+    } else {
+        const auto all = std::tie(arguments...);
+        return [&]<std::size_t... k, std::size_t... p>(std::index_sequence<k...>,
+                                                       std::index_sequence<p...>) {
+            return with_key(
+                E::key(),
+                [&](const auto&... equal) {
+                    return compose<E, Builder>(equal..., std::get<values + p>(all)...);
+                },
+                std::get<k>(all)...);
+        }(std::make_index_sequence<values>{},
+               std::make_index_sequence<sizeof...(Arguments) - values>{});
+    }
 }
 
 /// SELECT of one row. Of the rows that conditions mean, two are enough to know that it is not one.
 template <typename E, typename... Selector>
 Statement compose_select_one(const Selector&... selector) {
-    if constexpr ((AnyCondition<Selector> && ...))
+    if constexpr ((AnyCondition<Selector> || ...))
         return compose<E, Select<E>>(selector..., Page{.limit = 2});
     else
         return compose_for<E, Select<E>>(selector...);
-}
-
-/// UPDATE by assignments of the row whose key comes first among the arguments.
-template <typename E, typename... Arguments>
-Statement compose_keyed_update(const Arguments&... arguments) {
-    constexpr std::size_t values = (std::size_t{0} + ... + std::size_t{!is_assignment<Arguments>});
-    const auto all = std::tie(arguments...);
-    return [&]<std::size_t... k, std::size_t... a>(std::index_sequence<k...>,
-                                                   std::index_sequence<a...>) {
-        return with_key(
-            E::key(),
-            [&](const auto&... equal) {
-                return compose<E, Update<E, true>>(std::get<values + a>(all)..., equal...);
-            },
-            std::get<k>(all)...);
-    }(std::make_index_sequence<values>{},
-           std::make_index_sequence<sizeof...(Arguments) - values>{});
 }
 
 }  // namespace txscope::detail

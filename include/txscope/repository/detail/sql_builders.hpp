@@ -5,6 +5,7 @@
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
+#include <txscope/repository/row_lock.hpp>
 
 #include <string_view>
 #include <type_traits>
@@ -170,12 +171,17 @@ struct Select {
         (write_ordering<Parts>(comma), ...);
         if constexpr ((std::same_as<Parts, Page> || ...))
             ((out << " LIMIT ").placeholder() << " OFFSET ").placeholder();
+        (write_lock<Parts>(out), ...);
     }
 
 private:
     template <typename Part>
     static constexpr void write_ordering(Separator& comma) {
         if constexpr (is_ordering<Part>) Part::template write<typename E::Model>(comma.next());
+    }
+    template <typename Part>
+    static constexpr void write_lock(SqlWriter& out) {
+        if constexpr (is_row_lock<Part>) Part::write(out);
     }
 };
 
