@@ -16,6 +16,9 @@
 
 namespace txscope {
 
+/// `text` as a pattern of `like` and `ilike` that only it fits: `like('%' + escape_like(part) + '%')`.
+std::string escape_like(std::string_view text);
+
 /// The column of a described member, as a word in conditions, assignments and orderings.
 ///
 /// Written as `field<&Model::member>`:
@@ -33,6 +36,9 @@ namespace txscope {
 /// assignment is made.
 /// @throws ValueError for a number or a time that the member's type cannot hold, or an integer that
 /// a floating-point member could only have rounded
+///
+/// Two columns whose values are of one kind are compared in the same way:
+/// `field<&Job::done> < field<&Job::total>`.
 ///
 /// **NULL**: a member of type `std::optional` can be compared with `std::nullopt` or an optional:
 /// `==` then means IS NULL where there is no value. All else is as in SQL: a comparison with a
@@ -55,6 +61,29 @@ public:
     template <detail::PatternFor<Member> Pattern>
     constexpr auto like(const Pattern& pattern) const {
         return compare<detail::Like>(pattern);
+    }
+
+    /// The same, with capital letters and small ones alike.
+    template <detail::PatternFor<Member> Pattern>
+    constexpr auto ilike(const Pattern& pattern) const {
+        return compare<detail::LikeInAnyCase>(pattern);
+    }
+    /// Begins with this text, whatever characters are in it.
+    template <detail::PatternFor<Member> Text>
+    auto starts_with(const Text& text) const {
+        return like(escape_like(text) + '%');
+    }
+
+    /// Lies between the two, or is one of them.
+    template <detail::OperandFor<Member> Low, detail::OperandFor<Member> High>
+    constexpr auto between(const Low& low, const High& high) const {
+        return *this >= low && *this <= high;
+    }
+
+    /// Has another value than this one, or none: true also of NULL, where `!=` is not.
+    template <detail::OperandFor<Member> Value>
+    constexpr auto is_distinct_from(const Value& value) const {
+        return compare<detail::DistinctFrom>(value);
     }
 
     /// Equals one of the values; with an empty range, nothing does.
@@ -116,6 +145,37 @@ private:
 
 template <auto Member>
 inline constexpr Field<Member> field{};
+
+template <auto Left, auto Right>
+    requires detail::ComparableColumns<Left, Right>
+constexpr auto operator==(Field<Left>, Field<Right>) {
+    return detail::ColumnComparison<Left, detail::Equal, Right>{};
+}
+template <auto Left, auto Right>
+    requires detail::ComparableColumns<Left, Right>
+constexpr auto operator!=(Field<Left>, Field<Right>) {
+    return detail::ColumnComparison<Left, detail::NotEqual, Right>{};
+}
+template <auto Left, auto Right>
+    requires detail::ComparableColumns<Left, Right>
+constexpr auto operator<(Field<Left>, Field<Right>) {
+    return detail::ColumnComparison<Left, detail::Less, Right>{};
+}
+template <auto Left, auto Right>
+    requires detail::ComparableColumns<Left, Right>
+constexpr auto operator<=(Field<Left>, Field<Right>) {
+    return detail::ColumnComparison<Left, detail::LessEqual, Right>{};
+}
+template <auto Left, auto Right>
+    requires detail::ComparableColumns<Left, Right>
+constexpr auto operator>(Field<Left>, Field<Right>) {
+    return detail::ColumnComparison<Left, detail::Greater, Right>{};
+}
+template <auto Left, auto Right>
+    requires detail::ComparableColumns<Left, Right>
+constexpr auto operator>=(Field<Left>, Field<Right>) {
+    return detail::ColumnComparison<Left, detail::GreaterEqual, Right>{};
+}
 
 /// Sorts by a column, smallest first; NULL last, unless `.nulls_first()` says otherwise.
 template <auto Member>
@@ -199,5 +259,14 @@ private:
 
     std::vector<std::shared_ptr<const Held>> held_;  // all of them must hold
 };
+
+inline std::string escape_like(std::string_view text) {
+    std::string pattern;
+    for (const char c : text) {
+        if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+        pattern += c;
+    }
+    return pattern;
+}
 
 }  // namespace txscope

@@ -115,6 +115,35 @@ TEST_CASE("a comparison is a quoted column and a placeholder, and its value a pa
     CHECK(asked(field<&Ticket::title>.like("a%")) == Asked{R"( WHERE "title" LIKE $1)", {"a%"}});
 }
 
+TEST_CASE("patterns, bounds and what NULL is distinct from", "[criteria]") {
+    CHECK(asked(field<&Ticket::title>.ilike("A%")) == Asked{R"( WHERE "title" ILIKE $1)", {"A%"}});
+    CHECK(asked(field<&Ticket::title>.starts_with("100%_\\")) ==
+          Asked{R"( WHERE "title" LIKE $1)", {R"(100\%\_\\%)"}});
+    CHECK(asked(field<&Ticket::priority>.between(2, 5)) ==
+          Asked{R"( WHERE "priority" >= $1 AND "priority" <= $2)", {"2", "5"}});
+    CHECK(asked(!field<&Ticket::priority>.between(2, 5) || field<&Ticket::id> == 1) ==
+          Asked{R"( WHERE NOT ("priority" >= $1 AND "priority" <= $2) OR "id" = $3)",
+                {"2", "5", "1"}});
+    CHECK(asked(field<&Ticket::note>.is_distinct_from("x")) ==
+          Asked{R"( WHERE "note" IS DISTINCT FROM $1)", {"x"}});
+    CHECK(asked(field<&Ticket::id>.is_distinct_from(7)) ==
+          Asked{R"( WHERE "id" IS DISTINCT FROM $1)", {"7"}});
+}
+
+TEST_CASE("columns are compared with each other", "[criteria]") {
+    constexpr auto id = field<&Ticket::id>;
+    constexpr auto parent = field<&Ticket::parent>;
+    CHECK(asked(parent == id) == Asked{R"( WHERE "parent" = "id")", {}});
+    CHECK(asked(parent != id) == Asked{R"( WHERE "parent" <> "id")", {}});
+    CHECK(asked(parent < id) == Asked{R"( WHERE "parent" < "id")", {}});
+    CHECK(asked(parent <= id) == Asked{R"( WHERE "parent" <= "id")", {}});
+    CHECK(asked(parent > id) == Asked{R"( WHERE "parent" > "id")", {}});
+    CHECK(asked(parent >= id && id == 1) ==
+          Asked{R"( WHERE "parent" >= "id" AND "id" = $1)", {"1"}});
+    CHECK(asked(field<&Ticket::note> == field<&Ticket::title>) ==
+          Asked{R"( WHERE "note" = "title")", {}});
+}
+
 template <typename Condition>
 std::string text_of(const Condition& condition) {
     const auto compose = [&] {
@@ -402,6 +431,14 @@ static_assert(!OrderComparable<&Ticket::parent, std::nullopt_t>);
 static_assert(OrderComparable<&Ticket::parent, int>);
 static_assert(!Likeable<&Ticket::id, int>, "patterns are for text");
 static_assert(Likeable<&Ticket::note, std::string>);
+template <auto Left, auto Right>
+concept Comparable = requires {
+    field<Left> == field<Right>;
+    field<Left> < field<Right>;
+};
+static_assert(Comparable<&Ticket::id, &Ticket::parent>);
+static_assert(!Comparable<&Ticket::id, &Ticket::title>, "a text is no number");
+static_assert(!Comparable<&Ticket::open, &Ticket::id>, "only a bool is a bool");
 static_assert(!Listable<&Ticket::id>, "no values at all are an empty range");
 static_assert(!Listable<&Ticket::id, std::vector<std::string>>);
 static_assert(!Listable<&Ticket::id, int, std::string>);

@@ -44,11 +44,14 @@ constexpr void write_within(SqlWriter& out, const C* condition) {
 /// Numbers, truth values, times and bytes are compared by PostgreSQL's own operators, whatever else
 /// of that name is in the `search_path`. A text may stand for any type, such as an extension's
 /// `citext`, whose operators are found by the `search_path`.
-template <typename Value>
-constexpr void write_operator(SqlWriter& out, std::string_view name) {
-    if constexpr (Number<Value> || std::same_as<Value, bool> || is_time<Value> ||
-                  std::same_as<Value, std::chrono::year_month_day> ||
-                  std::same_as<Value, std::vector<std::byte>>)
+template <typename Value, typename Operator>
+constexpr void write_operator(SqlWriter& out) {
+    constexpr std::string_view name = Operator::name;
+    if constexpr (requires { Operator::by_words; })
+        out << " " << name << " ";
+    else if constexpr (Number<Value> || std::same_as<Value, bool> || is_time<Value> ||
+                       std::same_as<Value, std::chrono::year_month_day> ||
+                       std::same_as<Value, std::vector<std::byte>>)
         out << " OPERATOR(pg_catalog." << name << ") ";
     else
         out << " " << name << " ";
@@ -73,7 +76,7 @@ public:
                 out << Operator::with_null;
                 return;
             }
-        write_operator<column_type<Member>>(out, Operator::name);
+        write_operator<column_type<Member>, Operator>(out);
         if constexpr (requires { Operator::function; })
             (out << Operator::function << "(").placeholder() << ")";
         else
@@ -112,10 +115,36 @@ struct GreaterEqual {
 struct Like {
     static constexpr std::string_view name = "LIKE";
 };
+struct LikeInAnyCase {
+    static constexpr std::string_view name = "ILIKE";
+};
+/// It stands between types by their own equality; it cannot be written with a schema.
+struct DistinctFrom {
+    static constexpr std::string_view name = "IS DISTINCT FROM";
+    static constexpr bool by_words = true;
+};
 /// An array parameter instead of a list of placeholders: one text, and so one prepared statement,
 /// whatever the number of values; and none at all is no syntax error.
 struct AnyOf {
     static constexpr std::string_view name = "=", function = "ANY";
+};
+
+/// An operator between two columns.
+template <auto Left, typename Operator, auto Right>
+struct ColumnComparison : Condition {
+    static constexpr Precedence precedence = Precedence::primary;
+    static constexpr bool fixed = true;
+    template <typename Model>
+    static constexpr bool applies_to = ColumnOf<Model, Left> && ColumnOf<Model, Right>;
+
+    template <typename Model>
+    static constexpr void write(SqlWriter& out, const ColumnComparison*) {
+        out.column(member_name<Model, Left>);
+        write_operator<column_type<Left>, Operator>(out);
+        out.column(member_name<Model, Right>);
+    }
+
+    void bind(Statement&) const {}
 };
 
 /// `"column" IS NULL`, `"column" IS NOT NULL`.
