@@ -10,6 +10,7 @@
 
 // What a program's data layer derives from.
 #include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/changes.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/row_lock.hpp>

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <iostream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -57,6 +58,31 @@ asio::awaitable<void> one_statement_or_one_transaction(ProjectRepository& projec
     co_await scope([&]() -> asio::awaitable<void> {
         co_await projects.create(field<&Project::name> = "Gemini");   // the same call:
         co_await projects.create(field<&Project::name> = "Mercury");  // both, or neither
+    });
+}
+
+struct Patch {
+    std::optional<std::string> name{};
+    std::optional<std::string> status{};
+};
+
+asio::awaitable<void> writes(ProjectRepository& projects, txscope::TransactionScope scope,
+                             std::int64_t id, const Patch& patch, const Project& project) {
+    using namespace txscope;
+
+    Changes<Project> changes;  // put together at run time, as for HTTP's PATCH
+    if (patch.name) changes.set(field<&Project::name> = *patch.name);
+    if (patch.status) changes.set(field<&Project::status> = *patch.status);
+    co_await projects.update(id, changes);
+
+    co_await projects.save(project, columns<&Project::name>);  // or the one of that name is updated
+
+    co_await scope([&]() -> asio::awaitable<void> {
+        const auto mine = co_await projects.find_all(  // others skip these until the commit
+            field<&Project::status> == "draft", ascending(field<&Project::id>), Page{.limit = 10},
+            for_update.skip_locked());
+        for (const Project& draft : mine)
+            co_await projects.update(draft.id, field<&Project::status> = "active");
     });
 }
 

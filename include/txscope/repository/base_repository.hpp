@@ -3,6 +3,7 @@
 #include <txscope/core/error.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
+#include <txscope/repository/changes.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/ambient_execution.hpp>
 #include <txscope/repository/detail/arguments.hpp>
@@ -13,6 +14,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -82,6 +84,38 @@ public:
         requires detail::AssignmentsOf<Model, Assignments...>
     {
         return answer(compose<detail::Insert<Mapping, true>>(assignments...), &read_stored);
+    }
+
+    /// The same with assignments that were put together before (`changes.hpp`).
+    template <std::same_as<Changes<Model>> Assignments>
+    asio::awaitable<Model> create(const Assignments& assignments) const {
+        return answer(compose<detail::Insert<Mapping, true>>(assignments), &read_stored);
+    }
+
+    /// Inserts every column that the database does not generate, or updates the row that has the same
+    /// key; the row as it is now. Compiles where the key is not generated.
+    asio::awaitable<Model> save(const Model& model) const { return save(model, Mapping::key()); }
+    /// The same with the row that is the same in the columns of another unique constraint,
+    /// `save(project, columns<&Project::name>)`, or by the constraint's name, which is not known at
+    /// compile time: `save(project, Constraint{"one_project_a_name"})`.
+    template <detail::ConflictTargetOn<Model> Target>
+    asio::awaitable<Model> save(const Model& model, const Target& target) const {
+        return answer(detail::compose_upsert<Mapping, detail::Save<Mapping>>(model, target),
+                      &read_stored);
+    }
+
+    /// Inserts every column that the database does not generate: the row as it was stored, or nothing
+    /// when there is one already that a unique constraint, or the one meant by `target`, would not
+    /// have beside it.
+    asio::awaitable<std::optional<Model>> create_unless_exists(const Model& model) const {
+        return create_unless_exists(model, columns<>);
+    }
+    template <detail::ConflictTargetOn<Model> Target>
+    asio::awaitable<std::optional<Model>> create_unless_exists(const Model& model,
+                                                               const Target& target) const {
+        return answer(
+            detail::compose_upsert<Mapping, detail::CreateUnlessExists<Mapping>>(model, target),
+            &read_one_or_none);
     }
 
     /// Inserts behind: sent with the next awaited statement of the ambient transaction, or with its
@@ -174,6 +208,30 @@ public:
         return answer(compose_for<detail::Update<Mapping, true>>(arguments...), &read_one_or_none);
     }
 
+    /// The same with changes that were put together before (`changes.hpp`). Without any, the row is
+    /// read.
+    template <typename... Arguments>
+    asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const
+        requires detail::KeyAndChangesOf<Model, Arguments...>
+    {
+        return answer(detail::any_change(arguments...)
+                          ? compose_for<detail::Update<Mapping, true>>(arguments...)
+                          : compose_for<detail::Select<Mapping>>(arguments...),
+                      &read_one_or_none);
+    }
+
+    /// Writes the columns in which `after` differs from `before` to the row with their key; those that
+    /// others have changed meanwhile stay. As above.
+    asio::awaitable<std::optional<Model>> update(const Model& before, const Model& after) const {
+        return detail::with_key_of(Mapping::key(), before, [&](const auto&... equal) {
+            const auto changes = detail::changes_between<Mapping>(before, after);
+            return answer(changes.empty()
+                              ? compose<detail::Select<Mapping>>(equal...)
+                              : compose<detail::Update<Mapping, true>>(changes, equal...),
+                          &read_one_or_none);
+        });
+    }
+
     /// Writes every column that the database does not generate to the row with the model's key. The
     /// row as it is now, or nothing when there is none. Compiles where there is such a column
     /// beside the key.
@@ -186,6 +244,15 @@ public:
     asio::awaitable<std::int64_t> update(const Arguments&... arguments) const
         requires detail::ConditionsAndAssignmentsOf<Model, Arguments...>
     {
+        return answer(compose<detail::Update<Mapping, false>>(arguments...), &read_affected);
+    }
+
+    /// The same with changes that were put together before. Without any, nothing is sent.
+    template <typename... Arguments>
+    asio::awaitable<std::int64_t> update(const Arguments&... arguments) const
+        requires detail::ConditionsAndChangesOf<Model, Arguments...>
+    {
+        if (!detail::any_change(arguments...)) return no_rows();
         return answer(compose<detail::Update<Mapping, false>>(arguments...), &read_affected);
     }
 
@@ -265,6 +332,7 @@ private:
     static std::int64_t read_affected(const Result& result) {
         return static_cast<std::int64_t>(result.affected_rows());
     }
+    static asio::awaitable<std::int64_t> no_rows() { co_return 0; }
     static bool read_whether_affected(const Result& result) { return result.affected_rows() > 0; }
 
     AsyncSessionFactory sessions_;

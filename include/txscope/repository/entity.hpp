@@ -23,6 +23,11 @@ struct Columns {
 template <auto... Members>
 inline constexpr Columns<Members...> columns{};
 
+/// A constraint of a table, by its name.
+struct Constraint {
+    std::string_view name;
+};
+
 /// A table's name, part by part, where a dot belongs to the name itself.
 ///
 /// A plain `std::string_view` is enough nearly always: it is split at its dot, so

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include <txscope/postgres/statement.hpp>
+#include <txscope/repository/changes.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/detail/sql_builders.hpp>
@@ -59,6 +60,40 @@ TEST_CASE("an insert of fields has just these columns", "[sql_builders]") {
                    R"(INSERT INTO "projects" ("name", "id") VALUES ($1, $2))"sv);
 }
 
+TEST_CASE("changes that are put together at run time are written like assignments",
+          "[sql_builders]") {
+    using Update = Update<ProjectEntity, true>;
+    txscope::Changes<Project> changes;
+    CHECK(changes.empty());
+    CHECK(compose<ProjectEntity, Insert<ProjectEntity, false>>(changes).sql() ==
+          R"(INSERT INTO "projects" DEFAULT VALUES)");
+    changes.set(field<&Project::name> = "old").set(field<&Project::status> = std::nullopt);
+    changes.set(field<&Project::name> = "new");
+    CHECK_FALSE(changes.empty());
+
+    const Statement inserted = compose<ProjectEntity, Insert<ProjectEntity, false>>(changes);
+    CHECK(inserted.sql() == R"(INSERT INTO "projects" ("name", "status") VALUES ($1, $2))");
+    const Statement updated = compose_for<ProjectEntity, Update>(7, changes);
+    CHECK(updated.sql() == R"(UPDATE "projects" SET "name" = $1, "status" = $2)"
+                           R"( WHERE "id" OPERATOR(pg_catalog.=) $3)"
+                           R"( RETURNING "id", "name", "status")");
+    REQUIRE(updated.size() == 3);
+    CHECK(updated.parameter(0) == "new"sv);
+    CHECK(updated.parameter(1) == std::nullopt);
+    CHECK(updated.parameter(2) == "7"sv);
+}
+
+TEST_CASE("what differs between two models is neither its key nor generated", "[sql_builders]") {
+    const Project before{7, "txscope", "draft"};
+    CHECK(changes_between<ProjectEntity>(before, {8, "txscope", "draft"}).empty());
+    const auto changes = changes_between<ProjectEntity>(before, {7, "txscope", std::nullopt});
+    const Statement updated =
+        compose<ProjectEntity, Update<ProjectEntity, false>>(changes, field<&Project::id> == 7);
+    CHECK(updated.sql() == R"(UPDATE "projects" SET "status" = $1)"
+                           R"( WHERE "id" OPERATOR(pg_catalog.=) $2)");
+    CHECK(updated.parameter(0) == std::nullopt);
+}
+
 TEST_CASE("rows are locked behind all else that is selected by", "[sql_builders]") {
     using ById = decltype(field<&Project::id> == 1);
     using ByName = decltype(txscope::ascending(field<&Project::name>));
@@ -80,6 +115,31 @@ TEST_CASE("rows are locked behind all else that is selected by", "[sql_builders]
         compose_select_one<ProjectEntity>(field<&Project::name> == "x", txscope::for_update);
     CHECK(by_name.sql() == R"(SELECT "id", "name", "status" FROM "projects")"
                            R"( WHERE "name" = $1 LIMIT $2 OFFSET $3 FOR UPDATE)");
+}
+
+TEST_CASE("a conflict is one of columns, of a constraint, or any", "[sql_builders]") {
+    const Project project{7, "txscope", "draft"};
+    const std::string insert = R"(INSERT INTO "projects" ("name", "status") VALUES ($1, $2))"
+                               R"( ON CONFLICT)";
+    const std::string returning = R"( RETURNING "id", "name", "status")";
+    const auto saved = [&](auto target) {
+        return compose_upsert<ProjectEntity, Save<ProjectEntity>>(project, target);
+    };
+    const auto created = [&](auto target) {
+        return compose_upsert<ProjectEntity, CreateUnlessExists<ProjectEntity>>(project, target);
+    };
+    CHECK(saved(columns<&Project::name>).sql() ==
+          insert + R"( ("name") DO UPDATE SET "status" = EXCLUDED."status")" + returning);
+    CHECK(saved(columns<&Project::name, &Project::status>).sql() ==
+          insert + R"( ("name", "status") DO UPDATE SET "name" = EXCLUDED."name")" + returning);
+    CHECK(saved(txscope::Constraint{"a \"name\""}).sql() ==
+          insert +
+              R"( ON CONSTRAINT "a ""name""" DO UPDATE SET "name" = EXCLUDED."name",)"
+              R"( "status" = EXCLUDED."status")" +
+              returning);
+    CHECK(saved(columns<&Project::name>).parameter(0) == "txscope"sv);
+    CHECK(created(columns<>).sql() == insert + " DO NOTHING" + returning);
+    CHECK(created(columns<&Project::name>).sql() == insert + R"( ("name") DO NOTHING)" + returning);
 }
 
 TEST_CASE("rows are selected, counted and deleted by key or by conditions", "[sql_builders]") {

@@ -3,6 +3,7 @@
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/entity.hpp>
 #include <txscope/repository/row_lock.hpp>
 
 #include <boost/mp11/list.hpp>
@@ -13,6 +14,13 @@
 #include <concepts>
 #include <cstddef>
 
+namespace txscope {
+
+template <typename Model>
+class Changes;
+
+}  // namespace txscope
+
 /// What the calls of a repository accept. `Model` comes first, then the arguments' types.
 namespace txscope::detail {
 
@@ -22,9 +30,18 @@ concept AssignmentOn = is_assignment<T> && T::template applies_to<Model>;
 template <typename T, typename Model>
 concept OrderingOn = is_ordering<T> && T::template applies_to<Model>;
 
+template <typename T>
+inline constexpr bool is_changes = false;
+template <typename Model>
+inline constexpr bool is_changes<Changes<Model>> = true;
+
+/// What says which columns get which values.
+template <typename T>
+concept Assigning = is_assignment<T> || is_changes<T>;
+
 /// A value that may be a part of a key: nothing that has a meaning of its own here.
 template <typename T, typename Model>
-concept KeyValueFor = !AnyCondition<T> && !is_assignment<T> && !is_ordering<T> && !is_row_lock<T> &&
+concept KeyValueFor = !AnyCondition<T> && !Assigning<T> && !is_ordering<T> && !is_row_lock<T> &&
                       !std::same_as<T, Page> && !std::same_as<T, Model>;
 
 /// A member as a type.
@@ -43,6 +60,15 @@ struct Assigned<Assignment<Member, Value>, Rest...> {
 };
 template <typename Other, typename... Rest>
 struct Assigned<Other, Rest...> : Assigned<Rest...> {};
+
+/// What says which row is there already: columns of a unique constraint, or its name.
+template <typename T, typename Model>
+inline constexpr bool is_conflict_target = std::same_as<T, Constraint>;
+template <auto... Members, typename Model>
+inline constexpr bool is_conflict_target<Columns<Members...>, Model> =
+    (ColumnOf<Model, Members> && ...);
+template <typename T, typename Model>
+concept ConflictTargetOn = is_conflict_target<T, Model>;
 
 /// At least one assignment among the arguments, and no column twice.
 template <typename... Ts>
@@ -87,11 +113,26 @@ concept LockedClausesOf = LockedAtEnd<Ts...> &&
                            ...) &&
                           (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
 
+template <typename... Ts>
+concept ChangesAtEnd = (std::size_t{0} + ... + std::size_t{is_changes<Ts>}) == 1 &&
+                       std::ranges::is_sorted(std::array{is_changes<Ts>...});
+
 /// The values of the primary key, and behind them nothing but assignments.
 template <typename Model, typename... Ts>
 concept KeyAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (KeyValueFor<Ts, Model> || ...) &&
                               ((KeyValueFor<Ts, Model> || AssignmentOn<Ts, Model>) && ...) &&
                               std::ranges::is_sorted(std::array{is_assignment<Ts>...});
+
+/// The same with changes in the place of the assignments.
+template <typename Model, typename... Ts>
+concept KeyAndChangesOf =
+    (KeyValueFor<Ts, Model> || ...) &&
+    ((KeyValueFor<Ts, Model> || std::same_as<Ts, Changes<Model>>) && ...) && ChangesAtEnd<Ts...>;
+
+template <typename Model, typename... Ts>
+concept ConditionsAndChangesOf =
+    (ConditionOn<Ts, Model> || ...) &&
+    ((ConditionOn<Ts, Model> || std::same_as<Ts, Changes<Model>>) && ...) && ChangesAtEnd<Ts...>;
 
 template <typename Model, typename... Ts>
 concept ConditionsAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (ConditionOn<Ts, Model> || ...) &&

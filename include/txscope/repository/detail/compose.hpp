@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/postgres/statement.hpp>
+#include <txscope/repository/changes.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/clauses.hpp>
@@ -25,6 +26,10 @@ template <typename Part>
 inline constexpr bool is_fixed = true;
 template <AnyCondition Part>
 inline constexpr bool is_fixed<Part> = Part::fixed;
+template <typename Model>
+inline constexpr bool is_fixed<Changes<Model>> = false;
+template <>
+inline constexpr bool is_fixed<Constraint> = false;
 
 /// What a builder writes: a `std::string_view` of one fixed at compile time, but a `std::string` where a
 /// part's shape depends on its value.
@@ -61,7 +66,7 @@ void bind_parts(Statement& statement, const Parts&... parts) {
         else if constexpr (wanted)
             part.bind(statement);
     };
-    (bind_if(std::bool_constant<is_assignment<Parts>>{}, parts), ...);
+    (bind_if(std::bool_constant<Assigning<Parts>>{}, parts), ...);
     (bind_if(std::bool_constant<AnyCondition<Parts>>{}, parts), ...);
     (bind_if(std::bool_constant<std::same_as<Parts, Page>>{}, parts), ...);
 }
@@ -78,6 +83,24 @@ Statement compose(const Parts&... parts) {
 template <typename E, bool Returning>
 Statement compose_insert(const typename E::Model& model) {
     Statement statement{sql_text<E, Insert<E, Returning>>()};
+    for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
+    return statement;
+}
+
+/// Whether an INSERT of a whole model says by itself which row is there already.
+template <typename E, typename Target>
+inline constexpr bool inserts_all_of = true;
+template <typename E, auto... Members>
+inline constexpr bool inserts_all_of<E, Columns<Members...>> =
+    !(contains<decltype(E::generated()), Members> || ...);
+
+/// The same, with a way out of a conflict with what `target` means.
+template <typename E, typename Builder, typename Target>
+Statement compose_upsert(const typename E::Model& model, const Target& target) {
+    static_assert(inserts_all_of<E, Target>,
+                  "txscope: the database generates this key, so no row that is there has it yet: "
+                  "name the columns of another unique constraint, columns<&Model::member>");
+    Statement statement{sql_text<E, Builder>(target)};
     for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
     return statement;
 }
@@ -145,6 +168,30 @@ Statement compose_select_one(const Selector&... selector) {
         return compose<E, Select<E>>(selector..., Page{.limit = 2});
     else
         return compose_for<E, Select<E>>(selector...);
+}
+
+/// Whether there are changes among the arguments, and any in them.
+template <typename... Arguments>
+bool any_change(const Arguments&... arguments) {
+    const auto has_any = []<typename Argument>(const Argument& argument) {
+        if constexpr (is_changes<Argument>)
+            return !argument.empty();
+        else
+            return false;
+    };
+    return (has_any(arguments) || ...);
+}
+
+/// What there is to change for one model to be as another: no key, and no generated column.
+template <typename E>
+Changes<typename E::Model> changes_between(const typename E::Model& before,
+                                           const typename E::Model& after) {
+    Changes<typename E::Model> changes;
+    for_each_updated<E>([&](auto column) {
+        constexpr auto member = decltype(column)::pointer;
+        if (!(before.*member == after.*member)) changes.set(field<member> = after.*member);
+    });
+    return changes;
 }
 
 }  // namespace txscope::detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/members.hpp>
@@ -24,6 +25,8 @@ public:
         if (!std::exchange(first_, false)) out_ << text_;
         return out_;
     }
+    /// Whether there has been none yet.
+    constexpr bool first() const { return first_; }
 
 private:
     SqlWriter& out_;
@@ -89,6 +92,12 @@ constexpr void write_where(SqlWriter& out, const Parts*... parts) {
 /// `("a", "b") VALUES ($1, $2)` for the members whose names `visit_names` passes to its argument.
 template <typename VisitNames>
 constexpr void write_values(SqlWriter& out, VisitNames visit_names) {
+    bool any = false;
+    visit_names([&](std::string_view) { any = true; });
+    if (!any) {
+        out << " DEFAULT VALUES";
+        return;
+    }
     Separator column_comma{out << " (", ", "};
     visit_names([&](std::string_view member) { column_comma.next().column(member); });
     Separator value_comma{out << ") VALUES (", ", "};
@@ -104,52 +113,104 @@ constexpr void write_assignments(SqlWriter& out, VisitNames visit_names) {
         [&](std::string_view member) { (comma.next().column(member) << " = ").placeholder(); });
 }
 
-/// The names of the members that the assignments among `Parts` set.
+/// The names of the members that those among `parts` set which assign.
 template <typename E, typename... Parts>
-constexpr auto assigned_names() {
-    return [](auto visit) {
-        const auto visit_part = [&]<typename Part>(std::type_identity<Part>) {
-            if constexpr (is_assignment<Part>) visit(Part::template name<typename E::Model>());
+constexpr auto assigned_names(const Parts*... parts) {
+    return [=](auto visit) {
+        const auto visit_part = [&]<typename Part>(const Part* part) {
+            if constexpr (is_assignment<Part>)
+                visit(Part::template name<typename E::Model>());
+            else if constexpr (is_changes<Part>)
+                part->for_each_member(visit);
         };
-        (visit_part(std::type_identity<Parts>{}), ...);
+        (visit_part(parts), ...);
     };
 }
 
-/// INSERT of the assignments that are its parts; without any, of a whole model.
+/// INSERT of what its parts assign; without any, of a whole model.
 template <typename E, bool Returning>
 struct Insert {
-    template <typename... Assignments>
-    static constexpr void write(SqlWriter& out, const Assignments*...) {
+    template <typename... Parts>
+    static constexpr void write(SqlWriter& out, const Parts*... parts) {
         E::write_table(out << "INSERT INTO ");
-        if constexpr (sizeof...(Assignments) > 0)
-            write_values(out, assigned_names<E, Assignments...>());
-        else
-            write_model(out);
-        if constexpr (Returning) write_returning<E>(out);
-    }
-
-private:
-    static constexpr void write_model(SqlWriter& out) {
-        bool nothing = true;
-        for_each_inserted<E>([&](auto) { nothing = false; });
-        if (nothing)
-            out << " DEFAULT VALUES";
+        if constexpr (sizeof...(Parts) > 0)
+            write_values(out, assigned_names<E>(parts...));
         else
             write_values(out, [](auto visit) {
                 for_each_inserted<E>([&](auto column) { visit(decltype(column)::name); });
             });
+        if constexpr (Returning) write_returning<E>(out);
     }
 };
 
-/// UPDATE by the assignments among its parts; without any, by a whole model.
+/// Writes `ON CONFLICT ("a", "b")`, or by a constraint's name; any conflict where it has no columns.
+template <auto... Members, typename E>
+constexpr void write_conflict(SqlWriter& out, std::type_identity<E>, const Columns<Members...>*) {
+    out << " ON CONFLICT";
+    if constexpr (sizeof...(Members) > 0) {
+        Separator comma{out << " (", ", "};
+        (comma.next().column(member_name<typename E::Model, Members>), ...);
+        out << ")";
+    }
+}
+template <typename E>
+constexpr void write_conflict(SqlWriter& out, std::type_identity<E>, const Constraint* target) {
+    (out << " ON CONFLICT ON CONSTRAINT ").identifier(target->name);
+}
+
+/// INSERT of a whole model, or UPDATE of the row that is there already.
+template <typename E>
+struct Save {
+    template <typename Target>
+    static constexpr void write(SqlWriter& out, const Target* target) {
+        Insert<E, false>::write(out);
+        write_conflict(out, std::type_identity<E>{}, target);
+        out << " DO UPDATE SET ";
+        Separator comma{out, ", "};
+        const auto take = [&](std::string_view member) {
+            (comma.next().column(member) << " = EXCLUDED.").column(member);
+        };
+        for_each_updated<E>([&](auto column) {
+            if constexpr (!contains<Target, decltype(column)::pointer>)
+                take(decltype(column)::name);
+        });
+        // Something has to be set for the row to be returned.
+        if (comma.first()) take_one(take, target);
+        write_returning<E>(out);
+    }
+
+private:
+    template <auto First, auto... Rest, typename Take>
+    static constexpr void take_one(Take& take, const Columns<First, Rest...>*) {
+        take(member_name<typename E::Model, First>);
+    }
+    template <typename Take>
+    static constexpr void take_one(Take& take, const Constraint*) {
+        for_each_inserted<E>([&](auto column) { take(decltype(column)::name); });
+    }
+};
+
+/// INSERT of a whole model, or nothing where there is such a row already.
+template <typename E>
+struct CreateUnlessExists {
+    template <typename Target>
+    static constexpr void write(SqlWriter& out, const Target* target) {
+        Insert<E, false>::write(out);
+        write_conflict(out, std::type_identity<E>{}, target);
+        out << " DO NOTHING";
+        write_returning<E>(out);
+    }
+};
+
+/// UPDATE by what its parts assign; without any that does, by a whole model.
 template <typename E, bool Returning>
 struct Update {
     template <typename... Parts>
     static constexpr void write(SqlWriter& out, const Parts*... parts) {
         E::write_table(out << "UPDATE ");
         out << " SET ";
-        if constexpr ((is_assignment<Parts> || ...))
-            write_assignments(out, assigned_names<E, Parts...>());
+        if constexpr ((Assigning<Parts> || ...))
+            write_assignments(out, assigned_names<E>(parts...));
         else
             write_assignments(out, [](auto visit) {
                 for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });

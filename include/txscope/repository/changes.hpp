@@ -1,0 +1,59 @@
+#pragma once
+
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/detail/arguments.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+/// Assignments that are put together while the program runs: for a request that changes some columns
+/// and leaves the others (HTTP's `PATCH`).
+///
+/// ```cpp
+/// txscope::Changes<Project> changes;
+/// if (patch.name) changes.set(field<&Project::name> = *patch.name);
+/// if (patch.status) changes.set(field<&Project::status> = *patch.status);
+/// auto now = co_await projects.update(id, changes);
+/// ```
+template <typename Model>
+class Changes {
+public:
+    /// Gives a column a value, in the place of what it was given before.
+    template <detail::AssignmentOn<Model> Assignment>
+    Changes& set(Assignment assignment) {
+        const std::string_view member = Assignment::template name<Model>();
+        auto bind = [assignment = std::move(assignment)](Statement& to) { assignment.bind(to); };
+        const auto found = std::ranges::find(changes_, member, &Change::member);
+        if (found != changes_.end())
+            found->bind = std::move(bind);
+        else
+            changes_.push_back({member, std::move(bind)});
+        return *this;
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return changes_.empty(); }
+
+    /// Calls `visit(member)` for each, in the order in which `bind` gives their values.
+    template <typename Visit>
+    void for_each_member(Visit&& visit) const {
+        for (const Change& change : changes_) visit(change.member);
+    }
+    void bind(Statement& statement) const {
+        for (const Change& change : changes_) change.bind(statement);
+    }
+
+private:
+    struct Change {
+        std::string_view member;
+        std::function<void(Statement&)> bind;
+    };
+
+    std::vector<Change> changes_;
+};
+
+}  // namespace txscope

@@ -1,0 +1,273 @@
+#include "support/catch.hpp"
+#include "support/checking_observer.hpp"
+#include "support/database.hpp"
+#include "support/failure.hpp"
+#include "support/run.hpp"
+#include <txscope/core/error.hpp>
+#include <txscope/repository/base_repository.hpp>
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/describe/class.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace repository_writes {
+
+namespace asio = boost::asio;
+using namespace std::string_literals;
+using Catch::Matchers::ContainsSubstring;
+using txscope::ascending;
+using txscope::Changes;
+using txscope::columns;
+using txscope::Constraint;
+using txscope::field;
+using txscope::for_share;
+using txscope::for_update;
+using txscope::Page;
+
+constexpr auto schema = R"(
+    CREATE TABLE jobs (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        name text NOT NULL CONSTRAINT one_job_a_name UNIQUE,
+        state text NOT NULL DEFAULT 'new',
+        note text,
+        tries integer NOT NULL DEFAULT 0);
+    CREATE TABLE settings (owner text, key text, value text, PRIMARY KEY (owner, key));
+    CREATE TABLE tags (name text PRIMARY KEY))";
+
+struct Job {
+    std::int64_t id{};
+    std::string name{};
+    std::string state{"new"};
+    std::optional<std::string> note{};
+    int tries{};
+    bool operator==(const Job&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Job, (), (id, name, state, note, tries))
+
+class Jobs : public txscope::BaseRepository<Jobs, Job> {
+public:
+    static constexpr std::string_view table = "jobs";
+    static constexpr auto generated = columns<&Job::id>;
+    using BaseRepository::BaseRepository;
+};
+
+struct Setting {
+    std::string owner{};
+    std::string key{};
+    std::optional<std::string> value{};
+    bool operator==(const Setting&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Setting, (), (owner, key, value))
+
+class Settings : public txscope::BaseRepository<Settings, Setting> {
+public:
+    static constexpr std::string_view table = "settings";
+    static constexpr auto key = columns<&Setting::owner, &Setting::key>;
+    using BaseRepository::BaseRepository;
+};
+
+struct Tag {
+    std::string name{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name))
+
+class Tags : public txscope::BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    static constexpr auto key = columns<&Tag::name>;
+    using BaseRepository::BaseRepository;
+};
+
+Job job(std::string name, std::string state = "new") {
+    Job made;
+    made.name = std::move(name);
+    made.state = std::move(state);
+    return made;
+}
+
+/// Three jobs, and a session factory on them.
+struct Fixture {
+    template <typename Work>
+    auto run(Work work) {
+        return support::run(io, std::move(work));
+    }
+    auto round_trips(auto work) {
+        const auto before = sessions.statistics().round_trips;
+        run(std::move(work));
+        return sessions.statistics().round_trips - before;
+    }
+
+    Fixture() {
+        for (const char* name : {"build", "test", "ship"}) run(jobs.create(job(name)));
+    }
+
+    support::Database database{schema};
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed()};
+    Jobs jobs{sessions};
+    Settings settings{sessions};
+    Tags tags{sessions};
+    txscope::TransactionScope scope{sessions};
+    txscope::TransactionScope apart{sessions, {.propagation = txscope::Propagation::requires_new}};
+};
+
+TEST_CASE("workers that skip locked rows share out a queue", "[repository]") {
+    Fixture f;
+    const auto next = [&] {
+        return f.jobs.find_all(field<&Job::state> == "new", ascending(field<&Job::id>),
+                               Page{.limit = 2}, for_update.skip_locked());
+    };
+    f.run(f.scope([&]() -> asio::awaitable<void> {
+        const auto mine = co_await next();
+        REQUIRE(mine.size() == 2);
+        co_await f.apart([&]() -> asio::awaitable<void> {
+            const auto others = co_await next();
+            REQUIRE(others.size() == 1);
+            CHECK(others[0].name == "ship");
+        });
+    }));
+}
+
+TEST_CASE("a row that is locked is refused at once to who does not wait", "[repository]") {
+    Fixture f;
+    f.run(f.scope([&]() -> asio::awaitable<void> {
+        CHECK((co_await f.jobs.get(1, for_update)).name == "build");
+        const auto try_it = [&](auto lock) {
+            return f.apart([&f, lock]() -> asio::awaitable<void> {
+                co_await f.jobs.find(field<&Job::name> == "build", lock);
+            });
+        };
+        const auto refused = co_await support::failure_of(try_it(for_share.no_wait()));
+        CHECK_THAT(support::text_of(refused), ContainsSubstring("55P03"));
+        co_await try_it(for_share.skip_locked());
+    }));
+}
+
+TEST_CASE("those who share a row let each other read it", "[repository]") {
+    Fixture f;
+    f.run(f.scope([&]() -> asio::awaitable<void> {
+        co_await f.jobs.get(1, for_share);
+        co_await f.apart([&]() -> asio::awaitable<void> {
+            const auto shared = co_await f.jobs.find(1, for_share.no_wait());
+            CHECK(shared);
+        });
+    }));
+}
+
+TEST_CASE("without a scope a lock is refused, since it would be gone with the answer",
+          "[repository]") {
+    Fixture f;
+    CHECK_THROWS_WITH(f.run(f.jobs.get(1, for_update)), ContainsSubstring("FOR UPDATE"));
+    CHECK_THROWS_AS(f.run(f.jobs.find(1, for_update)), txscope::PropagationError);
+    CHECK_THROWS_AS(f.run(f.jobs.find_all(for_share)), txscope::PropagationError);
+    CHECK(f.round_trips(f.jobs.get(1)) == 1);
+}
+
+TEST_CASE("changes that were put together at run time are all that is written", "[repository]") {
+    Fixture f;
+    Changes<Job> changes;
+    changes.set(field<&Job::state> = "done").set(field<&Job::note> = "by night");
+    const auto now = f.run(f.jobs.update(2, changes));
+    REQUIRE(now);
+    CHECK(*now == Job{2, "test", "done", "by night", 0});
+    CHECK_FALSE(f.run(f.jobs.update(7, changes)));
+    CHECK(f.run(f.jobs.update(field<&Job::name> != "test", changes)) == 2);
+    CHECK(f.run(f.jobs.count(field<&Job::note> == "by night")) == 3);
+
+    changes.set(field<&Job::name> = "clean").set(field<&Job::note> = std::nullopt);
+    CHECK(f.run(f.jobs.create(changes)) == Job{4, "clean", "done", std::nullopt, 0});
+}
+
+TEST_CASE("no changes write nothing", "[repository]") {
+    Fixture f;
+    f.database.query(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'written'; END $$;"
+        "CREATE TRIGGER refuse BEFORE UPDATE ON jobs EXECUTE FUNCTION refuse()");
+    const Changes<Job> none;
+    const auto row = f.run(f.jobs.update(2, none));
+    REQUIRE(row);
+    CHECK(row->name == "test");
+    CHECK_FALSE(f.run(f.jobs.update(7, none)));
+    CHECK(f.round_trips(f.jobs.update(field<&Job::id> > 0, none)) == 0);
+    CHECK(f.run(f.jobs.update(*row, *row)) == row);
+}
+
+TEST_CASE("an update from one model to another leaves what others have changed meanwhile",
+          "[repository]") {
+    Fixture f;
+    const Job loaded = f.run(f.jobs.get(1));
+    f.run(f.jobs.update(1, field<&Job::state> = "running"));
+    Job edited = loaded;
+    edited.note = "mine";
+    const auto now = f.run(f.jobs.update(loaded, edited));
+    REQUIRE(now);
+    CHECK(*now == Job{1, "build", "running", "mine", 0});
+}
+
+TEST_CASE("save inserts a row, or updates the one with its key", "[repository]") {
+    Fixture f;
+    Setting colour{"ann", "colour", "red"};
+    CHECK(f.run(f.settings.save(colour)) == colour);
+    colour.value = std::nullopt;
+    CHECK(f.run(f.settings.save(colour)) == colour);
+    f.run(f.settings.save({"bob", "colour", "blue"}));
+    CHECK(f.run(f.settings.get("ann", "colour")) == colour);
+    CHECK(f.run(f.settings.count()) == 2);
+    CHECK(f.run(f.tags.save({"a"})).name == "a");
+    CHECK(f.run(f.tags.save({"a"})).name == "a");  // all of it is key: nothing to update
+}
+
+TEST_CASE("save goes by another unique constraint where the key is generated", "[repository]") {
+    Fixture f;
+    Job wanted = job("test", "done");
+    CHECK(f.run(f.jobs.save(wanted, columns<&Job::name>)) == Job{2, "test", "done", {}, 0});
+    wanted.tries = 3;
+    CHECK(f.run(f.jobs.save(wanted, Constraint{"one_job_a_name"})) ==
+          Job{2, "test", "done", {}, 3});
+    CHECK(f.run(f.jobs.save(job("new"), columns<&Job::name>)).name == "new");
+    CHECK(f.run(f.jobs.count()) == 4);
+    CHECK_THROWS_AS(f.run(f.jobs.save(wanted, columns<&Job::state>)), pqxx::sql_error);
+    CHECK_THROWS_WITH(f.run(f.jobs.save(wanted, Constraint{"no such"})),
+                      ContainsSubstring("no such"));
+}
+
+TEST_CASE("create_unless_exists says whether there was one", "[repository]") {
+    Fixture f;
+    CHECK_FALSE(f.run(f.jobs.create_unless_exists(job("test", "done"))));
+    CHECK(f.run(f.jobs.get(2)).state == "new");
+    CHECK(f.run(f.jobs.create_unless_exists(job("deploy"), columns<&Job::name>)));
+    CHECK_FALSE(f.run(f.jobs.create_unless_exists(job("deploy"), Constraint{"one_job_a_name"})));
+    CHECK(f.run(f.jobs.count()) == 4);
+}
+
+TEST_CASE("patterns, bounds and comparisons of columns mean what they say", "[repository]") {
+    Fixture f;
+    f.run(f.jobs.update(1, field<&Job::note> = "build", field<&Job::tries> = 1));
+    f.run(f.jobs.update(2, field<&Job::note> = "100%", field<&Job::tries> = 2));
+    const auto names = [&](const auto& condition) {
+        std::string found;
+        for (const Job& one : f.run(f.jobs.find_all(condition, ascending(field<&Job::id>))))
+            found += one.name + ' ';
+        return found;
+    };
+    CHECK(names(field<&Job::note> == field<&Job::name>) == "build ");
+    CHECK(names(field<&Job::tries> < field<&Job::id>) == "ship ");
+    CHECK(names(field<&Job::tries>.between(1, 2)) == "build test ");
+    CHECK(names(field<&Job::name>.ilike("%T")) == "test ");
+    CHECK(names(field<&Job::note>.starts_with("100%")) == "test ");
+    CHECK(names(field<&Job::note>.starts_with("1__%")).empty());
+    CHECK(names(field<&Job::note>.is_distinct_from("build")) == "test ship ");
+    CHECK(names(field<&Job::tries>.is_distinct_from(0)) == "build test ");
+}
+
+}  // namespace repository_writes
