@@ -335,6 +335,11 @@ TEST_CASE("a repository call without a scope takes one round trip, whichever it 
         takes_one(projects.count());
         takes_one(projects.exists(1));
         takes_one(projects.exists(field<&Project::name> == name));
+        takes_one(
+            projects.create_all(std::vector{project(name + ", one"), project(name + ", two")}));
+        takes_one(projects.save(project(name), columns<&Project::name>));
+        takes_one(projects.create_unless_exists(project(name)));
+        takes_one(projects.update(first, project("the first", name)));
         takes_one(projects.remove(7));
         takes_one(projects.remove(field<&Project::stars> == 7));
     }
@@ -784,6 +789,12 @@ TEST_CASE("whatever a value holds, in every position it stays a value", "[reposi
         CHECK(f.run(victims.remove(attack)));
         CHECK(f.run(victims.remove(id == attack)) == 0);
         CHECK(f.run(victims.create(id = attack, text = attack)).id == attack);
+        CHECK(f.run(victims.remove(id.starts_with(attack), id.between(attack, attack))) == 1);
+        CHECK(f.run(victims.create_all(std::vector{Victim{attack, attack}}))[0].text == attack);
+        CHECK(f.run(victims.save(Victim{attack, attack + "!"})).text == attack + "!");
+        txscope::Changes<Victim> changes;
+        changes.set(text = attack);
+        CHECK(f.run(victims.update(attack, changes))->text == attack);
         CHECK(f.run(victims.remove(id == attack)) == 1);
         const auto add = [&]() -> asio::awaitable<void> {
             victims.add(Victim{attack, attack});
@@ -807,7 +818,9 @@ TEST_CASE("whatever a table or a column is called, it stays a name", "[repositor
     CHECK(f.run(rows.get(field<&Victim::text> == "kept")).id == "1");
     CHECK(f.run(rows.update("1", field<&Victim::text> = "changed"))->text == "changed");
     CHECK(f.run(rows.find_all(ascending(field<&Victim::text>))).size() == 1);
-    CHECK(f.run(rows.count()) == 1);
+    CHECK(f.run(rows.save(Victim{"1", "saved"})).text == "saved");
+    CHECK(f.run(rows.create_all(std::vector{Victim{"2", "many"}}))[0].text == "many");
+    CHECK(f.run(rows.count()) == 2);
     CHECK(f.run(rows.remove("1")));
     CHECK(f.database.count("victims") == 0);
 }
@@ -918,6 +931,10 @@ TEST_CASE("every supported type comes back as it went, NULL included", "[reposit
         CHECK(f.run(everythings.create(row)) == row);
         CHECK(f.run(everythings.get(row.id)) == row);
         CHECK(f.run(everythings.update(row)) == row);
+        CHECK(f.run(everythings.save(row)) == row);
+        row.id = -1 - row.id;
+        CHECK(f.run(everythings.create_all(std::vector{row})) == std::vector{row});
+        CHECK(f.run(everythings.remove(row.id)));
     }
     CHECK(f.run(everythings.count(field<&Everything::maybe_text> == "")) == 1);
     CHECK(f.run(everythings.count(field<&Everything::maybe_text>.is_null())) == 2);

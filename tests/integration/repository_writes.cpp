@@ -101,8 +101,12 @@ struct Fixture {
         return support::run(io, std::move(work));
     }
     auto round_trips(auto work) {
+        run(sessions.warm_up(1));
         const auto before = sessions.statistics().round_trips;
-        run(std::move(work));
+        if constexpr (std::invocable<decltype(work)&>)
+            run(work());
+        else
+            run(std::move(work));
         return sessions.statistics().round_trips - before;
     }
 
@@ -212,6 +216,54 @@ TEST_CASE("an update from one model to another leaves what others have changed m
     const auto now = f.run(f.jobs.update(loaded, edited));
     REQUIRE(now);
     CHECK(*now == Job{1, "build", "running", "mine", 0});
+}
+
+TEST_CASE("any number of rows is inserted by one statement, and comes back in their order",
+          "[repository]") {
+    Fixture f;
+    std::vector<Job> wanted;
+    for (int i = 0; i < 20'000; ++i) {
+        wanted.push_back(job("job " + std::to_string(i)));
+        wanted.back().tries = i;
+    }
+    wanted[7].name = "\"quoted\" \\ \t\x01 {a,b} \u00e4\U0001f600";
+    wanted[7].note = "";
+    std::vector<Job> created;
+    CHECK(f.round_trips([&]() -> asio::awaitable<void> {
+        created = co_await f.jobs.create_all(wanted);
+    }) == 1);
+    REQUIRE(created.size() == wanted.size());
+    bool same = true;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        wanted[i].id = created[i].id;
+        same = same && created[i] == wanted[i] && created[i].id == created[0].id + std::int64_t(i);
+    }
+    CHECK(same);
+    CHECK(f.run(f.jobs.get(field<&Job::tries> == 7, field<&Job::note> == "")) == wanted[7]);
+    CHECK(f.round_trips(f.jobs.create_all(std::vector<Job>{})) == 0);
+}
+
+TEST_CASE("all of them are inserted, or none", "[repository]") {
+    Fixture f;
+    const std::vector<Job> twice{job("one"), job("two"), job("one")};
+    CHECK_THROWS_AS(f.run(f.jobs.create_all(twice)), pqxx::unique_violation);
+    CHECK(f.run(f.jobs.count()) == 3);
+    const std::vector<Job> nul{job("one"), job("t\0o"s)};
+    CHECK_THROWS_AS(f.jobs.create_all(nul), txscope::ValueError);
+    CHECK_THROWS_AS(f.jobs.add_all(twice), txscope::PropagationError);
+}
+
+TEST_CASE("rows that are added together go out with the commit", "[repository]") {
+    Fixture f;
+    const auto trips = f.round_trips(f.scope([&]() -> asio::awaitable<void> {
+        f.jobs.add_all(std::vector{job("one"), job("two")});
+        f.settings.add_all(std::vector<Setting>{{"ann", "a", {}}, {"ann", "b", "x"}});
+        f.tags.add_all(std::vector<Tag>{});
+        co_return;
+    }));
+    CHECK(trips == 1);
+    CHECK(f.run(f.jobs.count()) == 5);
+    CHECK(f.run(f.settings.get("ann", "a")).value == std::nullopt);
 }
 
 TEST_CASE("save inserts a row, or updates the one with its key", "[repository]") {

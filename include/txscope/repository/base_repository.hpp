@@ -92,6 +92,15 @@ public:
         return answer(compose<detail::Insert<Mapping, true>>(assignments), &read_stored);
     }
 
+    /// Inserts all models of a range by one statement, in one round trip, however many they are (up to
+    /// 1 GB); the rows as they were stored, in the same order. Every column that the database does not
+    /// generate is taken from them. Without any, nothing is sent.
+    template <detail::ModelsOf<Model> Models>
+    asio::awaitable<std::vector<Model>> create_all(Models&& models) const {
+        auto statement = detail::compose_insert_all<Mapping, true>(models);
+        return statement ? answer(*std::move(statement), &read_all) : no_models();
+    }
+
     /// Inserts every column that the database does not generate, or updates the row that has the same
     /// key; the row as it is now. Compiles where the key is not generated.
     asio::awaitable<Model> save(const Model& model) const { return save(model, Mapping::key()); }
@@ -134,6 +143,13 @@ public:
         requires detail::AssignmentsOf<Model, Assignments...>
     {
         detail::enqueue_ambient(sessions_, compose<detail::Insert<Mapping, false>>(assignments...));
+    }
+
+    /// The same with all models of a range, by one statement.
+    template <detail::ModelsOf<Model> Models>
+    void add_all(Models&& models) const {
+        auto statement = detail::compose_insert_all<Mapping, false>(models);
+        if (statement) detail::enqueue_ambient(sessions_, *std::move(statement));
     }
 
     /// The row.
@@ -333,6 +349,7 @@ private:
         return static_cast<std::int64_t>(result.affected_rows());
     }
     static asio::awaitable<std::int64_t> no_rows() { co_return 0; }
+    static asio::awaitable<std::vector<Model>> no_models() { co_return std::vector<Model>{}; }
     static bool read_whether_affected(const Result& result) { return result.affected_rows() > 0; }
 
     AsyncSessionFactory sessions_;

@@ -13,6 +13,7 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <ranges>
 
 namespace txscope {
 
@@ -60,6 +61,11 @@ struct Assigned<Assignment<Member, Value>, Rest...> {
 };
 template <typename Other, typename... Rest>
 struct Assigned<Other, Rest...> : Assigned<Rest...> {};
+
+/// A range of models.
+template <typename T, typename Model>
+concept ModelsOf = std::ranges::input_range<T> &&
+                   std::convertible_to<std::ranges::range_reference_t<T>, const Model&>;
 
 /// What says which row is there already: columns of a unique constraint, or its name.
 template <typename T, typename Model>

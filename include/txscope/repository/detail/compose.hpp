@@ -6,6 +6,7 @@
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/json_rows.hpp>
 #include <txscope/repository/detail/operand.hpp>
 #include <txscope/repository/detail/sql_builders.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
@@ -15,6 +16,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -85,6 +87,16 @@ Statement compose_insert(const typename E::Model& model) {
     Statement statement{sql_text<E, Insert<E, Returning>>()};
     for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
     return statement;
+}
+
+/// INSERT of all models of a range, with as many as there are; none for an empty one.
+template <typename E, bool Returning, typename Models>
+std::optional<Statement> compose_insert_all(Models&& models) {
+    static_assert(has_inserted_columns<E>, "txscope: the database generates all of this model");
+    JsonRows rows;
+    for (const typename E::Model& model : models) rows.add<E>(model);
+    if (rows.empty()) return std::nullopt;
+    return Statement{sql_text<E, InsertAll<E, Returning>>(), std::move(rows).take()};
 }
 
 /// Whether an INSERT of a whole model says by itself which row is there already.

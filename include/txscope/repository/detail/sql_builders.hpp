@@ -50,6 +50,13 @@ constexpr void for_each_updated(Visit&& visit) {
     });
 }
 
+template <typename E>
+inline constexpr bool has_inserted_columns = [] {
+    bool any = false;
+    for_each_inserted<E>([&any](auto) { any = true; });
+    return any;
+}();
+
 /// Whether there is any such column: UPDATE has no form that sets nothing.
 template <typename E>
 inline constexpr bool has_updated_columns = [] {
@@ -140,6 +147,25 @@ struct Insert {
                 for_each_inserted<E>([&](auto column) { visit(decltype(column)::name); });
             });
         if constexpr (Returning) write_returning<E>(out);
+    }
+};
+
+/// INSERT of any number of models, which are one parameter: see `JsonRows`.
+template <typename E, bool Returning>
+struct InsertAll {
+    static constexpr void write(SqlWriter& out) {
+        E::write_table(out << "INSERT INTO ");
+        write_inserted(out << " (");
+        write_inserted(out << ") SELECT ");
+        E::write_table(out << " FROM pg_catalog.json_populate_recordset(NULL::");
+        (out << ", ").placeholder() << ")";
+        if constexpr (Returning) write_returning<E>(out);
+    }
+
+private:
+    static constexpr void write_inserted(SqlWriter& out) {
+        Separator comma{out, ", "};
+        for_each_inserted<E>([&](auto column) { comma.next().column(decltype(column)::name); });
     }
 };
 

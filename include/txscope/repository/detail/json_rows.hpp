@@ -1,0 +1,71 @@
+#pragma once
+
+#include <txscope/core/config.hpp>
+#include <txscope/core/value.hpp>
+#include <txscope/repository/detail/sql_builders.hpp>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace txscope::detail {
+
+/// Any number of models as one parameter, `[{"name":"Apollo","stars":"3"},…]`: every value as the
+/// text that it would be as a parameter of its own, for PostgreSQL to read as the column's type.
+class JsonRows {
+public:
+    /// @throws ValueError for a text with a NUL character
+    template <typename E>
+    void add(const typename E::Model& model) {
+        text_ += text_.empty() ? "[{" : ",{";
+        bool first = true;
+        for_each_inserted<E>([&](auto column) {
+            if (!std::exchange(first, false)) text_ += ',';
+            append_string(E::column_name(decltype(column)::name));
+            text_ += ':';
+            value_.clear();
+            if (append_parameter(value_, model.*decltype(column)::pointer))
+                append_string(value_);
+            else
+                text_ += "null";
+        });
+        text_ += '}';
+    }
+
+    bool empty() const noexcept { return text_.empty(); }
+    std::string take() && { return std::move(text_) + ']'; }
+
+private:
+    void append_string(std::string_view text);
+
+    std::string text_;
+    std::string value_;
+};
+
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE void JsonRows::append_string(std::string_view text) {
+    text_ += '"';
+    for (const char c : text) {
+        if (c == '"' || c == '\\') {
+            text_ += '\\';
+            text_ += c;
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            constexpr std::string_view digits = "0123456789abcdef";
+            text_ += "\\u00";
+            text_ += digits[static_cast<unsigned char>(c) / 16];
+            text_ += digits[static_cast<unsigned char>(c) % 16];
+        } else {
+            text_ += c;
+        }
+    }
+    text_ += '"';
+}
+
+}  // namespace txscope::detail
+
+#endif
