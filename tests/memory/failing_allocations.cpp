@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/eventually.hpp"
 #include "support/failing_allocation.hpp"
 #include "support/failure.hpp"
 #include "support/run.hpp"
@@ -7,8 +8,10 @@
 #include <txscope/session/observer.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -223,5 +226,42 @@ TEST_CASE("a transaction whose statement could not wait on its context is lost",
         } catch (const std::bad_alloc&) {  // Asio had no memory to go on
             until_failure = 0;
         }
+    }
+}
+
+TEST_CASE("a scope that ends without memory answers the branches that it leaves behind",
+          "[failing_allocations]") {
+    const support::Database database{"CREATE TABLE entries (number int NOT NULL)"};
+    const bool in_transaction = GENERATE(true, false);
+    bool failed = true;
+    for (std::size_t n = 1; failed; ++n) {
+        CAPTURE(in_transaction, n);
+        Fixture fixture{database};
+        support::run(fixture.io, fixture.sessions.warm_up(1));
+        int left = 0;
+        const auto body = [&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1");
+            const auto executor = co_await asio::this_coro::executor;
+            for (int branch = 0; branch < 2; ++branch, ++left)
+                asio::co_spawn(executor, add(session, row(1)), [&](std::exception_ptr) { --left; });
+            until_failure = n;
+        };
+        try {
+            if (in_transaction)
+                support::run(fixture.io, failure_of(fixture.scope(body)));
+            else
+                support::run(fixture.io, failure_of(fixture.sessions.session_scope(body)));
+        } catch (const std::bad_alloc&) {  // Asio had no memory to go on
+            until_failure = 0;
+            continue;
+        }
+        failed = std::exchange(until_failure, 0) == 0;
+        support::run_until(fixture.io, [&] { return left == 0; });
+        CHECK(support::run(fixture.io, fixture.sessions.session_scope([](Session& session) {
+                  return session.execute("SELECT 1");
+              }))
+                  .one()
+                  .get<int>(0) == 1);
+        if (in_transaction) CHECK(database.count("entries") == 0);
     }
 }

@@ -220,11 +220,15 @@ TXSCOPE_INLINE std::exception_ptr body_ended(SessionState& state, std::exception
 }
 
 TXSCOPE_INLINE std::exception_ptr not_ended(SessionState& state, std::exception_ptr error) {
-    const SharedConnection& shared = state.shared();
+    SharedConnection& shared = state.shared();
+    const auto why = std::current_exception();
     const bool sent = shared.lease && shared.outbox.empty();
-    state.machine().gave_up(state, std::current_exception(), sent && !shared.read_only);
-    if (state.parent()) state.shared().tell_if_lost();
-    return error ? error : std::current_exception();  // the first error wins
+    state.machine().gave_up(state, why, sent && !shared.read_only);
+    if (state.parent())
+        shared.tell_if_lost();
+    else
+        shared.give_up(why);
+    return error ? error : why;  // the first error wins
 }
 
 TXSCOPE_INLINE void session_ended(SessionState& state, std::exception_ptr error) {

@@ -75,7 +75,13 @@ struct SharedConnection {
     /// Sends what is in the outbox, unless it has to wait for BEGIN.
     void send_outbox();
     /// Whoever awaits what is in the outbox gets `error` instead.
-    void refuse_outbox(const std::exception_ptr& error);
+    void refuse_outbox(const std::exception_ptr& error) noexcept;
+    /// Nobody sees to its end what is under way, or waits to be sent: a branch that is left over may
+    /// await it yet.
+    void give_up(const std::exception_ptr& why) noexcept {
+        refuse_outbox(why);
+        if (lease) close_for(*lease, why);
+    }
     /// Gives the connection back, and takes no other.
     void close() noexcept {
         over = true;
@@ -224,7 +230,7 @@ TXSCOPE_INLINE void SharedConnection::send_outbox() {
         }
 }
 
-TXSCOPE_INLINE void SharedConnection::refuse_outbox(const std::exception_ptr& error) {
+TXSCOPE_INLINE void SharedConnection::refuse_outbox(const std::exception_ptr& error) noexcept {
     for (const Request& unsent : std::exchange(outbox, {})) unsent.response->refuse(error);
 }
 
