@@ -93,6 +93,22 @@ public:
         }
     }
 
+    void notice_pool(const txscope::PoolEvent& event) noexcept override {
+        using Event = txscope::PoolEvent;
+        const std::lock_guard lock{mutex_};
+        const auto check = [&](bool holds, const char* rule) {
+            if (!holds) fail(rule, "the pool, event " + std::to_string(event.kind));
+        };
+        check(event.duration.count() >= 0, "a duration is not negative");
+        check((event.kind == Event::opening_failed) == (event.error != nullptr),
+              "what has failed has a reason, and nothing else");
+        check((event.kind == Event::retired) == (event.retirement != Event::Retirement::none),
+              "what is closed has a reason, and nothing else");
+        if (event.kind == Event::opened) ++connections_;
+        if (event.kind == Event::retired) --connections_;
+        check(connections_ >= 0, "what is closed was opened");
+    }
+
 private:
     using Key = std::tuple<std::string, std::uint_least32_t, std::uint_least32_t, std::string, int>;
     struct Scopes {
@@ -129,6 +145,7 @@ private:
     const std::string user_ = Catch::getResultCapture().getCurrentTestName();
     std::mutex mutex_;
     std::map<Key, Scopes> told_;
+    int connections_ = 0;
 };
 
 /// `options` with an observer that checks what it is told, unless they have one already: what the

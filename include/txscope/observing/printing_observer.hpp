@@ -13,17 +13,39 @@
 
 namespace txscope {
 
-/// Prints each event as a line.
+/// Prints each event as a line, but for connections that come back.
 class PrintingObserver : public Observer {
 public:
     /// @param out stays open as long as this is used.
     explicit PrintingObserver(std::FILE* out = stderr) noexcept : out_{out} {}
 
     void notice(const ScopeEvent& event) noexcept override;
+    void notice_pool(const PoolEvent& event) noexcept override;
 
 private:
+    template <typename Event>
+    void print(const Event& event) const noexcept;
+
     std::FILE* out_;
 };
+
+namespace detail {
+
+inline std::string text_of(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const std::exception& known) {
+        return known.what();
+    } catch (...) {
+        return "an exception of unknown type";
+    }
+}
+
+inline double in_milliseconds(std::chrono::nanoseconds time) {
+    return std::chrono::duration<double, std::milli>{time}.count();
+}
+
+}  // namespace detail
 
 }  // namespace txscope
 
@@ -35,15 +57,14 @@ struct fmt::formatter<txscope::ScopeEvent> {
 
     template <typename Context>
     auto format(const txscope::ScopeEvent& event, Context& context) const {
-        auto out =
-            fmt::format_to(context.out(), "{} after {:.3f} ms", name(event.kind),
-                           std::chrono::duration<double, std::milli>{event.duration}.count());
+        auto out = fmt::format_to(context.out(), "{} after {:.3f} ms", name(event.kind),
+                                  txscope::detail::in_milliseconds(event.duration));
         if (event.attempt > 1) out = fmt::format_to(out, ", attempt {}", event.attempt);
         if (!event.label.empty()) out = fmt::format_to(out, ", \"{}\"", event.label);
         if (event.where.line() > 0)
             out = fmt::format_to(out, " at {}:{}", event.where.file_name(), event.where.line());
         if (!event.sql.empty()) out = fmt::format_to(out, ": {}", event.sql);
-        if (event.error) out = fmt::format_to(out, ": {}", reason(event.error));
+        if (event.error) out = fmt::format_to(out, ": {}", txscope::detail::text_of(event.error));
         return out;
     }
 
@@ -78,25 +99,68 @@ private:
         }
         return "?";
     }
+};
 
-    static std::string reason(const std::exception_ptr& error) {
-        try {
-            std::rethrow_exception(error);
-        } catch (const std::exception& known) {
-            return known.what();
-        } catch (...) {
-            return "an exception of unknown type";
+/// A `PoolEvent` likewise, such as `connection retired (idle): db, port 5432`.
+template <>
+struct fmt::formatter<txscope::PoolEvent> {
+    constexpr auto parse(format_parse_context& context) { return context.begin(); }
+
+    template <typename Context>
+    auto format(const txscope::PoolEvent& event, Context& context) const {
+        auto out = fmt::format_to(context.out(), "connection {}", name(event.kind));
+        if (event.kind == txscope::PoolEvent::retired)
+            out = fmt::format_to(out, " ({})", to_string(event.retirement));
+        else
+            out = fmt::format_to(out, " after {:.3f} ms",
+                                 txscope::detail::in_milliseconds(event.duration));
+        if (event.kind == txscope::PoolEvent::waited)
+            out = fmt::format_to(out, " ({})", to_string(event.outcome));
+        if (event.where.line() > 0)
+            out = fmt::format_to(out, " at {}:{}", event.where.file_name(), event.where.line());
+        if (!event.server.port.empty())
+            out = fmt::format_to(out, ": {}, port {}", event.server.host, event.server.port);
+        if (event.error) out = fmt::format_to(out, ": {}", txscope::detail::text_of(event.error));
+        return out;
+    }
+
+private:
+    static constexpr std::string_view name(txscope::PoolEvent::Kind kind) {
+        using Event = txscope::PoolEvent;
+        switch (kind) {
+            case Event::opened:
+                return "opened";
+            case Event::opening_failed:
+                return "not opened";
+            case Event::retired:
+                return "retired";
+            case Event::waited:
+                return "waited for";
+            case Event::returned:
+                return "returned";
         }
+        return "?";
     }
 };
 
 #if TXSCOPE_DEFINITIONS
 
-TXSCOPE_INLINE void txscope::PrintingObserver::notice(const ScopeEvent& event) noexcept {
+namespace txscope {
+
+template <typename Event>
+void PrintingObserver::print(const Event& event) const noexcept {
     try {
         fmt::print(out_, "txscope: {}\n", event);  // one write: lines of threads do not mix
     } catch (...) {  // what cannot be printed must not stop a transaction
     }
 }
+
+TXSCOPE_INLINE void PrintingObserver::notice(const ScopeEvent& event) noexcept { print(event); }
+
+TXSCOPE_INLINE void PrintingObserver::notice_pool(const PoolEvent& event) noexcept {
+    if (event.kind != PoolEvent::returned) print(event);
+}
+
+}  // namespace txscope
 
 #endif

@@ -7,6 +7,7 @@
 #include <txscope/pool/detail/pool_machine.hpp>
 #include <txscope/pool/holder.hpp>
 #include <txscope/pool/lease.hpp>
+#include <txscope/pool/pool_observer.hpp>
 #include <txscope/pool/pool_statistics.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -52,8 +53,9 @@ public:
         std::chrono::milliseconds cleanup_timeout;
     };
 
+    /// @param observer null for none; outlives whoever uses the pool
     Pool(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
-         const Limits& limits);
+         const Limits& limits, PoolObserver* observer);
     ~Pool();
 
     /// A clean connection if one is idle and nobody waits; none otherwise.
@@ -109,6 +111,7 @@ private:
 
     static PoolMachine::Limits limits_of_machine(const Limits& limits) noexcept;
     static Reason reason_of(const std::exception_ptr& error) noexcept;
+    static PoolEvent event_of(PoolEvent::Kind kind, const PooledConnection& connection) noexcept;
     static PooledConnection& pooled(ConnectionNode& node) {
         return static_cast<PooledConnection&>(node);
     }
@@ -117,6 +120,9 @@ private:
                                       Clock::time_point deadline, std::uint64_t generation);
     static asio::awaitable<void> clean(Shared self, std::shared_ptr<PooledConnection> connection);
     static asio::awaitable<void> keep_up(std::weak_ptr<Pool> pool, asio::any_io_executor executor);
+    void tell_opened(const PooledConnection& opened, Clock::time_point begun) const noexcept;
+    void tell_failed(const std::exception_ptr& error, Clock::time_point begun) const noexcept;
+    void close(PooledConnection& retired) noexcept;
     void begin_opening(std::uint64_t generation) noexcept;
     bool begin_cleaning(PooledConnection& connection) noexcept;
     void put(std::shared_ptr<PooledConnection> opened, std::uint64_t generation) noexcept;
@@ -145,6 +151,7 @@ private:
     void stop_openings() noexcept;
 
     const std::chrono::milliseconds cleanup_timeout_;
+    PoolObserver* observer_;
     const std::shared_ptr<Connector> connector_;
     // Where connections are opened. Made here, since one that is made while the context is destroyed
     // leaks.
@@ -183,8 +190,9 @@ namespace txscope::detail {
 TXSCOPE_INLINE void Lease::give_back() { pool_->give_back(std::move(member_)); }
 
 TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
-                          StatementNaming naming, const Limits& limits)
+                          StatementNaming naming, const Limits& limits, PoolObserver* observer)
     : cleanup_timeout_{limits.cleanup_timeout},
+      observer_{observer},
       connector_{
           std::make_shared<Connector>(std::move(executor), std::move(conninfo), std::move(naming))},
       limits_{limits},
@@ -208,6 +216,8 @@ TXSCOPE_INLINE void Pool::reconfigure(const Limits& limits) noexcept {
 }
 
 TXSCOPE_INLINE Pool::~Pool() {
+    observer_ =
+        nullptr;  // which may be gone, if what the pool does by itself has kept it until now
     Lock lock{mutex_};
     machine_.closed();
     carry_out(lock);  // those that are idle own themselves
@@ -228,9 +238,20 @@ public:
         Lock lock{pool_.mutex_};
         pool_.machine_.withdrawn(*this);
         pool_.carry_out(lock);
+        lock.unlock();
+        if (pool_.observer_ != nullptr && asked != Clock::time_point{})
+            pool_.observer_->notice_pool({.kind = PoolEvent::waited,
+                                          .duration = Clock::now() - asked,
+                                          .outcome = outcome,
+                                          .where = place_of(requester()).value_or(no_place)});
     }
 
+    Clock::time_point asked{};  // if it had to
+    PoolEvent::Wait outcome = PoolEvent::Wait::cancelled;
+
 private:
+    static constexpr std::source_location no_place{};
+
     Pool& pool_;
 };
 
@@ -243,6 +264,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
     if (idle) co_return std::move(idle);
     const auto now = Clock::now();
     deadline = std::min(deadline, deadline_in(limits_.acquire_timeout, now));
+    request.asked = now;
     machine_.asked(request, now);
     carry_out(lock);
     schedule();
@@ -252,6 +274,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
         cancelled = co_await request.wait(mutex_, deadline);
         lock.lock();
     }
+    request.outcome = outcome_of(request, cancelled, machine_.is_closed());
     if (machine_.is_closed()) throw pool_closed(request.requester());
     if (request.state() == Waiter::State::waiting) {
         auto in_vain = timeout_of(request, machine_, why_none_is_open());
@@ -268,6 +291,7 @@ TXSCOPE_INLINE std::exception_ptr Pool::why_none_is_open() const noexcept {
 }
 
 TXSCOPE_INLINE Lease Pool::lease(PooledConnection& connection) {
+    if (observer_ != nullptr) connection.lent_at = Clock::now();
     return Lease{shared_from_this(), std::move(connection.kept)};
 }
 
@@ -294,6 +318,9 @@ TXSCOPE_INLINE void Pool::give_back(std::shared_ptr<PooledConnection> connection
     } catch (...) {  // no memory, or no descriptor, to go on with
         connection->connection->close(std::current_exception());
     }
+    if (observer_ != nullptr)
+        observer_->notice_pool(
+            {.kind = PoolEvent::returned, .duration = Clock::now() - connection->lent_at});
     Lock lock{mutex_};
     PooledConnection& returned = *connection;
     returned.kept = std::move(connection);
@@ -323,7 +350,9 @@ TXSCOPE_INLINE void Pool::act(Lock& lock) noexcept {
 TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
     using Kind = PoolMachine::Action::Kind;
     IntrusiveList<ConnectionNode> dirty;
+    IntrusiveList<ConnectionNode> retired;
     std::size_t openings = 0;
+    bool drained = false;
     std::uint64_t generation = 0;
     for (auto next = machine_.next_action(); next.kind != Kind::none; next = machine_.next_action())
         switch (next.kind) {
@@ -337,10 +366,10 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
             case Kind::close:
                 if (!machine_.is_closed() && !pooled(*next.connection).connection->broken())
                     ++statistics_.retired;
-                pooled(*next.connection).kept.reset();
+                retired.push_back(*next.connection);
                 break;
             case Kind::drained:
-                for (const auto& notify : std::exchange(closers_, {})) notify();
+                drained = true;
                 break;
             case Kind::open:
                 ++openings;
@@ -349,10 +378,11 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
             case Kind::none:
                 break;
         }
-    if (dirty.empty() && openings == 0) return;
+    if (dirty.empty() && retired.empty() && openings == 0 && !drained) return;
 
-    // Coroutines run at once where they may, and come back here.
+    // Coroutines run at once where they may, and come back here; so may an observer.
     lock.unlock();
+    while (!retired.empty()) close(pooled(retired.pop_front()));
     IntrusiveList<ConnectionNode> not_cleaned;
     while (!dirty.empty()) {
         ConnectionNode& connection = dirty.pop_front();
@@ -361,6 +391,8 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
     for (; openings > 0; --openings) begin_opening(generation);
     lock.lock();
     while (!not_cleaned.empty()) cleaned(pooled(not_cleaned.pop_front()));
+    if (drained)
+        for (const auto& notify : std::exchange(closers_, {})) notify();
 }
 
 TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/pool/pool_observer.hpp>
+
 #include <chrono>
 #include <exception>
 #include <source_location>
@@ -36,20 +38,21 @@ struct ScopeEvent {
                                  ///< when `set_rollback_only` was why.
 };
 
-/// Is told what happens in the scopes of a session factory, for logs, metrics and traces.
+/// Is told what happens in the scopes of a session factory and, if it overrides `notice_pool`, in its
+/// pool, for logs, metrics and traces.
 ///
 /// ```cpp
 /// txscope::PrintingObserver log;
 /// txscope::AsyncSessionFactory sessions{io, "postgresql:///app", {.observer = &log}};
 /// ```
 ///
-/// **Lifetime**: must outlive every scope and the factory.
+/// **Lifetime**: must outlive every scope and the factory, and what its pool does then by itself: all
+/// that runs on the execution context.
 ///
 /// **Threads**: called from every thread that runs scopes, by several at once, in the middle of
 /// their work: what takes long here holds them up.
-class Observer {
+class Observer : public PoolObserver {
 public:
-    virtual ~Observer() = default;
     virtual void notice(const ScopeEvent& event) noexcept = 0;
 
 protected:

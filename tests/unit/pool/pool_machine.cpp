@@ -184,6 +184,80 @@ std::unique_ptr<Bench> warm(std::size_t connections) {
 
 }  // namespace
 
+TEST_CASE("a connection that is closed says why", "[pool_machine]") {
+    using Retirement = PoolMachine::Retirement;
+    const auto bench = warm({.connections = 3,
+                             .waiters = 100,
+                             .idle_timeout = std::chrono::minutes{1},
+                             .ping_after_idle = std::chrono::seconds{1}});
+    const auto why = [&](std::size_t number) { return bench->connections[number - 1].retirement; };
+    CHECK(why(1) == Retirement::none);
+
+    SECTION("its time is over, or its idleness, before that of others") {
+        bench->connections[2].expires = bench->now + std::chrono::minutes{1};
+        bench->time_passes(std::chrono::minutes{1});
+        CHECK(why(1) == Retirement::idle);
+        CHECK(why(3) == Retirement::lifetime);
+    }
+    SECTION("it is lost while it is idle, or on loan") {
+        CHECK(bench->lend_idle() == Words{"lent 3"});
+        bench->machine.lost(bench->connections[0]);
+        bench->returned(3, Condition::broken);
+        CHECK(why(1) == Retirement::lost);
+        CHECK(why(3) == Retirement::lost);
+    }
+    SECTION("it has expired on loan") {
+        bench->lend_idle();
+        bench->connections[2].expires = bench->now;
+        bench->returned(3);
+        CHECK(why(3) == Retirement::lifetime);
+    }
+    SECTION("it could not be cleaned") {
+        bench->lend_idle();
+        CHECK(bench->returned(3, Condition::dirty) == Words{"clean 3"});
+        bench->cleaned(3, Condition::broken);
+        CHECK(why(3) == Retirement::not_cleaned);
+    }
+    SECTION("it does not answer a ping, nor would those that were idle for longer") {
+        bench->time_passes(std::chrono::seconds{2});
+        CHECK(bench->ask('a') == Words{"ping 3"});
+        bench->pinged(3, Condition::broken);
+        CHECK(why(1) == Retirement::no_answer);
+        CHECK(why(3) == Retirement::no_answer);
+    }
+    SECTION("its server has another role, and nobody knows whose server the others' is") {
+        bench->lend_idle();
+        bench->lend_idle();
+        bench->returned(3, Condition::wrong_role);
+        bench->returned(2);
+        CHECK(why(1) == Retirement::replaced);
+        CHECK(why(2) == Retirement::replaced);
+        CHECK(why(3) == Retirement::wrong_role);
+    }
+    SECTION("all are replaced") {
+        bench->lend_idle();
+        bench->machine.recycled();
+        bench->returned(3);
+        CHECK(why(1) == Retirement::replaced);
+        CHECK(why(3) == Retirement::replaced);
+    }
+    SECTION("there are too many") {
+        bench->lend_idle();
+        bench->lend_idle();
+        bench->machine.reconfigured({.connections = 1, .waiters = 100});
+        bench->returned(3);
+        CHECK(why(1) == Retirement::too_many);
+        CHECK(why(3) == Retirement::too_many);
+    }
+    SECTION("the pool is closed") {
+        bench->lend_idle();
+        bench->machine.closed();
+        bench->returned(3);
+        CHECK(why(1) == Retirement::closed);
+        CHECK(why(3) == Retirement::closed);
+    }
+}
+
 TEST_CASE("a connection is opened for each who asks, as far as there is room", "[pool_machine]") {
     Bench bench{2};
     CHECK(bench.ask('a') == Words{"open"});

@@ -5,6 +5,7 @@
 #include <txscope/pool/detail/pool_machine.hpp>
 #include <txscope/pool/detail/waiter.hpp>
 #include <txscope/pool/holder.hpp>
+#include <txscope/pool/pool_observer.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -35,6 +36,26 @@ inline std::vector<std::source_location> holders(const PoolMachine& pool) {
 
 inline PoolClosed pool_closed(const Requester& requester = {}) {
     return PoolClosed{"the session factory is closed", place_of(requester)};
+}
+
+/// What became of a wait in a pool that is closed by now, or not, as an observer is told.
+inline PoolEvent::Wait outcome_of(const Waiter& waiter, bool cancelled, bool is_closed) noexcept {
+    using Wait = PoolEvent::Wait;
+    if (is_closed) return Wait::closed;
+    if (waiter.state() == Waiter::State::granted) return Wait::granted;
+    if (waiter.state() == Waiter::State::waiting)
+        return cancelled ? Wait::cancelled : Wait::timed_out;
+    switch (waiter.failure()) {
+        case Waiter::Failure::closed:
+            return Wait::closed;
+        case Waiter::Failure::exhausted:
+            return Wait::exhausted;
+        case Waiter::Failure::deadlock:
+            return Wait::deadlock;
+        case Waiter::Failure::not_opened:
+            break;
+    }
+    return Wait::not_opened;
 }
 
 /// Why `waiter` has failed, with `opening_error` for a reason where the last opening failed. To be

@@ -2,6 +2,7 @@
 
 #include <txscope/net/deadline.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
+#include <txscope/pool/pool_observer.hpp>
 
 #include <cstdint>
 
@@ -20,6 +21,7 @@ struct ConnectionNode : ListHook {
     };
     Holder* holder = nullptr;  ///< Null also for loans that nobody accounts for.
     State state = State::dismissed;
+    PoolEvent::Retirement retirement{};  ///< Why it was dismissed.
     // What the machine is told along with it:
     std::uint64_t generation = 0;   ///< That of the action to open it.
     bool may_be_half_open = false;  ///< Whether its socket may not tell that the server is gone.

@@ -5,6 +5,7 @@
 #include <txscope/pool/detail/connection_node.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
 #include <txscope/pool/detail/opening_pace.hpp>
+#include <txscope/pool/detail/pool_action.hpp>
 #include <txscope/pool/detail/waiter.hpp>
 #include <txscope/pool/holder.hpp>
 
@@ -38,6 +39,7 @@ namespace txscope::detail {
 ///   newest such waiter fails: nobody would be served again.
 class PoolMachine {
 public:
+    using Retirement = PoolEvent::Retirement;
     struct Limits {
         std::size_t connections;
         std::size_t waiters;       ///< Those for whom a connection is being opened not counted.
@@ -46,21 +48,7 @@ public:
         std::chrono::milliseconds idle_timeout = std::chrono::milliseconds::max();
         std::chrono::milliseconds ping_after_idle = std::chrono::milliseconds::max();
     };
-    struct Action {
-        enum class Kind : std::uint8_t {
-            none,
-            answer,  ///< Tell `waiter` that it is granted or failed.
-            open,    ///< Open a connection: `opened` or `opening_failed` follows.
-            ping,    ///< See whether the server of `connection` answers: `pinged` follows.
-            clean,   ///< Bring `connection` back to where it can be lent: `cleaned` follows.
-            close,   ///< Close `connection`, of which the machine knows nothing any more.
-            drained  ///< The pool was closed, and all connections are back.
-        };
-        Kind kind = Kind::none;
-        Waiter* waiter = nullptr;
-        ConnectionNode* connection = nullptr;
-        std::uint64_t generation = 0;  ///< Of the connection to be opened.
-    };
+    using Action = PoolAction;
     /// How a connection comes back.
     enum class Condition : std::uint8_t {
         clean,
@@ -93,13 +81,13 @@ public:
     void returned(ConnectionNode& connection, Condition condition) noexcept;
     void cleaned(ConnectionNode& connection, Condition condition) noexcept {
         --cleaning_;
-        settle(connection, condition);
+        settle(connection, condition, Retirement::not_cleaned);
     }
     void pinged(ConnectionNode& connection, Condition condition) noexcept;
     /// One that is idle turned out to be broken.
     void lost(ConnectionNode& idle) noexcept {
         idle_.remove(idle);
-        dismiss(idle);
+        dismiss(idle, Retirement::lost);
         serve();
     }
     void opened(ConnectionNode& connection) noexcept {
@@ -156,8 +144,9 @@ private:
     }
     void lend(ConnectionNode& connection, Holder* holder) noexcept;
     void take_back(ConnectionNode& connection) noexcept;
-    void settle(ConnectionNode& connection, Condition condition) noexcept;
-    void dismiss(ConnectionNode& connection) noexcept;
+    void settle(ConnectionNode& connection, Condition condition,
+                Retirement where_broken = Retirement::lost) noexcept;
+    void dismiss(ConnectionNode& connection, Retirement why) noexcept;
     void vacate() noexcept;
     void leave_queue(Waiter& waiter) noexcept;
     void grant_first(ConnectionNode& connection) noexcept;
@@ -176,7 +165,7 @@ private:
                     : std::min(idle.expires, deadline_in(limits_.idle_timeout, idle.heard));
     }
     template <typename Predicate>
-    void dismiss_idle(Predicate is_over) noexcept;
+    void dismiss_idle(Retirement why, Predicate is_over) noexcept;
     void serve() noexcept;
     void break_deadlock() noexcept;
     void fail_newest_within(Waiter::Failure failure) noexcept;
@@ -259,27 +248,29 @@ TXSCOPE_INLINE void PoolMachine::opening_failed(Reason reason, Clock::time_point
 TXSCOPE_INLINE void PoolMachine::pinged(ConnectionNode& connection, Condition condition) noexcept {
     --pings_;
     if (condition == Condition::broken)
-        dismiss_idle([&](const ConnectionNode& idle) {
+        dismiss_idle(Retirement::no_answer, [&](const ConnectionNode& idle) {
             return idle.may_be_half_open && idle.heard <= connection.heard;
         });
-    settle(connection, condition);
+    settle(connection, condition, Retirement::no_answer);
 }
 
 TXSCOPE_INLINE void PoolMachine::time_passed(Clock::time_point now) noexcept {
     pace_.time_passed(now);
-    dismiss_idle([&](const ConnectionNode& idle) { return now >= end_of(idle); });
+    dismiss_idle(Retirement::lifetime, [&](const auto& idle) { return now >= idle.expires; });
+    dismiss_idle(Retirement::idle, [&](const auto& idle) { return now >= end_of(idle); });
     serve();
 }
 
 TXSCOPE_INLINE void PoolMachine::recycled() noexcept {
     ++generation_;
-    dismiss_idle([](const ConnectionNode&) { return true; });
+    dismiss_idle(Retirement::replaced, [](const auto&) { return true; });
     serve();
 }
 
 TXSCOPE_INLINE void PoolMachine::reconfigured(const Limits& limits) noexcept {
     limits_ = limits;
-    dismiss_idle([&](const ConnectionNode&) { return size_ > limits_.connections; });
+    const auto are_too_many = [&](const auto&) { return size_ > limits_.connections; };
+    dismiss_idle(Retirement::too_many, are_too_many);
     serve();
 }
 
@@ -299,7 +290,7 @@ TXSCOPE_INLINE void PoolMachine::wanted(std::size_t count, Clock::time_point now
 TXSCOPE_INLINE void PoolMachine::closed() noexcept {
     closed_ = true;
     fail_all(Waiter::Failure::closed);
-    dismiss_idle([](const ConnectionNode&) { return true; });
+    dismiss_idle(Retirement::closed, [](const auto&) { return true; });
     drained_ = size_ == 0;
 }
 
@@ -335,14 +326,21 @@ TXSCOPE_INLINE void PoolMachine::take_back(ConnectionNode& connection) noexcept 
 }
 
 /// Puts one that nobody has where it belongs.
-TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition condition) noexcept {
-    if (condition == Condition::wrong_role && connection.generation == generation_ &&
+TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition condition,
+                                        Retirement where_broken) noexcept {
+    const bool wrong_role = condition == Condition::wrong_role;
+    if (wrong_role && connection.generation == generation_ &&
         pace_.may_replace_all(connection.heard))
         recycled();
-    const bool retired = connection.generation != generation_ ||
-                         connection.heard >= connection.expires || size_ > limits_.connections;
-    if (closed_ || retired || condition == Condition::broken) {
-        dismiss(connection);
+    auto why = Retirement::none;
+    if (size_ > limits_.connections) why = Retirement::too_many;
+    if (connection.heard >= connection.expires) why = Retirement::lifetime;
+    if (connection.generation != generation_)
+        why = wrong_role ? Retirement::wrong_role : Retirement::replaced;
+    if (condition == Condition::broken) why = where_broken;
+    if (closed_) why = Retirement::closed;
+    if (why != Retirement::none) {
+        dismiss(connection, why);
         return serve();
     }
     if (!waiters_.empty()) {
@@ -354,18 +352,19 @@ TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition co
 }
 
 template <typename Predicate>
-void PoolMachine::dismiss_idle(Predicate is_over) noexcept {
+void PoolMachine::dismiss_idle(Retirement why, Predicate is_over) noexcept {
     for (auto next = idle_.begin(); next != idle_.end();) {
         ConnectionNode& idle = *next;
         ++next;
         if (!is_over(idle)) continue;
         idle_.remove(idle);
-        dismiss(idle);
+        dismiss(idle, why);
     }
 }
 
-TXSCOPE_INLINE void PoolMachine::dismiss(ConnectionNode& connection) noexcept {
+TXSCOPE_INLINE void PoolMachine::dismiss(ConnectionNode& connection, Retirement why) noexcept {
     connection.state = ConnectionNode::State::dismissed;
+    connection.retirement = why;
     handed_out_.push_back(connection);
     vacate();
 }

@@ -30,6 +30,35 @@
 /// idle.
 namespace txscope::detail {
 
+TXSCOPE_INLINE PoolEvent Pool::event_of(PoolEvent::Kind kind,
+                                        const PooledConnection& connection) noexcept {
+    return {.kind = kind,
+            .retirement = connection.retirement,
+            .server = server_name(connection.connection->native())};
+}
+
+TXSCOPE_INLINE void Pool::tell_opened(const PooledConnection& opened,
+                                      Clock::time_point begun) const noexcept {
+    if (observer_ == nullptr) return;
+    PoolEvent event = event_of(PoolEvent::opened, opened);
+    event.duration = Clock::now() - begun;
+    observer_->notice_pool(event);
+}
+
+TXSCOPE_INLINE void Pool::tell_failed(const std::exception_ptr& error,
+                                      Clock::time_point begun) const noexcept {
+    if (observer_ != nullptr)
+        observer_->notice_pool({.kind = PoolEvent::opening_failed,
+                                .duration = Clock::now() - begun,
+                                .is_transient = reason_of(error) == Reason::transient,
+                                .error = error});
+}
+
+TXSCOPE_INLINE void Pool::close(PooledConnection& retired) noexcept {
+    if (observer_ != nullptr) observer_->notice_pool(event_of(PoolEvent::retired, retired));
+    retired.kept.reset();
+}
+
 TXSCOPE_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
     const auto stop = std::make_shared<asio::cancellation_signal>();
     Clock::time_point deadline;
@@ -44,6 +73,7 @@ TXSCOPE_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
         opener_, open(weak_from_this(), connector_, deadline, generation),
         asio::bind_cancellation_slot(stop->slot(), [stop](const std::exception_ptr&) {}));
 } catch (...) {
+    tell_failed(std::current_exception(), Clock::now());
     Lock lock{mutex_};
     fail_opening(std::current_exception());
     carry_out(lock);
@@ -54,6 +84,7 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
                                                 std::shared_ptr<Connector> connector,
                                                 Clock::time_point deadline,
                                                 std::uint64_t generation) {
+    const auto begun = Clock::now();
     std::exception_ptr error;
     std::shared_ptr<PooledConnection> opened;
     try {
@@ -63,7 +94,11 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
     }
     const Shared self = pool.lock();
     if (!self) co_return;
-    if (opened) co_return self->put(std::move(opened), generation);
+    if (opened) {
+        self->tell_opened(*opened, begun);
+        co_return self->put(std::move(opened), generation);
+    }
+    self->tell_failed(error, begun);
     Lock lock{self->mutex_};
     self->fail_opening(error);
     self->carry_out(lock);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/pool/pool.hpp>
+#include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -20,7 +21,8 @@ public:
         : Pool{std::move(executor),
                std::move(conninfo),
                {options.statement_cache_size, options.statement_lifetime},
-               limits_of(options)},
+               limits_of(options),
+               options.observer},
           options_{options} {}
 
     const PoolOptions& options() const noexcept { return options_; }
