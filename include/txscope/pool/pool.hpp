@@ -216,8 +216,8 @@ TXSCOPE_INLINE void Pool::reconfigure(const Limits& limits) noexcept {
 }
 
 TXSCOPE_INLINE Pool::~Pool() {
-    observer_ =
-        nullptr;  // which may be gone, if what the pool does by itself has kept it until now
+    // It may be gone, if what the pool does by itself has kept the pool until now.
+    observer_ = nullptr;
     Lock lock{mutex_};
     machine_.closed();
     carry_out(lock);  // those that are idle own themselves
