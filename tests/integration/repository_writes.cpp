@@ -41,7 +41,10 @@ constexpr auto schema = R"(
         note text,
         tries integer NOT NULL DEFAULT 0);
     CREATE TABLE settings (owner text, key text, value text, PRIMARY KEY (owner, key));
-    CREATE TABLE tags (name text PRIMARY KEY))";
+    CREATE TABLE tags (name text PRIMARY KEY);
+    CREATE SCHEMA shop;
+    CREATE TABLE shop.orders (id bigint PRIMARY KEY, state text NOT NULL,
+                              revision integer NOT NULL))";
 
 struct Job {
     std::int64_t id{};
@@ -87,6 +90,24 @@ public:
     using BaseRepository::BaseRepository;
 };
 
+struct Order {
+    std::int64_t id{};
+    std::string state{};
+    int version{};
+    bool operator==(const Order&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Order, (), (id, state, version))
+
+class Orders : public txscope::BaseRepository<Orders, Order> {
+public:
+    static constexpr std::string_view table = "shop.orders";
+    static constexpr auto version = columns<&Order::version>;
+    static constexpr std::string_view column(std::string_view member) {
+        return member == "version" ? "revision" : member;
+    }
+    using BaseRepository::BaseRepository;
+};
+
 Job job(std::string name, std::string state = "new") {
     Job made;
     made.name = std::move(name);
@@ -120,6 +141,7 @@ struct Fixture {
     Jobs jobs{sessions};
     Settings settings{sessions};
     Tags tags{sessions};
+    Orders orders{sessions};
     txscope::TransactionScope scope{sessions};
     txscope::TransactionScope apart{sessions, {.propagation = txscope::Propagation::requires_new}};
 };
@@ -264,6 +286,44 @@ TEST_CASE("rows that are added together go out with the commit", "[repository]")
     CHECK(trips == 1);
     CHECK(f.run(f.jobs.count()) == 5);
     CHECK(f.run(f.settings.get("ann", "a")).value == std::nullopt);
+}
+
+TEST_CASE("of two who change the same version of a row, the later one is told", "[repository]") {
+    Fixture f;
+    const Order order = f.run(f.orders.create(Order{1, "new", 1}));
+    Order paid = order;
+    paid.state = "paid";
+    CHECK(f.run(f.orders.update(paid)) == Order{1, "paid", 2});
+    CHECK_THROWS_AS(f.run(f.orders.update(paid)), txscope::StaleEntity);
+    CHECK_THROWS_AS(f.run(f.orders.update(order, paid)), txscope::StaleEntity);
+    CHECK_THROWS_AS(f.run(f.orders.update(order, order)), txscope::StaleEntity);
+    CHECK_THROWS_AS(f.run(f.orders.remove(order)), txscope::StaleEntity);
+    CHECK_THROWS_WITH(f.run(f.orders.update(Order{7, "none", 1})), ContainsSubstring("orders"));
+
+    const Order now = f.run(f.orders.get(1));
+    CHECK(f.run(f.orders.update(now, paid)) == now);  // nothing to change
+    CHECK(f.run(f.orders.update(now, Order{1, "sent", 2})) == Order{1, "sent", 3});
+    CHECK(f.run(f.orders.remove(Order{1, "", 3})));
+}
+
+TEST_CASE("every update counts a row's version up", "[repository]") {
+    Fixture f;
+    f.run(f.orders.create(Order{1, "new", 1}));
+    CHECK(f.run(f.orders.update(1, field<&Order::state> = "a")) == Order{1, "a", 2});
+    CHECK(f.run(f.orders.update(field<&Order::state> == "a", field<&Order::state> = "b")) == 1);
+    CHECK(f.run(f.orders.save(Order{1, "c", 1})) == Order{1, "c", 4});
+    Changes<Order> changes;
+    changes.set(field<&Order::state> = "d");
+    CHECK(f.run(f.orders.update(1, changes)) == Order{1, "d", 5});
+    CHECK(f.run(f.orders.save(Order{2, "new", 1})) == Order{2, "new", 1});
+}
+
+TEST_CASE("a model removes the row with its key", "[repository]") {
+    Fixture f;
+    const Setting colour{"ann", "colour", "red"};
+    f.run(f.settings.create(colour));
+    CHECK(f.run(f.settings.remove(colour)));
+    CHECK_FALSE(f.run(f.settings.remove(colour)));
 }
 
 TEST_CASE("save inserts a row, or updates the one with its key", "[repository]") {

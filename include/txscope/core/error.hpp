@@ -389,6 +389,13 @@ public:
     explicit NotFound(const std::string& table) : ErrorOf("there is no such row in " + table) {}
 };
 
+/// The row is not there any more in the version that was to be changed or removed.
+class StaleEntity : public detail::ErrorOf<pqxx::unexpected_rows> {
+public:
+    explicit StaleEntity(const std::string& table)
+        : ErrorOf("somebody else has changed or removed this row meanwhile in " + table) {}
+};
+
 namespace detail {
 
 /// The same loss of a connection, which names the scope that met it, unless it names one or there

@@ -238,21 +238,18 @@ public:
 
     /// Writes the columns in which `after` differs from `before` to the row with their key; those that
     /// others have changed meanwhile stay. As above.
+    /// @throws StaleEntity where the entity has a `version`, and the row another one than `before`
     asio::awaitable<std::optional<Model>> update(const Model& before, const Model& after) const {
-        return detail::with_key_of(Mapping::key(), before, [&](const auto&... equal) {
-            const auto changes = detail::changes_between<Mapping>(before, after);
-            return answer(changes.empty()
-                              ? compose<detail::Select<Mapping>>(equal...)
-                              : compose<detail::Update<Mapping, true>>(changes, equal...),
-                          &read_one_or_none);
-        });
+        return answer(detail::compose_update<Mapping>(before, after), &read_updated);
     }
 
     /// Writes every column that the database does not generate to the row with the model's key. The
     /// row as it is now, or nothing when there is none. Compiles where there is such a column
     /// beside the key.
+    /// @throws StaleEntity where the entity has a `version`, and the row another one than the model,
+    ///     or none
     asio::awaitable<std::optional<Model>> update(const Model& model) const {
-        return answer(detail::compose_update<Mapping>(model), &read_one_or_none);
+        return answer(detail::compose_update<Mapping>(model), &read_updated);
     }
 
     /// Changes columns of all rows for which the conditions hold; how many they were.
@@ -278,6 +275,12 @@ public:
         requires detail::KeyOf<Model, Key...>
     {
         return answer(compose_for<detail::Delete<Mapping>>(key...), &read_whether_affected);
+    }
+
+    /// Deletes the row with the model's key; whether there was one.
+    /// @throws StaleEntity as by `update`
+    asio::awaitable<bool> remove(const Model& model) const {
+        return answer(detail::compose_remove<Mapping>(model), &read_removed);
     }
 
     /// Deletes all rows for which the conditions hold; how many they were.
@@ -339,6 +342,17 @@ private:
     static std::optional<Model> read_one_or_none(const Result& result) {
         const std::optional<Row> row = result.one_or_none();
         return row ? std::optional<Model>{row->as<Model>()} : std::nullopt;
+    }
+    static void check_current(bool found) {
+        if (Mapping::version().size > 0 && !found) throw StaleEntity{detail::table_text<Mapping>()};
+    }
+    static std::optional<Model> read_updated(const Result& result) {
+        check_current(!result.empty());
+        return read_one_or_none(result);
+    }
+    static bool read_removed(const Result& result) {
+        check_current(result.affected_rows() > 0);
+        return read_whether_affected(result);
     }
     static std::vector<Model> read_all(const Result& result) { return result.as<Model>(); }
     template <typename Value>

@@ -44,6 +44,9 @@ struct TableName {
 ///   default, none.
 /// - `key`: the `columns<…>` of the primary key, in the order in which `get` and `find` take its
 ///   values. By default, the member `id`.
+/// - `version`: the one of the `columns<…>` that counts a row's changes, an integer. By default, none.
+///   Every update counts it up; one by a model, and a removal, is refused with `StaleEntity` where the
+///   row has another version by now than the model.
 /// - `column(member)`: what the column of a member is called. By default, like the member.
 ///
 /// All are `static constexpr` and public:
@@ -98,6 +101,16 @@ struct Entity {
             return columns<>;
     }
 
+    static constexpr auto version() {
+        if constexpr (requires { Repository::version; }) {
+            static_assert(decltype(checked(Repository::version))::size == 1,
+                          "`version` is one column");
+            return checked(Repository::version);
+        } else {
+            return columns<>;
+        }
+    }
+
     static constexpr TableName table() {
         static_assert(
             requires { Repository::table; },
@@ -123,7 +136,7 @@ private:
     template <auto... Members>
     static constexpr auto checked(Columns<Members...> set) {
         static_assert((detail::ColumnOf<Model, Members> && ...),
-                      "`key` and `generated` name members that the model describes");
+                      "`key`, `generated` and `version` name members that the model describes");
         return set;
     }
 

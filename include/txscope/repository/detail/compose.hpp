@@ -138,16 +138,54 @@ auto with_key_of(Columns<Members...> key, const Model& model, Use&& use) {
     return with_key(key, use, model.*Members...);
 }
 
-/// UPDATE by a whole model of the row with its key.
+/// The same for the row that a model was read from: where the entity has a version, in that one.
+template <typename E, typename Use>
+auto with_row_of(const typename E::Model& model, Use&& use) {
+    return with_key_of(E::key(), model, [&](const auto&... key) {
+        return with_key_of(E::version(), model,
+                           [&](const auto&... version) { return use(key..., version...); });
+    });
+}
+
+/// What there is to change for one model to be as another: no key, and no generated column.
+template <typename E>
+Changes<typename E::Model> changes_between(const typename E::Model& before,
+                                           const typename E::Model& after) {
+    Changes<typename E::Model> changes;
+    for_each_updated<E>([&](auto column) {
+        constexpr auto member = decltype(column)::pointer;
+        if (!(before.*member == after.*member)) changes.set(field<member> = after.*member);
+    });
+    return changes;
+}
+
+/// UPDATE by a whole model of its row.
 template <typename E>
 Statement compose_update(const typename E::Model& model) {
     static_assert(has_updated_columns<E>, "this model is all key or generated: nothing to update");
-    return with_key_of(E::key(), model, [&](const auto&... equal) {
+    return with_row_of<E>(model, [&](const auto&... equal) {
         Statement statement{sql_text<E, Update<E, true>>(equal...)};
         for_each_updated<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
         bind_parts(statement, equal...);
         return statement;
     });
+}
+
+/// UPDATE of what is to change for the row of one model to be as another; SELECT where nothing is.
+template <typename E>
+Statement compose_update(const typename E::Model& before, const typename E::Model& after) {
+    const auto changes = changes_between<E>(before, after);
+    return with_row_of<E>(before, [&](const auto&... equal) {
+        return changes.empty() ? compose<E, Select<E>>(equal...)
+                               : compose<E, Update<E, true>>(changes, equal...);
+    });
+}
+
+/// DELETE of the row of a model.
+template <typename E>
+Statement compose_remove(const typename E::Model& model) {
+    return with_row_of<E>(model,
+                          [](const auto&... equal) { return compose<E, Delete<E>>(equal...); });
 }
 
 /// A statement for the rows that its first arguments mean, the values of a key or else conditions,
@@ -192,18 +230,6 @@ bool any_change(const Arguments&... arguments) {
             return false;
     };
     return (has_any(arguments) || ...);
-}
-
-/// What there is to change for one model to be as another: no key, and no generated column.
-template <typename E>
-Changes<typename E::Model> changes_between(const typename E::Model& before,
-                                           const typename E::Model& after) {
-    Changes<typename E::Model> changes;
-    for_each_updated<E>([&](auto column) {
-        constexpr auto member = decltype(column)::pointer;
-        if (!(before.*member == after.*member)) changes.set(field<member> = after.*member);
-    });
-    return changes;
 }
 
 }  // namespace txscope::detail

@@ -25,6 +25,7 @@ public:
         if (!std::exchange(first_, false)) out_ << text_;
         return out_;
     }
+    constexpr SqlWriter& out() const { return out_; }
     /// Whether there has been none yet.
     constexpr bool first() const { return first_; }
 
@@ -46,7 +47,10 @@ constexpr void for_each_inserted(Visit&& visit) {
 template <typename E, typename Visit>
 constexpr void for_each_updated(Visit&& visit) {
     for_each_inserted<E>([&](auto column) {
-        if constexpr (!contains<decltype(E::key()), decltype(column)::pointer>) visit(column);
+        constexpr auto member = decltype(column)::pointer;
+        if constexpr (!contains<decltype(E::key()), member> &&
+                      !contains<decltype(E::version()), member>)
+            visit(column);
     });
 }
 
@@ -114,10 +118,21 @@ constexpr void write_values(SqlWriter& out, VisitNames visit_names) {
 
 /// `"a" = $1, "b" = $2`, likewise.
 template <typename VisitNames>
-constexpr void write_assignments(SqlWriter& out, VisitNames visit_names) {
-    Separator comma{out, ", "};
+constexpr void write_assignments(Separator& comma, VisitNames visit_names) {
     visit_names(
         [&](std::string_view member) { (comma.next().column(member) << " = ").placeholder(); });
+}
+
+/// `"version" = "projects"."version" + 1`, where the entity has one.
+template <typename E>
+constexpr void write_next_version(Separator& comma) {
+    for_each_column<typename E::Model>([&](auto column) {
+        constexpr std::string_view name = decltype(column)::name;
+        if constexpr (contains<decltype(E::version()), decltype(column)::pointer>) {
+            E::write_table(comma.next().column(name) << " = ");
+            (comma.out() << ".").column(name) << " OPERATOR(pg_catalog.+) 1";
+        }
+    });
 }
 
 /// The names of the members that those among `parts` set which assign.
@@ -200,6 +215,7 @@ struct Save {
             if constexpr (!contains<Target, decltype(column)::pointer>)
                 take(decltype(column)::name);
         });
+        write_next_version<E>(comma);
         // Something has to be set for the row to be returned.
         if (comma.first()) take_one(take, target);
         write_returning<E>(out);
@@ -234,13 +250,14 @@ struct Update {
     template <typename... Parts>
     static constexpr void write(SqlWriter& out, const Parts*... parts) {
         E::write_table(out << "UPDATE ");
-        out << " SET ";
+        Separator comma{out << " SET ", ", "};
         if constexpr ((Assigning<Parts> || ...))
-            write_assignments(out, assigned_names<E>(parts...));
+            write_assignments(comma, assigned_names<E>(parts...));
         else
-            write_assignments(out, [](auto visit) {
+            write_assignments(comma, [](auto visit) {
                 for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });
             });
+        write_next_version<E>(comma);
         write_where<E>(out, parts...);
         if constexpr (Returning) write_returning<E>(out);
     }
