@@ -176,7 +176,29 @@ public:
     asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
         requires detail::ClausesOf<Model, Clauses...>
     {
-        return answer(compose<detail::Select<Mapping>>(clauses...), &read_all);
+        return answer(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
+                      &read_all);
+    }
+
+    /// The same, by a page whose `limit` says how many, with whether there are more behind.
+    template <typename... Clauses>
+    asio::awaitable<PageOf<Model>> find_page(const Clauses&... clauses) const
+        requires detail::ClausesOf<Model, Clauses...> && (detail::pages_among<Clauses...> == 1)
+    {
+        const auto limit = detail::limit_of(clauses...);
+        return page_of(find_all(detail::with_limit(limit + 1, clauses)...), limit);
+    }
+
+    /// The same as `find_all`, of those columns alone whose members `Row` describes, too.
+    template <typename Row, typename... Clauses>
+    asio::awaitable<std::vector<Row>> select(const Clauses&... clauses) const
+        requires detail::ClausesOf<Model, Clauses...>
+    {
+        static_assert(detail::is_part_of<Row, Model>,
+                      "txscope: each member of the rows is called like one of the model");
+        return answer(
+            detail::compose_select<Mapping, detail::Select<Mapping, Row>>(clauses...),
+            +[](const Result& result) { return result.as<Row>(); });
     }
 
     /// The same as `get`, `find` and `find_all`, with a lock on the rows as the last argument
@@ -198,13 +220,48 @@ public:
     asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
         requires detail::LockedClausesOf<Model, Clauses...>
     {
-        return answer_in_scope(compose<detail::Select<Mapping>>(clauses...), &read_all);
+        return answer_in_scope(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
+                               &read_all);
     }
 
     /// How many rows there are for which all conditions hold.
     template <detail::ConditionOn<Model>... Conditions>
     asio::awaitable<std::int64_t> count(const Conditions&... conditions) const {
         return answer(compose<detail::Count<Mapping>>(conditions...), &read_value<std::int64_t>);
+    }
+
+    /// The sum of a column over all rows for which the conditions hold; nothing where there is none, or
+    /// NULL only. Integers are added up in 64 bits.
+    /// @throws ColumnError for a sum that has no room there
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<detail::SumOf<Member>>> sum(
+        Field<Member>, const Conditions&... conditions) const {
+        return aggregate<detail::Sum, Member, detail::SumOf<Member>>(conditions...);
+    }
+    /// The arithmetic mean, likewise.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<double>> average(Field<Member>,
+                                                   const Conditions&... conditions) const {
+        return aggregate<detail::Average, Member, double>(conditions...);
+    }
+    /// The smallest value of a column, likewise.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<detail::column_type<Member>>> min(
+        Field<Member>, const Conditions&... conditions) const {
+        return aggregate<detail::Minimum, Member, detail::column_type<Member>>(conditions...);
+    }
+    /// The largest.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<detail::column_type<Member>>> max(
+        Field<Member>, const Conditions&... conditions) const {
+        return aggregate<detail::Maximum, Member, detail::column_type<Member>>(conditions...);
+    }
+    /// How many rows there are for each value of a column, in the values' order.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::vector<std::pair<detail::member_type<Member>, std::int64_t>>> count_by(
+        Field<Member>, const Conditions&... conditions) const {
+        return answer(compose<detail::CountBy<Mapping, Member>>(conditions...),
+                      &read_pairs<detail::member_type<Member>>);
     }
 
     /// Whether there is such a row.
@@ -331,6 +388,27 @@ private:
                                             Answer (*read)(const Result&)) const {
         return detail::execute_ambient(sessions_, std::move(statement), read,
                                        detail::Where::in_scope);
+    }
+
+    template <typename Function, auto Member, typename Value, typename... Conditions>
+    asio::awaitable<std::optional<Value>> aggregate(const Conditions&... conditions) const {
+        return answer(compose<detail::Aggregate<Mapping, Function, Member>>(conditions...),
+                      &read_value<std::optional<Value>>);
+    }
+    static asio::awaitable<PageOf<Model>> page_of(asio::awaitable<std::vector<Model>> found,
+                                                  std::int64_t limit) {
+        PageOf<Model> page;
+        page.rows = co_await std::move(found);
+        page.more = std::cmp_greater(page.rows.size(), limit);
+        if (page.more) page.rows.pop_back();
+        co_return page;
+    }
+    template <typename Value>
+    static std::vector<std::pair<Value, std::int64_t>> read_pairs(const Result& result) {
+        std::vector<std::pair<Value, std::int64_t>> pairs;
+        for (const auto& [value, count] : result.rows<Value, std::int64_t>())
+            pairs.emplace_back(value, count);
+        return pairs;
     }
 
     static Result read_result(const Result& result) { return result; }

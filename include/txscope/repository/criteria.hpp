@@ -2,6 +2,7 @@
 
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/keyset.hpp>
 #include <txscope/repository/detail/operand.hpp>
 
 #include <concepts>
@@ -194,6 +195,32 @@ struct Page {
     std::optional<std::int64_t> limit{};  ///< At most so many rows; all by default.
     std::int64_t offset = 0;              ///< So many rows are passed over.
 };
+
+/// What `find_page` gives.
+template <typename Model>
+struct PageOf {
+    std::vector<Model> rows;
+    bool more = false;  ///< Whether there are rows behind these.
+};
+
+/// Of an ordered result, what comes behind a row, which need not be there any more: for the page
+/// behind this one, in the time of the first. What one reads is neither skipped nor read twice,
+/// whatever others insert and remove meanwhile.
+///
+/// ```cpp
+/// auto page = co_await projects.find_page(ascending(field<&Project::name>),
+///                                         ascending(field<&Project::id>), Page{.limit = 20});
+/// auto next = co_await projects.find_page(ascending(field<&Project::name>),
+///                                         ascending(field<&Project::id>), Page{.limit = 20},
+///                                         after(page.rows.back()));
+/// ```
+///
+/// No two rows may be the same in all that they are ordered by, and none of it may be NULL: a member
+/// that is an optional does not compile.
+template <typename Model>
+detail::After<Model> after(Model last) {
+    return {std::move(last)};
+}
 
 /// A condition that is put together while the program runs; empty, it holds for every row.
 ///

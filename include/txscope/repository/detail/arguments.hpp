@@ -42,8 +42,8 @@ concept Assigning = is_assignment<T> || is_changes<T>;
 
 /// A value that may be a part of a key: nothing that has a meaning of its own here.
 template <typename T, typename Model>
-concept KeyValueFor = !AnyCondition<T> && !Assigning<T> && !is_ordering<T> && !is_row_lock<T> &&
-                      !std::same_as<T, Page> && !std::same_as<T, Model>;
+concept KeyValueFor = !AnyCondition<T> && !Assigning<T> && !is_after<T> && !is_ordering<T> &&
+                      !is_row_lock<T> && !std::same_as<T, Page> && !std::same_as<T, Model>;
 
 /// A member as a type.
 template <auto Member>
@@ -94,11 +94,24 @@ concept ConditionsOf = sizeof...(Ts) > 0 && (ConditionOn<Ts, Model> && ...);
 template <typename Model, typename... Ts>
 concept SelectorOf = KeyOf<Model, Ts...> || ConditionsOf<Model, Ts...>;
 
-/// Conditions, orderings and at most one page.
+template <typename T, typename Model>
+concept ClauseOn = ConditionOn<T, Model> || OrderingOn<T, Model> || std::same_as<T, Page> ||
+                   std::same_as<T, After<Model>>;
+
+/// How many of the arguments are pages.
+template <typename... Ts>
+inline constexpr std::size_t pages_among =
+    (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>});
+
+/// At most one page, and at most one row that it comes behind, in an order.
+template <typename... Ts>
+concept SayOnePage =
+    pages_among<Ts...> <= 1 && (std::size_t{0} + ... + std::size_t{is_after<Ts>}) <= 1 &&
+    ((is_ordering<Ts> || ...) || !(is_after<Ts> || ...));
+
+/// Conditions, orderings and what says which page.
 template <typename Model, typename... Ts>
-concept ClausesOf =
-    ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model> || std::same_as<Ts, Page>) && ...) &&
-    (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
+concept ClausesOf = (ClauseOn<Ts, Model> && ...) && SayOnePage<Ts...>;
 
 /// A lock at the end, and nowhere else.
 template <typename... Ts>
@@ -113,11 +126,8 @@ concept LockedSelectorOf = LockedAtEnd<Ts...> && sizeof...(Ts) > 1 &&
 
 /// Clauses, and a lock.
 template <typename Model, typename... Ts>
-concept LockedClausesOf = LockedAtEnd<Ts...> &&
-                          ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model> ||
-                            std::same_as<Ts, Page> || is_row_lock<Ts>) &&
-                           ...) &&
-                          (std::size_t{0} + ... + std::size_t{std::same_as<Ts, Page>}) <= 1;
+concept LockedClausesOf =
+    LockedAtEnd<Ts...> && ((ClauseOn<Ts, Model> || is_row_lock<Ts>) && ...) && SayOnePage<Ts...>;
 
 template <typename... Ts>
 concept ChangesAtEnd = (std::size_t{0} + ... + std::size_t{is_changes<Ts>}) == 1 &&

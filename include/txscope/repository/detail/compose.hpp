@@ -16,6 +16,8 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -79,6 +81,35 @@ Statement compose(const Parts&... parts) {
     Statement statement{sql_text<E, Builder>(parts...)};
     bind_parts(statement, parts...);
     return statement;
+}
+
+/// SELECT of the rows that clauses mean.
+template <typename E, typename Builder, typename... Clauses>
+Statement compose_select(const Clauses&... clauses) {
+    return compose<E, Builder>(as_condition<typename E::Model, Clauses...>(clauses)...);
+}
+
+/// How many rows the page among the clauses has.
+/// @throws pqxx::argument_error where it does not say so, or there would be no counting one more
+template <typename... Clauses>
+std::int64_t limit_of(const Clauses&... clauses) {
+    std::optional<std::int64_t> limit;
+    const auto look = [&]<typename Clause>(const Clause& clause) {
+        if constexpr (std::same_as<Clause, Page>) limit = clause.limit;
+    };
+    (look(clauses), ...);
+    if (!limit || *limit < 0 || *limit == std::numeric_limits<std::int64_t>::max())
+        throw pqxx::argument_error{"a page says by its limit how many rows it has"};
+    return *limit;
+}
+
+/// `clause`; if it is the page, with another limit.
+template <typename Clause>
+decltype(auto) with_limit(std::int64_t limit, const Clause& clause) {
+    if constexpr (std::same_as<Clause, Page>)
+        return Page{.limit = limit, .offset = clause.offset};
+    else
+        return (clause);
 }
 
 /// INSERT of a whole model.

@@ -52,6 +52,21 @@ inline constexpr std::string_view member_name = [] {
 template <typename Model, auto Member>
 concept ColumnOf = !member_name<Model, Member>.empty();
 
+/// Whether each member of a struct is called like one of a model.
+template <typename Row, typename Model>
+inline constexpr bool is_part_of = [] {
+    bool part = is_described<Row>;
+    if constexpr (is_described<Row> && is_described<Model>)
+        for_each_column<Row>([&](auto wanted) {
+            bool found = false;
+            for_each_column<Model>([&](auto column) {
+                found = found || std::string_view{decltype(column)::name} == decltype(wanted)::name;
+            });
+            part = part && found;
+        });
+    return part;
+}();
+
 template <typename Pointer>
 struct MemberType;
 template <typename Class, typename T>

@@ -40,6 +40,10 @@ consteval bool may_stand_for() {
 template <typename Value, auto Member>
 concept OperandFor = may_stand_for<column_type<Member>, std::remove_cvref_t<Value>>();
 
+/// What the values of a column are added up in.
+template <auto Member>
+using SumOf = std::conditional_t<Integer<column_type<Member>>, std::int64_t, column_type<Member>>;
+
 /// Two columns whose values are of one kind.
 template <auto Left, auto Right>
 concept ComparableColumns = may_stand_for<column_type<Left>, column_type<Right>>();

@@ -69,12 +69,12 @@ inline constexpr bool has_updated_columns = [] {
     return any;
 }();
 
-/// All columns of the entity. One that is called otherwise than its member is given the member's
-/// name, by which rows are read.
-template <typename E>
+/// The columns of the entity that are members of `Row`, too. One that is called otherwise than its
+/// member is given the member's name, by which rows are read.
+template <typename E, typename Row = typename E::Model>
 constexpr void write_columns(SqlWriter& out) {
     Separator comma{out, ", "};
-    for_each_column<typename E::Model>([&](auto column) {
+    for_each_column<Row>([&](auto column) {
         constexpr std::string_view member = decltype(column)::name;
         comma.next().column(member);
         if (E::column_name(member) != member) (out << " AS ").identifier(member);
@@ -263,11 +263,11 @@ struct Update {
     }
 };
 
-template <typename E>
+template <typename E, typename Row = typename E::Model>
 struct Select {
     template <typename... Parts>
     static constexpr void write(SqlWriter& out, const Parts*... parts) {
-        write_columns<E>(out << "SELECT ");
+        write_columns<E, Row>(out << "SELECT ");
         E::write_table(out << " FROM ");
         write_where<E>(out, parts...);
         if constexpr ((is_ordering<Parts> || ...)) out << " ORDER BY ";
@@ -295,6 +295,45 @@ struct Count {
     static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
         E::write_table(out << "SELECT pg_catalog.count(*) FROM ");
         write_where<E>(out, conditions...);
+    }
+};
+
+struct Sum {
+    static constexpr std::string_view name = "sum";
+};
+struct Average {
+    static constexpr std::string_view name = "avg";
+};
+struct Minimum {
+    static constexpr std::string_view name = "min";
+};
+struct Maximum {
+    static constexpr std::string_view name = "max";
+};
+
+/// One of these of a column.
+template <typename E, typename Function, auto Member>
+struct Aggregate {
+    template <typename... Conditions>
+    static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
+        (out << "SELECT pg_catalog." << Function::name << "(")
+            .column(member_name<typename E::Model, Member>);
+        E::write_table(out << ") FROM ");
+        write_where<E>(out, conditions...);
+    }
+};
+
+/// How many rows there are for each value of a column.
+template <typename E, auto Member>
+struct CountBy {
+    template <typename... Conditions>
+    static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
+        constexpr std::string_view member = member_name<typename E::Model, Member>;
+        (out << "SELECT ").column(member) << ", pg_catalog.count(*) FROM ";
+        E::write_table(out);
+        write_where<E>(out, conditions...);
+        (out << " GROUP BY ").column(member);
+        (out << " ORDER BY ").column(member);
     }
 };
 

@@ -1,0 +1,107 @@
+#pragma once
+
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/detail/clauses.hpp>
+#include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/members.hpp>
+#include <txscope/repository/detail/operand.hpp>
+#include <txscope/repository/detail/sql_writer.hpp>
+
+#include <boost/mp11/algorithm.hpp>
+#include <boost/mp11/list.hpp>
+
+#include <type_traits>
+#include <utility>
+
+namespace txscope::detail {
+
+/// The row behind which a page begins.
+template <typename Model>
+struct After {
+    Model last;
+};
+
+template <typename T>
+inline constexpr bool is_after = false;
+template <typename Model>
+inline constexpr bool is_after<After<Model>> = true;
+
+/// The rows that come behind one, in an order:
+/// `"a" >= $1 AND ("a" > $2 OR "b" < $3)` for `ascending(a), descending(b)`. The first part says
+/// nothing new, but an index on `"a"` answers it.
+template <typename Model, typename... Orderings>
+class Behind : public Condition {
+public:
+    static constexpr Precedence precedence = Precedence::conjunction;
+    static constexpr bool fixed = true;
+    template <typename M>
+    static constexpr bool applies_to = std::is_same_v<M, Model>;
+
+    explicit Behind(const Model& last) : last_{last} {}
+
+    template <typename>
+    static constexpr void write(SqlWriter& out, const Behind*) {
+        write_behind(out, Orderings{}...);
+    }
+    void bind(Statement& statement) const { bind_behind(statement, Orderings{}...); }
+
+private:
+    template <auto Member, bool Descending, Nulls Where, typename... Rest>
+    static constexpr void write_behind(SqlWriter& out, Ordering<Member, Descending, Where>,
+                                       Rest... rest) {
+        using Strictly = std::conditional_t<Descending, Less, Greater>;
+        static_assert(!Nullable<Member>,
+                      "txscope: what comes behind NULL is not known: pages go by members that are "
+                      "no std::optional");
+        if constexpr (sizeof...(Rest) == 0) {
+            write_comparison<Member, Strictly>(out);
+        } else {
+            write_comparison<Member, std::conditional_t<Descending, LessEqual, GreaterEqual>>(out);
+            write_comparison<Member, Strictly>(out << " AND (");
+            out << " OR ";
+            write_behind(out, rest...);
+            out << ")";
+        }
+    }
+    template <auto Member, typename Operator>
+    static constexpr void write_comparison(SqlWriter& out) {
+        out.column(member_name<Model, Member>);
+        write_operator<column_type<Member>, Operator>(out);
+        out.placeholder();
+    }
+
+    template <auto Member, bool Descending, Nulls Where, typename... Rest>
+    void bind_behind(Statement& statement, Ordering<Member, Descending, Where>,
+                     Rest... rest) const {
+        statement.bind(last_.*Member);
+        if constexpr (sizeof...(Rest) > 0) {
+            statement.bind(last_.*Member);
+            bind_behind(statement, rest...);
+        }
+    }
+
+    Model last_;
+};
+
+template <typename Model, typename Orderings>
+struct BehindIn;
+template <typename Model, typename... Orderings>
+struct BehindIn<Model, boost::mp11::mp_list<Orderings...>> {
+    using type = Behind<Model, Orderings...>;
+};
+
+template <typename T>
+using IsOrdering = std::bool_constant<is_ordering<T>>;
+
+/// Hands `clause` on, an `After` as the condition that it means together with the orderings among
+/// `Clauses`.
+template <typename Model, typename... Clauses, typename Clause>
+decltype(auto) as_condition(const Clause& clause) {
+    using Orderings = boost::mp11::mp_copy_if<boost::mp11::mp_list<Clauses...>, IsOrdering>;
+    if constexpr (is_after<Clause>)
+        return typename BehindIn<Model, Orderings>::type{clause.last};
+    else
+        return (clause);
+}
+
+}  // namespace txscope::detail
