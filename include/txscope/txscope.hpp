@@ -28,6 +28,7 @@
 #include <txscope/session/notification.hpp>
 #include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>
+#include <txscope/session/replicas.hpp>
 #include <txscope/session/session.hpp>
 
 // One connection, what is sent over it, and what comes back.

@@ -11,7 +11,8 @@ namespace txscope::detail {
 
 namespace asio = boost::asio;
 
-/// A mutex for the coroutines of one strand, who get it in the order in which they asked.
+/// A mutex for the coroutines of one strand, who get it in the order in which they asked. A wait ends
+/// with the caller's cancellation, unless that must not interrupt it (`throw_if_cancelled(false)`).
 class FifoMutex {
 public:
     /// The mutex is locked until this is destroyed.
@@ -105,10 +106,11 @@ TXSCOPE_INLINE asio::awaitable<void> FifoMutex::pass() {
 
 TXSCOPE_INLINE asio::awaitable<void> FifoMutex::wait() {
     Waiter waiter{*this, co_await asio::this_coro::executor};
+    const bool interruptible = co_await asio::this_coro::throw_if_cancelled();
     while (!waiter.admitted) {
         co_await waiter.timer.async_wait(asio::as_tuple(asio::deferred));
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-        if (!waiter.admitted) check_not_cancelled(caller);
+        if (!waiter.admitted && interruptible) check_not_cancelled(caller);
     }
     waiter.through = true;
 }

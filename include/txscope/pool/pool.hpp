@@ -66,6 +66,11 @@ public:
     asio::awaitable<Lease> acquire(Requester requester = {},
                                    Clock::time_point deadline = Clock::time_point::max());
 
+    /// The same for who can do without: waits for an idle one to answer a ping, but for none that is on
+    /// loan or has to be opened, which is begun where there is room for it. None then.
+    /// @throws PoolError
+    asio::awaitable<Lease> acquire_soon();
+
     /// Takes a connection back; a dirty one is cleaned up first, or closed.
     void give_back(std::shared_ptr<PooledConnection> connection) noexcept;
 
@@ -91,6 +96,7 @@ public:
         carry_out(lock);
     }
 
+    void lend_no_more() noexcept;
     /// Lends no more; waits until every connection is back and closed. Called on a strand.
     asio::awaitable<void> close();
 
@@ -285,6 +291,18 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
     co_return lease(pooled(machine_.taken(request)));
 }
 
+TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire_soon() {
+    Lock lock{mutex_};
+    const auto now = Clock::now();
+    const auto deadline = deadline_in(limits_.ping_timeout, now);
+    const bool idle = !machine_.idle().empty();
+    if (!idle) machine_.wanted(machine_.size() + 1, now);
+    carry_out(lock);
+    lock.unlock();
+    if (!idle) co_return Lease{};
+    co_return co_await acquire({}, deadline);
+}
+
 TXSCOPE_INLINE std::exception_ptr Pool::why_none_is_open() const noexcept {
     return opening_error_ || machine_.openings() == 0 ? opening_error_
                                                       : connector_->no_answer_yet();
@@ -403,14 +421,19 @@ TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {
     request.wake();
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
-    const auto self = shared_from_this();
-    Notification drained{co_await asio::this_coro::executor};
+TXSCOPE_INLINE void Pool::lend_no_more() noexcept {
     Lock lock{mutex_};
     machine_.closed();
     carry_out(lock);
     stop_openings();
     tell_watches(nullptr);
+}
+
+TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
+    const auto self = shared_from_this();
+    Notification drained{co_await asio::this_coro::executor};
+    lend_no_more();
+    Lock lock{mutex_};
     if (machine_.size() == 0) co_return;
     closers_.push_back(drained.sender());
     lock.unlock();

@@ -50,8 +50,8 @@ public:
 
 protected:
     /// Done with, and never asked for.
-    void skip() noexcept {
-        outcome_ = Outcome::skipped;
+    void refuse(Outcome outcome) noexcept {
+        outcome_ = outcome;
         stage_ = Stage::done;
     }
 

@@ -7,6 +7,7 @@
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/notification.hpp>
 #include <txscope/session/pool_options.hpp>
+#include <txscope/session/replicas.hpp>
 #include <txscope/session/session.hpp>
 
 #include <boost/asio/execution_context.hpp>
@@ -62,6 +63,18 @@ public:
     template <std::derived_from<asio::execution_context> Context>
     AsyncSessionFactory(Context& context, std::string conninfo, PoolOptions options = {})
         : AsyncSessionFactory{context.get_executor(), std::move(conninfo), options} {}
+
+    /// A factory for a server and its replicas, which take scopes that want one. `options` hold for
+    /// each server: `max_size` connections to the primary, and as many to each replica.
+    ///
+    /// No scope waits until a connection to a replica is opened or comes back: where none is idle, one is
+    /// opened for the next, and another server answers meanwhile.
+    /// @throws pqxx::argument_error for options out of range, or servers that there cannot be
+    AsyncSessionFactory(asio::any_io_executor executor, Servers servers, PoolOptions options = {});
+
+    template <std::derived_from<asio::execution_context> Context>
+    AsyncSessionFactory(Context& context, Servers servers, PoolOptions options = {})
+        : AsyncSessionFactory{context.get_executor(), std::move(servers), options} {}
 
     /// Executes one statement on a connection of its own, in one round trip. It commits by itself. One
     /// that fails because it was prepared for what is no more is asked again at once.
@@ -137,19 +150,26 @@ public:
                        options, where));
     }
 
-    /// Waits until `count` connections are open, at most `max_size`, as who needs one would.
+    /// What this factory has written by now, to be read from a replica by whoever is given that. Asks
+    /// the primary, unless that has been told with the last `COMMIT`, as it is where there are replicas.
+    /// @throws what `execute` throws
+    asio::awaitable<ReadYourWrites> written() const { return written(pool_); }
+
+    /// Waits until `count` connections are open, at most `max_size`, as who needs one would; where there
+    /// are replicas, to each, but for one to which none can be opened.
     /// @throws ConnectionFailed for what stays; AcquireTimeout, with the reason nested inside
     asio::awaitable<void> warm_up(std::size_t count) const;
 
     /// Waits until one connection is open, or says at once why that cannot be, also where it may pass:
-    /// for a start-up that wants to know. Where one is open already, the server is not asked.
+    /// for a start-up that wants to know. Where one is open already, the server is not asked. That is
+    /// the primary; replicas may come and go.
     /// @throws ConnectionFailed; AcquireTimeout where nobody answers
     asio::awaitable<void> ready() const;
 
     /// Replaces the connections that there are: those that are idle at once, those on loan when they come
     /// back. For the end of a migration or after a change of a role's settings, which sessions take over
     /// only when they begin.
-    void recycle() const noexcept { pool_->recycle(); }
+    void recycle() const noexcept { pool_->for_each(&detail::Pool::recycle); }
 
     /// Goes on with other bounds: of numbers, and of the time to wait, to open, to live, to be idle and
     /// to ping. Connections that are too many are closed when nobody has them. What concerns statements,
@@ -159,14 +179,17 @@ public:
 
     /// Every statement is prepared anew before it is used again, on each connection: for the end of
     /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
-    void forget_statements() const noexcept { pool_->connector().forget_statements(); }
+    void forget_statements() const noexcept {
+        pool_->for_each([](detail::Pool& pool) { pool.connector().forget_statements(); });
+    }
 
     /// Lends no more connections (`PoolClosed`), also to those who wait, and waits until those on
     /// loan are back and closed.
     /// @throws pqxx::usage_error in a scope that has one on loan itself
     asio::awaitable<void> close() const { return close(pool_); }
 
-    PoolStatistics statistics() const { return pool_->statistics(); }
+    /// Of all servers together.
+    PoolStatistics statistics() const;
 
     /// For the layers above.
     const std::shared_ptr<detail::SessionPool>& pool() const noexcept { return pool_; }
@@ -179,8 +202,13 @@ private:
     static asio::awaitable<void> listen(SharedPool pool,
                                         std::unique_ptr<detail::Listener> listener);
     static asio::awaitable<void> close(SharedPool pool);
+    static asio::awaitable<ReadYourWrites> written(SharedPool pool);
+    static asio::awaitable<void> warm_up_all(detail::SessionPool& pool, std::size_t count);
+    static asio::awaitable<void> close_all(detail::SessionPool& pool);
     template <typename Function>
     static asio::awaitable<void> on_strand(SharedPool pool, Function function);
+
+    explicit AsyncSessionFactory(SharedPool pool) : pool_{std::move(pool)} {}
 
     SharedPool pool_;
 };
@@ -209,15 +237,58 @@ asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function f
 
 TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
                                                         std::string conninfo, PoolOptions options)
-    : pool_{std::make_shared<detail::SessionPool>(std::move(executor), std::move(conninfo),
-                                                  options)} {
-    pool_->start();
+    : AsyncSessionFactory{std::move(executor), Servers{std::move(conninfo)}, options} {}
+
+TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
+                                                        Servers servers, PoolOptions options)
+    : pool_{std::make_shared<detail::SessionPool>(
+          std::move(executor), detail::SessionPool::checked(std::move(servers)), options)} {
+    pool_->for_each(&detail::Pool::start);
+}
+
+TXSCOPE_INLINE PoolStatistics AsyncSessionFactory::statistics() const {
+    PoolStatistics all;
+    pool_->for_each([&](const detail::Pool& pool) {
+        const PoolStatistics one = pool.statistics();
+        all.size += one.size;
+        all.idle += one.idle;
+        all.waiting += one.waiting;
+        all.opened += one.opened;
+        all.failed_openings += one.failed_openings;
+        all.discarded += one.discarded;
+        all.retired += one.retired;
+        all.acquired += one.acquired;
+        all.round_trips += one.round_trips;
+    });
+    return all;
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
-    return on_strand(pool_, [count](detail::Pool& pool) {
-        return pool.warm_up(count, detail::Pool::OnFailure::try_again);
-    });
+    return on_strand(pool_,
+                     [count](detail::SessionPool& pool) { return warm_up_all(pool, count); });
+}
+
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up_all(detail::SessionPool& pool,
+                                                                      std::size_t count) {
+    using OnFailure = detail::Pool::OnFailure;
+    co_await pool.warm_up(count, OnFailure::try_again);
+    if (pool.replicas() == nullptr) co_return;
+    for (const auto& replica : pool.replicas()->pools()) try {
+            co_await replica->warm_up(count, OnFailure::give_up);
+        } catch (const ConnectionFailed&) {
+        } catch (const AcquireTimeout&) {
+        }
+}
+
+TXSCOPE_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written(SharedPool pool) {
+    detail::Replicas* const replicas = pool->replicas();
+    const auto now = replicas != nullptr ? replicas->written() : detail::WrittenPosition{};
+    if (replicas != nullptr && now.known()) co_return now.latest();
+    const AsyncSessionFactory sessions{pool};
+    const Result answer = co_await sessions.execute(detail::Replicas::position_question());
+    const ReadYourWrites position = detail::Replicas::position_of(answer.one());
+    if (replicas != nullptr) replicas->learn(position, now.writes());
+    co_return position;
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::ready() const {
@@ -245,7 +316,14 @@ TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool)
     for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))
         if (around->session && around->session->shared().lease)
             throw pqxx::usage_error{"a scope that has a connection waits for its own end here"};
-    co_await on_strand(pool, [](detail::Pool& closed) { return closed.close(); });
+    co_await on_strand(pool, &close_all);
+}
+
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close_all(detail::SessionPool& pool) {
+    pool.for_each(&detail::Pool::lend_no_more);
+    co_await pool.close();
+    if (pool.replicas() == nullptr) co_return;
+    for (const auto& replica : pool.replicas()->pools()) co_await replica->close();
 }
 
 }  // namespace txscope

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/session/replicas.hpp>
 #include <txscope/transaction/retry_policy.hpp>
 
 #include <chrono>
@@ -36,6 +37,15 @@ enum class AccessMode {
     read_only,
 };
 
+/// Which server a transaction is for, where a factory has replicas (`Servers`).
+enum class Route {
+    primary,
+    /// A replica that has replayed what is to be read, or the primary where none has. What it lacks is
+    /// found out along with `BEGIN`, and then all that was sent is asked of the next one: so the scope
+    /// waits for another round trip, and knows nothing of it.
+    prefer_replica,
+};
+
 /// How a scope runs its transaction.
 ///
 /// ```cpp
@@ -52,6 +62,10 @@ struct TransactionOptions {
     Propagation propagation = Propagation::required;
     IsolationLevel isolation = IsolationLevel::server_default;
     AccessMode access = AccessMode::server_default;
+    /// `prefer_replica` is for scopes that are `read_only`, and not `serializable`, which no standby is.
+    Route route = Route::primary;
+    /// What a replica has to have replayed besides what this factory has written.
+    ReadYourWrites after{};
     /// With `serializable` and `read_only`: wait for a snapshot that cannot fail.
     bool deferrable = false;
     /// Longest time for one statement, in the server (SQLSTATE 57014 after it). 0: the server's

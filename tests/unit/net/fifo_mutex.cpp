@@ -9,6 +9,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <exception>
 #include <map>
@@ -27,6 +28,10 @@ class Contenders {
 public:
     void pass(const std::string& name) { start(name, passing(name)); }
     void lock(const std::string& name) { start(name, locking(name)); }
+    // Whatever happens to whoever wants it.
+    void lock_uninterruptible(const std::string& name) {
+        start(name, locking_uninterruptible(name));
+    }
     void cancel(const std::string& name) {
         contenders_.at(name).signal.emit(asio::cancellation_type::terminal);
         go_on();
@@ -69,6 +74,11 @@ private:
         auto lock = co_await mutex.lock();
         through.push_back(name);
         held_.emplace(std::move(lock));
+    }
+
+    asio::awaitable<void> locking_uninterruptible(std::string name) {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        co_await locking(name);
     }
 
     std::map<std::string, Contender> contenders_;
@@ -158,6 +168,18 @@ TEST_CASE(
         CHECK(contenders.through == Names{"holder", "a", "b"});
     }
     CHECK(contenders.mutex.free());
+}
+
+TEST_CASE("somebody who must not be interrupted goes on waiting", "[fifo_mutex]") {
+    Contenders contenders;
+    contenders.lock("holder");
+    contenders.lock_uninterruptible("a");
+    contenders.pass("b");
+    contenders.cancel("a");
+    contenders.unlock();
+    CHECK(contenders.through == Names{"holder", "a"});
+    contenders.unlock();
+    CHECK(contenders.through == Names{"holder", "a", "b"});
 }
 
 TEST_CASE("an admission that races a cancellation counts, and blocks nobody behind it",

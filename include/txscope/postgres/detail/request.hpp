@@ -25,9 +25,9 @@ struct Response : protocol::Response {
     std::exception_ptr error;          ///< Of whatever failed, by `outcome`.
     bool done = false;  ///< All of it is answered, and the Sync behind it: the above are known.
 
-    /// Answers what is not to be sent, since another's `why` has made it pointless.
-    void refuse(const std::exception_ptr& why) noexcept {
-        skip();
+    /// Answers what is not to be sent: since another's `why` has made it pointless, unless it is its own.
+    void refuse(const std::exception_ptr& why, Outcome outcome = Outcome::skipped) noexcept {
+        protocol::Response::refuse(outcome);
         error = why;
         done = true;
     }

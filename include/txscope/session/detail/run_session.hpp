@@ -256,9 +256,10 @@ public:
 inline asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
     if (!error && has_queued()) {
         if (!shared().has_connection()) co_await take_connection();
-        const LastSent sent = put_out_last({});
+        LastSent sent = put_out_last({});
         send_outbox();
         co_await answered(sent.last, Clock::time_point::max());
+        note_write();
         error = sent.last->error;
         note_write_refusal(*sent.last);
     }

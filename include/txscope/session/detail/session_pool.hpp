@@ -1,34 +1,71 @@
 #pragma once
 
 #include <txscope/pool/pool.hpp>
+#include <txscope/session/detail/replicas.hpp>
 #include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>
+#include <txscope/session/replicas.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <pqxx/except>
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
 namespace txscope::detail {
 
-/// The pool behind an `AsyncSessionFactory`, with what its sessions need besides connections.
+/// The pool behind an `AsyncSessionFactory`, with what its sessions need besides connections; and those
+/// of its replicas, if it has any.
 class SessionPool : public Pool {
 public:
     /// @throws pqxx::argument_error for options out of range
-    SessionPool(asio::any_io_executor executor, std::string conninfo, const PoolOptions& options)
-        : Pool{std::move(executor),
-               std::move(conninfo),
+    SessionPool(asio::any_io_executor executor, Servers servers, const PoolOptions& options)
+        : Pool{executor,
+               std::move(servers.primary),
                {options.statement_cache_size, options.statement_lifetime},
                limits_of(options),
                options.observer},
-          options_{options} {}
+          options_{options} {
+        if (servers.replicas.empty()) return;
+        Replicas::Pools pools;
+        for (std::string& replica : servers.replicas)
+            pools.push_back(std::make_shared<Pool>(
+                executor, std::move(replica),
+                StatementNaming{options.statement_cache_size, options.statement_lifetime},
+                limits_of(options), options.observer));
+        replicas_ = std::make_unique<Replicas>(std::move(pools), servers.max_lag);
+    }
 
     const PoolOptions& options() const noexcept { return options_; }
+    /// Null where there are none.
+    Replicas* replicas() const noexcept { return replicas_.get(); }
+    /// Does the same with each pool: with itself first.
+    template <typename Function>
+    void for_each(Function function) {
+        std::invoke(function, static_cast<Pool&>(*this));
+        if (replicas_)
+            for (const auto& replica : replicas_->pools()) std::invoke(function, *replica);
+    }
 
     /// @throws pqxx::argument_error for options out of range
-    void reconfigure(const PoolOptions& options) { Pool::reconfigure(limits_of(options)); }
+    void reconfigure(const PoolOptions& options) {
+        for_each([limits = limits_of(options)](Pool& pool) { pool.reconfigure(limits); });
+    }
+
+    /// @throws pqxx::argument_error for servers that there cannot be
+    static Servers checked(Servers servers) {
+        if (servers.primary.empty() && !servers.replicas.empty())
+            throw pqxx::argument_error{"Servers: replicas without a primary"};
+        for (const std::string& replica : servers.replicas)
+            if (replica.empty() || replica == servers.primary)
+                throw pqxx::argument_error{"Servers: a replica has to be another server"};
+        if (servers.max_lag.count() < 0)
+            throw pqxx::argument_error{"Servers: a time must not be negative"};
+        return servers;
+    }
 
 private:
     static std::chrono::milliseconds or_never(std::chrono::milliseconds time) {
@@ -62,6 +99,7 @@ private:
     }
 
     const PoolOptions options_;
+    std::unique_ptr<Replicas> replicas_;
 };
 
 }  // namespace txscope::detail

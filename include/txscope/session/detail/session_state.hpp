@@ -231,15 +231,17 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
         RoundTrip trip{
             .on = carrier->context(), .shared = shared, .response = *response, .caller = caller};
         co_await round_trip(trip);
-        if (!response->done) {
+        if (!shared.is_answered(response)) {
             // What was sent is seen to its end, also for a caller who was cancelled before it went
             // out.
             const bool throws = co_await asio::this_coro::throw_if_cancelled();
             co_await asio::this_coro::throw_if_cancelled(false);
             cancelled = co_await shared.see_through(response);
+            report.answered_in(response);
             co_await asio::this_coro::throw_if_cancelled(throws);
         }
     }
+    shared.note_write();
     if (response->error && !cancelled && self->may_ask_again(*response))
         co_return co_await execute_again(self, *response);
     if (response->error) self->throw_failure(*response, cancelled);

@@ -5,6 +5,7 @@
 #include <txscope/net/strand.hpp>
 #include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/detail/reporter.hpp>
+#include <txscope/session/detail/routing.hpp>
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/transaction_machine.hpp>
 
@@ -42,10 +43,12 @@ struct SharedConnection {
     FifoMutex leasing{};                 // parallel first statements take it once
     Connection::Batch outbox{};          // goes out together: see RoundTrip
     Connection::SharedResponse begin{};  // a transaction's first: its BEGIN, once that was sent
+    std::unique_ptr<Routing> routing{};  // of a transaction that may read from a replica
     std::string stale{};                 // the text of a statement that failed because it was stale
     std::string write_refusal{};         // the SQLSTATE of a server that does not write
     bool read_only = false;              // nothing that it does is to outlive it
     bool own_transactions = false;       // statements may begin and end transactions of their own
+    bool wrote_alone = false;            // without a transaction, and the factory has replicas
     bool over = false;                   // whoever would give a connection back has ended
 
     /// To be called when something has failed: the connection may have been lost right behind it.
@@ -61,15 +64,23 @@ struct SharedConnection {
     asio::awaitable<void> borrow();
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
     /// execute that, and commit it, statement by statement.
-    bool beginning() const noexcept { return begin && !begin->done; }
-    /// Until BEGIN is answered, as below; then sends what is in the outbox.
+    bool beginning() const noexcept {
+        return begin && (!begin->done || (routing && routing->has_failed(*begin)));
+    }
+    /// Whether `response` is, and not to be asked of another server: where what goes out with BEGIN is,
+    /// these wait for that answer, and put the new response in the place of the old one.
+    bool is_answered(const Connection::SharedResponse& response) const noexcept {
+        return response->done && (!routing || !(to_be_rerouted() || routing->has_moved(response)));
+    }
+    /// Until BEGIN is answered, as below.
     asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
     /// Until `response` is, or the caller is cancelled: then the server is made to stop. Returns
     /// whether it was. The caller must not be interruptible.
-    asio::awaitable<bool> see_through(const Connection::SharedResponse& response);
+    asio::awaitable<bool> see_through(Connection::SharedResponse& response);
     /// Until `response` is, which was sent; by `deadline` at most, and once the caller is cancelled
     /// no longer than the cleanup time: then the connection is closed.
-    asio::awaitable<void> answered(Connection::SharedResponse response, Clock::time_point deadline);
+    asio::awaitable<void> answered(Connection::SharedResponse& response,
+                                   Clock::time_point deadline);
     /// The statement that failed last, if it was stale. The caller must not be interruptible.
     asio::awaitable<std::optional<Statement>> find_stale();
     /// Sends what is in the outbox, unless it has to wait for BEGIN.
@@ -86,11 +97,21 @@ struct SharedConnection {
     void close() noexcept {
         over = true;
         if (lease && outbox.empty()) lease->keep_batch(std::move(outbox));
-        if (lease && reporter) lease->unasked() = {};
-        lease = {};
+        give_back();
+    }
+    /// To be called when a statement without a transaction was answered, in whatever way.
+    void note_write() const noexcept {
+        if (wrote_alone) pool->replicas()->wrote();
     }
 
 private:
+    void give_back() noexcept {
+        if (lease && reporter) lease->unasked() = {};
+        lease = {};
+    }
+    bool to_be_rerouted() const noexcept { return begin && routing->has_failed(*begin); }
+    /// Has what went out with BEGIN asked elsewhere, if need be, and finds the response in its place.
+    asio::awaitable<void> reroute(Connection::SharedResponse& response);
     /// There is no descriptor, or no memory, to wait with for what was sent: it might come to be all the
     /// same, after its caller was told that it has failed.
     static void close_for(Connection& connection, const std::exception_ptr& error) noexcept;
@@ -101,7 +122,9 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
+#include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
+#include <txscope/postgres/detail/sql_words.hpp>
 
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
@@ -114,7 +137,7 @@ namespace txscope::detail {
 TXSCOPE_INLINE bool SharedConnection::has_connection() noexcept {
     if (lease || !leasing.free()) return static_cast<bool>(lease);
     try {
-        Lease found = pool->acquire_idle(&holder);
+        Lease found = routing ? routing->acquire_idle() : pool->acquire_idle(&holder);
         if (found) take(std::move(found), reporter ? Clock::now() : Clock::time_point{});
     } catch (...) {  // whoever then waits for one is told why there is none
     }
@@ -136,12 +159,17 @@ TXSCOPE_INLINE void SharedConnection::take(Lease&& found, Clock::time_point aske
     found->move_to(strand.state().inner());
     lease = std::move(found);
     if (outbox.empty()) outbox = lease->take_spare_batch();
-    if (machine.is_transaction()) reporter.begin(asked);
+    if (machine.is_transaction() && !begin) reporter.begin(asked);
     reporter.report_notices(*lease);
 }
 
 TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
     const auto asked = Clock::now();
+    if (routing) {
+        Lease found = co_await routing->acquire();
+        if (found && !over) take(std::move(found), asked);
+        if (lease || over) co_return;
+    }
     const auto ambient = ambient_of(co_await asio::this_coro::executor);
     Requester requester{holder};
     for (const Ambient* around = find_ambient(ambient.get(), pool.get()); around != nullptr;
@@ -152,41 +180,66 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
     if (!over) take(std::move(found), asked);
 }
 
+TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(
+    Connection::SharedResponse& response) {
+    if (!leasing.free()) co_await leasing.pass();  // another branch is at it
+    while (to_be_rerouted()) {
+        const auto turn = co_await leasing.lock();
+        if (!to_be_rerouted()) break;
+        try {
+            routing->leave_replica(begin);
+            give_back();
+            co_await borrow();
+            if (over) throw ScopeEnded{"the scope of this session has ended", reporter.where};
+            lease->submit(routing->ask_again(begin));
+        } catch (...) {
+            routing->give_up(*begin, std::current_exception());
+        }
+    }
+    routing->follow(response);
+}
+
 TXSCOPE_INLINE asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline) {
-    co_await answered(begin, deadline);
-    send_outbox();
+    auto response = begin;  // another branch may put the next one there
+    co_await answered(response, deadline);
 }
 
 TXSCOPE_INLINE asio::awaitable<bool> SharedConnection::see_through(
-    const Connection::SharedResponse& response) {
-    const auto member = lease.member();  // outlives a loan that ends
+    Connection::SharedResponse& response) {
     bool cancelled = false;
-    try {
+    do {
+        if (routing) co_await reroute(response);
         // What was put out while BEGIN was under way was not sent, though that may be answered by now.
-        if (beginning() && begin != response)
-            co_await begun();
-        else
+        if (beginning() && begin != response) co_await begun();
+        const auto member = lease.member();  // outlives a loan that ends
+        try {
             send_outbox();
-        if (!response->done) co_await member->connection->answered(response);
-        cancelled = !response->done;
-        if (cancelled) co_await member->connection->cancel(response, pool->cleanup_deadline());
-    } catch (...) {
-        close_for(*member->connection, std::current_exception());
-    }
+            if (!response->done) co_await member->connection->answered(response);
+            cancelled = !response->done;
+            if (cancelled) co_await member->connection->cancel(response, pool->cleanup_deadline());
+        } catch (...) {
+            close_for(*member->connection, std::current_exception());
+        }
+    } while (routing && !cancelled && !is_answered(response));
     co_return cancelled;
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SharedConnection::answered(Connection::SharedResponse response,
-                                                                Clock::time_point deadline) {
-    const auto member = lease.member();
-    try {
-        if (deadline == Clock::time_point::max()) co_await member->connection->answered(response);
-        if (!response->done)
-            co_await member->connection->settle(response,
-                                                std::min(deadline, pool->cleanup_deadline()));
-    } catch (...) {
-        close_for(*member->connection, std::current_exception());
-    }
+TXSCOPE_INLINE asio::awaitable<void> SharedConnection::answered(
+    Connection::SharedResponse& response, Clock::time_point deadline) {
+    do {
+        if (routing) co_await reroute(response);
+        if (response->done) continue;
+        const auto member = lease.member();
+        try {
+            if (deadline == Clock::time_point::max())
+                co_await member->connection->answered(response);
+            if (!response->done)
+                co_await member->connection->settle(response,
+                                                    std::min(deadline, pool->cleanup_deadline()));
+        } catch (...) {
+            close_for(*member->connection, std::current_exception());
+        }
+    } while (routing && !is_answered(response));
 }
 
 TXSCOPE_INLINE void SharedConnection::close_for(Connection& connection,
@@ -212,10 +265,15 @@ TXSCOPE_INLINE asio::awaitable<std::optional<Statement>> SharedConnection::find_
 TXSCOPE_INLINE void SharedConnection::send_outbox() {
     if (outbox.empty() || beginning()) return;
     if (machine.is_transaction()) {
+        if (!begin && routing) routing->keep(outbox);
         if (!begin) begin = outbox.front().response;
-        if (begin->error && lease->idle()) return refuse_outbox(begin->error);
+        if (begin->error && (!lease || lease->idle())) return refuse_outbox(begin->error);
         return lease->submit(std::move(outbox));
     }
+    const auto may_write = [](const Request& request) {
+        return !SqlWords::is(SqlWords{request.statement.sql()}.next(), "SELECT");
+    };
+    if (pool->replicas() != nullptr) wrote_alone |= std::ranges::any_of(outbox, may_write);
     // Statements under one Sync are one implicit transaction: without a scope, branches share none.
     while (!outbox.empty()) try {
             const auto& response = outbox.front().response;

@@ -37,7 +37,8 @@ inline bool in_transaction(const SessionState* outer) {
     return outer != nullptr && outer->machine().is_transaction();
 }
 
-/// @throws pqxx::argument_error for a time below zero, and a value that an enumeration does not have
+/// @throws pqxx::argument_error for a time below zero, a value that an enumeration does not have, and a
+/// replica for what it cannot do
 inline void check_valid(const TransactionOptions& options) {
     const auto is_among = [](auto value, auto first, auto last) {
         return value >= first && value <= last;
@@ -48,8 +49,15 @@ inline void check_valid(const TransactionOptions& options) {
         throw pqxx::argument_error{"TransactionOptions: a time must not be negative"};
     if (!is_among(options.isolation, IsolationLevel::server_default,
                   IsolationLevel::serializable) ||
-        !is_among(options.access, AccessMode::server_default, AccessMode::read_only))
+        !is_among(options.access, AccessMode::server_default, AccessMode::read_only) ||
+        !is_among(options.route, Route::primary, Route::prefer_replica))
         throw pqxx::argument_error{"TransactionOptions: an enumeration has no such value"};
+    if (options.route == Route::prefer_replica &&
+        (options.access != AccessMode::read_only ||
+         options.isolation == IsolationLevel::serializable))
+        throw pqxx::argument_error{
+            "TransactionOptions: a scope that prefers a replica has to be read-only, and cannot be "
+            "serializable"};
 }
 
 /// What `options` ask of a scope within the session `outer`, null for none.

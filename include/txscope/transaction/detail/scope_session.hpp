@@ -63,10 +63,18 @@ public:
         : TransactionState{std::move(from), strand_on(executor), where, with, number},
           ScopeSession{static_cast<SharedConnection&>(*this), ambient_of(executor), where, until} {
         if (with.verify_commit && !read_only) id = std::make_shared<Response>();
+        if (with.route == Route::prefer_replica && SharedConnection::pool->replicas() != nullptr)
+            routing = std::make_unique<Routing>(
+                *SharedConnection::pool->replicas(), with.after,
+                [this](auto& batch, auto& response) { begin_on_lease(batch, response); });
     }
 
 private:
     void add_opening(Connection::Batch& batch, const Connection::SharedResponse& response) final {
+        if (routing) return routing->begin(batch, response);
+        begin_on_lease(batch, response);
+    }
+    void begin_on_lease(Connection::Batch& batch, const Connection::SharedResponse& response) {
         if (id) ask_history(*this);
         begin_transaction(batch, options, life_on_server(*this, scope_deadline), *lease, id,
                           response);
@@ -82,7 +90,7 @@ public:
         : ScopeSession{within, ambient_of(executor), where, until},
           savepoint_set{std::make_shared<Response>(where)} {}
 
-    const Connection::SharedResponse savepoint_set;  ///< The answer to `SAVEPOINT`.
+    Connection::SharedResponse savepoint_set;  ///< The answer to `SAVEPOINT`.
 
 private:
     void add_opening(Connection::Batch& batch, const Connection::SharedResponse&) final {
@@ -112,7 +120,9 @@ inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& 
                 if (!transaction.has_connection() || transaction.beginning())
                     co_await get_ready(deadline);
                 if (parent() != nullptr) parent()->check_not_ended();
-                const LastSent sent = put_out_last(last_statement(next.kind, depth()));
+                LastSent sent = put_out_last(last_statement(next.kind, depth()));
+                const PositionAsked position =
+                    next.kind == Kind::commit ? ask_position(transaction) : PositionAsked{};
                 RoundTrip trip{.on = *this,
                                .shared = transaction,
                                .response = *sent.last,
@@ -120,7 +130,10 @@ inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& 
                                .returns = deadline == Clock::time_point::max(),
                                .checks = true};
                 co_await round_trip(trip);
-                if (!sent.last->done) co_await transaction.answered(sent.last, deadline);
+                if (!transaction.is_answered(sent.last))
+                    co_await transaction.answered(sent.last, deadline);
+                if (transaction.routing) transaction.routing->follow(sent.queued);
+                if (position.response) learn_position(transaction, position);
                 next = answered_last(next.kind, sent, error);
                 break;
             }
@@ -134,11 +147,15 @@ inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& 
                 next = machine().rolled_back(*this);
                 break;
             case Kind::await_savepoint: {
-                const auto& savepoint = static_cast<NestedSession&>(*this).savepoint_set;
+                auto& savepoint = static_cast<NestedSession&>(*this).savepoint_set;
                 discard_unsent();
                 deadline = transaction.pool->cleanup_deadline();
-                if (transaction.beginning()) co_await transaction.begun(deadline);
-                if (!savepoint->done) co_await transaction.answered(savepoint, deadline);
+                if (transaction.beginning()) {
+                    co_await transaction.begun(deadline);
+                    transaction.send_outbox();
+                }
+                if (!transaction.is_answered(savepoint))
+                    co_await transaction.answered(savepoint, deadline);
                 next = machine().savepoint_answered(*this, answer_to(*savepoint), savepoint->error);
                 break;
             }
@@ -154,6 +171,7 @@ inline asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline)
     SharedConnection& connection = shared();
     if (!connection.has_connection()) co_await take_connection();
     if (connection.beginning()) co_await connection.begun(deadline);
+    if (!connection.lease) std::rethrow_exception(connection.begin->error);  // no server was found
 }
 
 /// A statement was answered that has opened or ended the scope.

@@ -74,4 +74,32 @@ inline void ask_history(TransactionState& transaction) {
     transaction.history = member.about_server;
 }
 
+/// The answer to how far the log of a server goes, which was asked after so many writes.
+struct PositionAsked {
+    Connection::SharedResponse response{};
+    std::uint64_t writes = 0;
+};
+
+/// Asks that behind COMMIT, where what the transaction may have written, or others before it, is to be
+/// read from replicas.
+inline PositionAsked ask_position(TransactionState& transaction) {
+    const Replicas* const replicas = transaction.pool->replicas();
+    if (replicas == nullptr || (transaction.routing && transaction.routing->on_replica()))
+        return {};
+    const WrittenPosition written = replicas->written();
+    if (transaction.read_only && written.known()) return {};
+    PositionAsked asked{transaction.lease->make_response(), written.writes()};
+    transaction.outbox.emplace_back(Replicas::position_question(), asked.response);
+    return asked;
+}
+
+inline void learn_position(TransactionState& transaction, const PositionAsked& asked) {
+    Replicas& replicas = *transaction.pool->replicas();
+    const Response& answer = *asked.response;
+    if (answer.done && !answer.error)
+        replicas.learn(Replicas::position_of(answer.result.one()), asked.writes);
+    else if (!transaction.read_only)
+        replicas.wrote();  // maybe
+}
+
 }  // namespace txscope::detail

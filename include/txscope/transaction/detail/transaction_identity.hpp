@@ -2,25 +2,14 @@
 
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
+#include <txscope/session/replicas.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace txscope::detail {
-
-inline std::uint64_t hexadecimal(std::string_view digits) {
-    std::uint64_t number = 0;
-    std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
-    return number;
-}
-/// A position in a server's write-ahead log, from its text: two halves, as "16/B374D848".
-inline std::uint64_t log_position(std::string_view text) {
-    const auto slash = text.find('/');
-    return hexadecimal(text.substr(0, slash)) << 32 | hexadecimal(text.substr(slash + 1));
-}
 
 /// When a server's main process was started, and when its counters: a mere restart keeps these, a
 /// recovery from a crash starts them anew, also under the same main process (PostgreSQL manual,

@@ -1,0 +1,515 @@
+#include "support/catch.hpp"
+#include "support/checking_observer.hpp"
+#include "support/client.hpp"
+#include "support/eventually.hpp"
+#include "support/failure.hpp"
+#include "support/fault_proxy.hpp"
+#include "support/run.hpp"
+#include "support/standby.hpp"
+#include "support/started.hpp"
+#include <txscope/core/error.hpp>
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/temporary_postgres.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/io_context.hpp>
+#include <pqxx/except>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+// Factories with replicas, which stream from a real primary.
+namespace replicas {
+
+namespace asio = boost::asio;
+using namespace asio::experimental::awaitable_operators;
+using namespace std::chrono_literals;
+using support::failure_of;
+using support::query;
+using support::run_until;
+using txscope::AccessMode;
+using txscope::ReadYourWrites;
+using txscope::Route;
+using txscope::Servers;
+using txscope::Session;
+using txscope::TransactionOptions;
+using txscope::TransactionScope;
+
+/// A primary and its standby, with a table `entries`.
+struct Cluster {
+    Cluster() {
+        query(primary.dsn(),
+              "CREATE TABLE entries (name text); CREATE ROLE reader LOGIN; "
+              "GRANT SELECT ON entries TO reader");
+    }
+    const txscope::TemporaryPostgres& replica() const { return standby.server(); }
+    Servers servers() const { return {primary.dsn(), {replica().dsn()}}; }
+
+    txscope::TemporaryPostgres primary{};
+    support::Standby standby{primary};
+};
+
+/// One for the tests that leave it as it was; without entries.
+Cluster& shared_cluster() {
+    static Cluster cluster;
+    query(cluster.primary.dsn(), "TRUNCATE entries");
+    cluster.standby.catch_up();
+    return cluster;
+}
+
+/// Nothing is replayed while it lives.
+class ReplayPaused {
+public:
+    explicit ReplayPaused(const Cluster& of) : cluster_{of} {
+        query(cluster_.replica().dsn(), "SELECT pg_wal_replay_pause()");
+        support::block_until([&] {
+            return query(cluster_.replica().dsn(), "SELECT pg_get_wal_replay_pause_state()")
+                       .value() == "paused";
+        });
+    }
+    ReplayPaused(const ReplayPaused&) = delete;
+    ~ReplayPaused() { query(cluster_.replica().dsn(), "SELECT pg_wal_replay_resume()"); }
+
+private:
+    const Cluster& cluster_;
+};
+
+constexpr TransactionOptions from_replica{.access = AccessMode::read_only,
+                                          .route = Route::prefer_replica};
+
+struct Fixture {
+    explicit Fixture(Servers servers, txscope::PoolOptions options = {})
+        : sessions{io, std::move(servers), support::observed(options)} {
+        support::run(io, sessions.warm_up(1));
+    }
+
+    template <typename Work>
+    auto run(Work work) {
+        return support::run(io, std::move(work));
+    }
+
+    struct Seen {
+        bool on_replica;
+        std::int64_t entries;
+        bool operator==(const Seen&) const = default;
+    };
+    /// What a scope finds, and where.
+    asio::awaitable<Seen> look(TransactionOptions options = from_replica) {
+        const TransactionScope scope{sessions, options};
+        co_return co_await scope([](Session& session) -> asio::awaitable<Seen> {
+            const auto found = co_await session.execute(
+                "SELECT pg_is_in_recovery(), (SELECT count(*) FROM entries)");
+            co_return Seen{found.one().get<bool>(0), found.one().get<std::int64_t>(1)};
+        });
+    }
+    /// Until a scope reads on a replica, or does not; tells what it has found there.
+    Seen until_read(bool on_replica, TransactionOptions options = from_replica) {
+        Seen seen{};
+        const auto work = [&]() -> asio::awaitable<void> {
+            for (seen = co_await look(options); seen.on_replica != on_replica;
+                 seen = co_await look(options)) {
+                asio::steady_timer timer{io, support::between_looks};
+                co_await timer.async_wait(asio::use_awaitable);
+            }
+        };
+        run(work);
+        return seen;
+    }
+    asio::awaitable<void> write() {
+        const TransactionScope scope{sessions};
+        co_await scope([](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("INSERT INTO entries VALUES ('one')");
+        });
+    }
+
+    asio::io_context io{1};
+    txscope::AsyncSessionFactory sessions;
+};
+
+using Seen = Fixture::Seen;
+
+TEST_CASE("a scope that prefers a replica reads there, all others at the primary", "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture fixture{cluster.servers()};
+    CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    CHECK(fixture.run(fixture.look({.access = AccessMode::read_only})) == Seen{false, 0});
+    CHECK(fixture.run(fixture.look({})) == Seen{false, 0});
+    auto repeatable = from_replica;
+    repeatable.isolation = txscope::IsolationLevel::repeatable_read;
+    CHECK(fixture.run(fixture.look(repeatable)) == Seen{true, 0});
+    CHECK(fixture.run(fixture.sessions.execute("SELECT pg_is_in_recovery()")).one().get<bool>(0) ==
+          false);
+    fixture.run(fixture.sessions.close());
+}
+
+TEST_CASE("without replicas the primary answers who would prefer one", "[replicas]") {
+    Fixture fixture{{shared_cluster().primary.dsn()}};
+    CHECK(fixture.run(fixture.look()) == Seen{false, 0});
+}
+
+TEST_CASE("what was written is read at the primary until the replica has it", "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture fixture{cluster.servers()};
+    CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    {
+        const ReplayPaused paused{cluster};
+        SECTION("by a transaction") { fixture.run(fixture.write()); }
+        SECTION("behind, by a transaction") {
+            const TransactionScope scope{fixture.sessions};
+            const auto body = [](Session& session) -> asio::awaitable<void> {
+                session.enqueue("INSERT INTO entries VALUES ('behind')");
+                co_return;
+            };
+            fixture.run(scope(body));
+        }
+        SECTION("by a statement alone") {
+            fixture.run(fixture.sessions.execute("INSERT INTO entries VALUES ('alone')"));
+        }
+        SECTION("behind, in a session without a transaction") {
+            const auto body = [](Session& session) -> asio::awaitable<void> {
+                session.enqueue("INSERT INTO entries VALUES ('behind')");
+                co_return;
+            };
+            fixture.run(fixture.sessions.session_scope(body));
+        }
+        for (int i = 0; i < 3; ++i) CHECK(fixture.run(fixture.look()) == Seen{false, 1});
+    }
+    CHECK(fixture.until_read(true) == Seen{true, 1});
+}
+
+TEST_CASE("to read from a replica takes no round trip more than to read from the primary",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    support::FaultProxy primary{cluster.primary};
+    support::FaultProxy replica{cluster.replica()};
+    Fixture fixture{{primary.dsn(), {replica.dsn()}}};
+    const auto reset = [&] {
+        primary.reset_counts();
+        replica.reset_counts();
+    };
+    reset();
+    CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    CHECK(replica.round_trips() == 2);  // with COMMIT
+    CHECK(replica.sent('S') == 2);
+    CHECK(primary.round_trips() == 0);
+
+    const ReplayPaused paused{cluster};
+    reset();
+    fixture.run(fixture.write());
+    CHECK(primary.round_trips() == 2);
+    CHECK(primary.sent('S') == 2);
+    CHECK(replica.round_trips() == 0);
+
+    // Asked in vain once, the replica is left alone for a moment.
+    reset();
+    CHECK(fixture.run(fixture.look()) == Seen{false, 1});
+    CHECK(primary.round_trips() == 2);
+    CHECK(replica.round_trips() == 1);
+}
+
+TEST_CASE("parallel first statements share their round trip, also where it is asked again",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    support::FaultProxy primary{cluster.primary};
+    support::FaultProxy replica{cluster.replica()};
+    Fixture fixture{{primary.dsn(), {replica.dsn()}}};
+    const TransactionScope scope{fixture.sessions, from_replica};
+    const TransactionScope nested{fixture.sessions, {.propagation = txscope::Propagation::nested}};
+    const auto count = [](Session session) -> asio::awaitable<std::int64_t> {
+        const auto found = co_await session.execute("SELECT count(*) FROM entries");
+        co_return found.one().template get<std::int64_t>(0);
+    };
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        session.enqueue("SELECT 'ahead'");
+        const auto within = [&](Session& inner) -> asio::awaitable<std::int64_t> {
+            const auto [first, second] = co_await (count(inner) && count(inner));
+            CHECK(first == second);
+            co_return first;
+        };
+        const auto [one, two, three] =
+            co_await (count(session) && count(session) && nested(within));
+        CHECK(one == two);
+        CHECK(one == three);
+        const auto last = co_await count(session);
+        CHECK(last == one);
+    };
+    const auto trips = [&] {
+        primary.reset_counts();
+        replica.reset_counts();
+        fixture.run(scope(body));
+        return std::pair{replica.round_trips(), primary.round_trips()};
+    };
+    trips();  // prepares what is sent
+    const auto [on_replica, none] = trips();
+    CHECK(none == 0);
+
+    const ReplayPaused paused{cluster};
+    fixture.run(fixture.write());
+    const auto [in_vain, on_primary] = trips();
+    CHECK(in_vain == 1);
+    CHECK(on_primary == on_replica);
+}
+
+TEST_CASE("who was told in another process what was written reads it", "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture writer{cluster.servers()};
+    Fixture reader{cluster.servers()};
+    CHECK(writer.run(writer.sessions.written()) == ReadYourWrites{});
+    const ReplayPaused paused{cluster};
+    SECTION("by a transaction") { writer.run(writer.write()); }
+    SECTION("by a statement alone") {
+        writer.run(writer.sessions.execute("INSERT INTO entries VALUES ('alone')"));
+    }
+    const std::string told = writer.run(writer.sessions.written()).text();
+    auto options = from_replica;
+    options.after = ReadYourWrites{told};
+    CHECK(reader.run(reader.look(options)) == Seen{false, 1});
+    CHECK(reader.run(reader.look()) == Seen{true, 0});  // what one is told concerns no other
+}
+
+TEST_CASE("a factory without replicas tells what was written, for those that have some",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture writer{{cluster.primary.dsn()}};
+    Fixture reader{cluster.servers()};
+    const ReplayPaused paused{cluster};
+    writer.run(writer.write());
+    auto options = from_replica;
+    options.after = writer.run(writer.sessions.written());
+    CHECK(reader.run(reader.look(options)) == Seen{false, 1});
+}
+
+TEST_CASE("a replica that lags longer than max_lag is not read from", "[replicas]") {
+    Cluster& cluster = shared_cluster();
+    Servers servers = cluster.servers();
+    SECTION("as the owner") {}
+    SECTION("as a role that sees little") {
+        for (std::string* dsn : {&servers.primary, &servers.replicas[0]}) *dsn += " user=reader";
+    }
+    servers.max_lag = 1s;
+    Fixture fixture{servers};
+    fixture.until_read(true);  // however old what was written last: there is nothing newer
+    {
+        const ReplayPaused paused{cluster};
+        query(cluster.primary.dsn(), "INSERT INTO entries VALUES ('by another')");
+        CHECK(fixture.until_read(false) == Seen{false, 1});
+    }
+    CHECK(fixture.until_read(true) == Seen{true, 1});
+}
+
+TEST_CASE("a replica that follows no more lags, after max_lag", "[replicas]") {
+    Cluster cluster;
+    Servers servers = cluster.servers();
+    Fixture unbounded{servers};
+    servers.max_lag = 1s;
+    Fixture fixture{servers};
+    fixture.until_read(true);
+    cluster.standby.stop_following();
+    CHECK(fixture.until_read(false) == Seen{false, 0});
+    CHECK(unbounded.until_read(true) == Seen{true, 0});
+}
+
+TEST_CASE("a replica that is down is left alone, and used again when it is back", "[replicas]") {
+    Cluster cluster;
+    Fixture fixture{cluster.servers()};
+    CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    cluster.standby.server().stop();
+    const auto begun = std::chrono::steady_clock::now();
+    for (int i = 0; i < 100; ++i) CHECK(fixture.run(fixture.look()) == Seen{false, 0});
+    const auto seconds =
+        std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
+    CHECK(fixture.sessions.statistics().failed_openings <=
+          5 + 2 * static_cast<std::uint64_t>(seconds.count()));
+    cluster.standby.server().start();
+    CHECK(fixture.until_read(true) == Seen{true, 0});
+}
+
+TEST_CASE("a replica that is lost before it has answered anything is not missed", "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    support::FaultProxy replica{cluster.replica()};
+    Fixture fixture{{cluster.primary.dsn(), {replica.dsn()}}};
+    fixture.run(fixture.look());
+    replica.cut(support::before_answer("BEGIN"));
+    CHECK(fixture.run(fixture.look()) == Seen{false, 0});
+    replica.await_fault();
+}
+
+TEST_CASE("a replica that is lost in the middle loses the scope, which may try again",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    support::FaultProxy replica{cluster.replica()};
+    Fixture fixture{{cluster.primary.dsn(), {replica.dsn()}}};
+    auto options = from_replica;
+    SECTION("by itself") {}
+    SECTION("with a retry") { options.retry = {.max_attempts = 2, .initial_backoff = 1ms}; }
+    const TransactionScope scope{fixture.sessions, options};
+    std::vector<bool> seen;
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        const auto first = co_await session.execute("SELECT pg_is_in_recovery()");
+        seen.push_back(first.one().get<bool>(0));
+        if (session.attempt() == 1) replica.cut();
+        co_await session.execute("SELECT 2");
+    };
+    const auto failure = fixture.run(failure_of(scope(body)));
+    if (options.retry.max_attempts == 1) {
+        CHECK(support::is<txscope::ConnectionLost>(failure));
+        CHECK(seen == std::vector{true});
+    } else {
+        CHECK(failure == nullptr);
+        CHECK(seen.size() == 2);
+    }
+}
+
+TEST_CASE("a server that was promoted is no replica any more", "[replicas]") {
+    Cluster cluster;
+    Fixture fixture{cluster.servers()};
+    CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    cluster.standby.promote();
+    for (int i = 0; i < 3; ++i) CHECK(fixture.run(fixture.look()) == Seen{false, 0});
+}
+
+TEST_CASE("after a promotion the replicas of the new primary are read from, and no other",
+          "[replicas]") {
+    Cluster cluster;
+    support::Standby ahead{cluster.primary};
+    // Its log goes on with what the one that is promoted does not get.
+    cluster.standby.stop_following();
+    const std::string both =
+        "host=127.0.0.1,127.0.0.1 port=" + std::to_string(cluster.primary.port()) + "," +
+        std::to_string(cluster.replica().port()) +
+        " dbname=postgres user=postgres target_session_attrs=read-write";
+    Fixture fixture{{both, {ahead.server().dsn(), cluster.primary.dsn()}}};
+    fixture.run(fixture.write());
+    ahead.catch_up();
+    CHECK(fixture.until_read(true) == Seen{true, 1});
+    query(cluster.primary.dsn(),
+          "CREATE TABLE much AS SELECT md5(i::text) FROM generate_series(1, 10000) AS i");
+    ahead.catch_up();
+    cluster.primary.stop(txscope::StopMode::immediate);
+    cluster.standby.promote();
+
+    const TransactionScope scope{fixture.sessions,
+                                 {.retry = {.max_attempts = 100, .initial_backoff = 1ms}}};
+    const auto body = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("INSERT INTO entries VALUES ('on another timeline')");
+    };
+    fixture.run(scope(body));
+    // The replica that was ahead has a higher position in its log than that write, and not the write.
+    for (int i = 0; i < 50; ++i) CHECK(fixture.run(fixture.look()) == Seen{false, 1});
+}
+
+TEST_CASE("scopes go on where the primary is lost and a replica is there", "[replicas]") {
+    Cluster cluster;
+    Fixture fixture{cluster.servers()};
+    fixture.run(fixture.write());
+    cluster.standby.catch_up();
+    fixture.until_read(true);
+    cluster.primary.stop();
+    CHECK(fixture.run(fixture.look()) == Seen{true, 1});
+}
+
+TEST_CASE(
+    "who waits for the primary in a replica's place can be cancelled, and told why it is down",
+    "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture fixture{cluster.servers(), {.max_size = 1, .acquire_timeout = 60s}};
+    CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    const ReplayPaused paused{cluster};
+    fixture.run(fixture.write());
+
+    const TransactionScope holder{fixture.sessions};
+    bool held = false;
+    const auto hold = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+        held = true;
+        asio::steady_timer timer{fixture.io, asio::steady_timer::time_point::max()};
+        co_await timer.async_wait(asio::use_awaitable);
+    };
+    support::Started holding{fixture.io, holder(hold)};
+    run_until(fixture.io, [&] { return held; });
+
+    const TransactionScope reading{fixture.sessions, from_replica};
+    const auto read = [](Session& session) -> asio::awaitable<void> {
+        co_await (session.execute("SELECT 1") && session.execute("SELECT 2"));
+    };
+    support::Started waiting{fixture.io, reading(read)};
+    run_until(fixture.io, [&] { return fixture.sessions.statistics().waiting == 1; });
+    waiting.cancel();
+    run_until(fixture.io, [&] { return waiting.done(); });
+    CHECK(waiting.aborted());
+    holding.cancel();
+    run_until(fixture.io, [&] { return holding.done(); });
+    CHECK(fixture.run(fixture.look()) == Seen{false, 1});
+    fixture.run(fixture.sessions.close());
+}
+
+TEST_CASE("where no server is left, a scope is told why as it would be without replicas",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    support::FaultProxy primary{cluster.primary};
+    Fixture fixture{{primary.dsn(), {cluster.replica().dsn()}}, {.acquire_timeout = 500ms}};
+    const ReplayPaused paused{cluster};
+    fixture.run(fixture.write());
+    primary.refuse_connections();
+    primary.cut();
+    const TransactionScope scope{fixture.sessions, from_replica};
+    const auto one = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+    };
+    CHECK(support::is<txscope::AcquireTimeout>(fixture.run(failure_of(scope(one)))));
+    const auto enqueued = [](Session& session) -> asio::awaitable<void> {
+        session.enqueue("SELECT 1");
+        co_return;
+    };
+    CHECK(support::is<txscope::AcquireTimeout>(fixture.run(failure_of(scope(enqueued)))));
+}
+
+TEST_CASE("several replicas are read from in turn", "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    support::FaultProxy first{cluster.replica()};
+    support::FaultProxy second{cluster.replica()};
+    Fixture fixture{{cluster.primary.dsn(), {first.dsn(), second.dsn()}}};
+    first.reset_counts();
+    second.reset_counts();
+    for (int i = 0; i < 4; ++i) CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    CHECK(first.round_trips() == 4);
+    CHECK(second.round_trips() == 4);
+    second.cut();
+    second.refuse_connections();
+    for (int i = 0; i < 4; ++i) CHECK(fixture.run(fixture.look()) == Seen{true, 0});
+    CHECK(first.round_trips() == 12);
+}
+
+TEST_CASE("servers and options that cannot be are refused", "[replicas]") {
+    asio::io_context io;
+    const auto refused = [&](const Servers& servers) {
+        return support::is<pqxx::argument_error>(
+            failure_of([&] { const txscope::AsyncSessionFactory sessions(io, servers); }));
+    };
+    CHECK(refused({"", {"host=replica"}}));
+    CHECK(refused({"host=primary", {""}}));
+    CHECK(refused({"host=primary", {"host=primary"}}));
+    CHECK(refused({"host=primary", {"host=replica"}, -1ms}));
+    CHECK_FALSE(refused({"host=primary", {"host=replica"}, 1ms}));
+
+    Fixture fixture{shared_cluster().servers()};
+    const auto refuses = [&](const TransactionOptions& options) {
+        return support::is<pqxx::argument_error>(fixture.run(failure_of(fixture.look(options))));
+    };
+    CHECK(refuses({.route = Route::prefer_replica}));
+    CHECK(refuses({.access = AccessMode::read_write, .route = Route::prefer_replica}));
+    CHECK(refuses({.isolation = txscope::IsolationLevel::serializable,
+                   .access = AccessMode::read_only,
+                   .route = Route::prefer_replica}));
+    CHECK(refuses({.access = AccessMode::read_only, .route = static_cast<Route>(7)}));
+}
+
+}  // namespace replicas
