@@ -13,6 +13,8 @@
 #include <txscope/repository/changes.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/entity.hpp>
+#include <txscope/repository/read_repository.hpp>
+#include <txscope/repository/read_scope.hpp>
 #include <txscope/repository/row_lock.hpp>
 #include <txscope/repository/service_coordinator.hpp>
 

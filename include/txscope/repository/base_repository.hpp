@@ -9,6 +9,7 @@
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/entity.hpp>
+#include <txscope/repository/read_repository.hpp>
 #include <txscope/repository/row_lock.hpp>
 #include <txscope/session/async_session_factory.hpp>
 
@@ -17,15 +18,11 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
-#include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace txscope {
-
-namespace asio = boost::asio;
 
 /// Rows of one table as objects of a described struct. A repository class derives from it and says
 /// which table; `Entity` lists what else it may say.
@@ -66,9 +63,15 @@ namespace asio = boost::asio;
 /// arrives with the answer to its statement: without a scope `create` and `update` throw that
 /// although the row is stored.
 template <typename T, typename Model>
-class BaseRepository {
+class BaseRepository : public ReadRepository<T, Model> {
+    using Reads = ReadRepository<T, Model>;
+
 public:
-    explicit BaseRepository(AsyncSessionFactory sessions) : sessions_{std::move(sessions)} {
+    using Reads::find;
+    using Reads::find_all;
+    using Reads::get;
+
+    explicit BaseRepository(AsyncSessionFactory sessions) : Reads{std::move(sessions)} {
         static_assert(std::is_base_of_v<BaseRepository, T>,
                       "a repository derives from BaseRepository<itself, its model>");
     }
@@ -83,13 +86,15 @@ public:
     asio::awaitable<Model> create(const Assignments&... assignments) const
         requires detail::AssignmentsOf<Model, Assignments...>
     {
-        return answer(compose<detail::Insert<Mapping, true>>(assignments...), &read_stored);
+        return answer(detail::compose<Mapping, detail::Insert<Mapping, true>>(assignments...),
+                      &read_stored);
     }
 
     /// The same with assignments that were put together before (`changes.hpp`).
     template <std::same_as<Changes<Model>> Assignments>
     asio::awaitable<Model> create(const Assignments& assignments) const {
-        return answer(compose<detail::Insert<Mapping, true>>(assignments), &read_stored);
+        return answer(detail::compose<Mapping, detail::Insert<Mapping, true>>(assignments),
+                      &read_stored);
     }
 
     /// Inserts all models of a range by one statement, in one round trip, however many they are (up to
@@ -142,7 +147,8 @@ public:
     void add(const Assignments&... assignments) const
         requires detail::AssignmentsOf<Model, Assignments...>
     {
-        detail::enqueue_ambient(sessions_, compose<detail::Insert<Mapping, false>>(assignments...));
+        detail::enqueue_ambient(
+            sessions_, detail::compose<Mapping, detail::Insert<Mapping, false>>(assignments...));
     }
 
     /// The same with all models of a range, by one statement.
@@ -150,55 +156,6 @@ public:
     void add_all(Models&& models) const {
         auto statement = detail::compose_insert_all<Mapping, false>(models);
         if (statement) detail::enqueue_ambient(sessions_, *std::move(statement));
-    }
-
-    /// The row.
-    /// @throws NotFound when there is none, `pqxx::unexpected_rows` when there are several.
-    template <typename... Selector>
-    asio::awaitable<Model> get(const Selector&... selector) const
-        requires detail::SelectorOf<Model, Selector...>
-    {
-        return answer(detail::compose_select_one<Mapping>(selector...), &read_one);
-    }
-
-    /// The row, if there is one.
-    /// @throws pqxx::unexpected_rows when there are several.
-    template <typename... Selector>
-    asio::awaitable<std::optional<Model>> find(const Selector&... selector) const
-        requires detail::SelectorOf<Model, Selector...>
-    {
-        return answer(detail::compose_select_one<Mapping>(selector...), &read_one_or_none);
-    }
-
-    /// The rows for which all conditions hold (without conditions, every row), in the order of the
-    /// orderings, the first of which weighs most; and of these, a page.
-    template <typename... Clauses>
-    asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
-        requires detail::ClausesOf<Model, Clauses...>
-    {
-        return answer(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
-                      &read_all);
-    }
-
-    /// The same, by a page whose `limit` says how many, with whether there are more behind.
-    template <typename... Clauses>
-    asio::awaitable<PageOf<Model>> find_page(const Clauses&... clauses) const
-        requires detail::ClausesOf<Model, Clauses...> && (detail::pages_among<Clauses...> == 1)
-    {
-        const auto limit = detail::limit_of(clauses...);
-        return page_of(find_all(detail::with_limit(limit + 1, clauses)...), limit);
-    }
-
-    /// The same as `find_all`, of those columns alone whose members `Row` describes, too.
-    template <typename Row, typename... Clauses>
-    asio::awaitable<std::vector<Row>> select(const Clauses&... clauses) const
-        requires detail::ClausesOf<Model, Clauses...>
-    {
-        static_assert(detail::is_part_of<Row, Model>,
-                      "txscope: each member of the rows is called like one of the model");
-        return answer(
-            detail::compose_select<Mapping, detail::Select<Mapping, Row>>(clauses...),
-            +[](const Result& result) { return result.as<Row>(); });
     }
 
     /// The same as `get`, `find` and `find_all`, with a lock on the rows as the last argument
@@ -224,61 +181,14 @@ public:
                                &read_all);
     }
 
-    /// How many rows there are for which all conditions hold.
-    template <detail::ConditionOn<Model>... Conditions>
-    asio::awaitable<std::int64_t> count(const Conditions&... conditions) const {
-        return answer(compose<detail::Count<Mapping>>(conditions...), &read_value<std::int64_t>);
-    }
-
-    /// The sum of a column over all rows for which the conditions hold; nothing where there is none, or
-    /// NULL only. Integers are added up in 64 bits.
-    /// @throws ColumnError for a sum that has no room there
-    template <auto Member, detail::ConditionOn<Model>... Conditions>
-    asio::awaitable<std::optional<detail::SumOf<Member>>> sum(
-        Field<Member>, const Conditions&... conditions) const {
-        return aggregate<detail::Sum, Member, detail::SumOf<Member>>(conditions...);
-    }
-    /// The arithmetic mean, likewise.
-    template <auto Member, detail::ConditionOn<Model>... Conditions>
-    asio::awaitable<std::optional<double>> average(Field<Member>,
-                                                   const Conditions&... conditions) const {
-        return aggregate<detail::Average, Member, double>(conditions...);
-    }
-    /// The smallest value of a column, likewise.
-    template <auto Member, detail::ConditionOn<Model>... Conditions>
-    asio::awaitable<std::optional<detail::column_type<Member>>> min(
-        Field<Member>, const Conditions&... conditions) const {
-        return aggregate<detail::Minimum, Member, detail::column_type<Member>>(conditions...);
-    }
-    /// The largest.
-    template <auto Member, detail::ConditionOn<Model>... Conditions>
-    asio::awaitable<std::optional<detail::column_type<Member>>> max(
-        Field<Member>, const Conditions&... conditions) const {
-        return aggregate<detail::Maximum, Member, detail::column_type<Member>>(conditions...);
-    }
-    /// How many rows there are for each value of a column, in the values' order.
-    template <auto Member, detail::ConditionOn<Model>... Conditions>
-    asio::awaitable<std::vector<std::pair<detail::member_type<Member>, std::int64_t>>> count_by(
-        Field<Member>, const Conditions&... conditions) const {
-        return answer(compose<detail::CountBy<Mapping, Member>>(conditions...),
-                      &read_pairs<detail::member_type<Member>>);
-    }
-
-    /// Whether there is such a row.
-    template <typename... Selector>
-    asio::awaitable<bool> exists(const Selector&... selector) const
-        requires detail::SelectorOf<Model, Selector...>
-    {
-        return answer(compose_for<detail::Exists<Mapping>>(selector...), &read_value<bool>);
-    }
-
     /// Changes columns of the row with this key: `update(id, field<&Project::name> = "txscope")`.
     /// The row as it is now, or nothing when there is none.
     template <typename... Arguments>
     asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const
         requires detail::KeyAndAssignmentsOf<Model, Arguments...>
     {
-        return answer(compose_for<detail::Update<Mapping, true>>(arguments...), &read_one_or_none);
+        return answer(detail::compose_for<Mapping, detail::Update<Mapping, true>>(arguments...),
+                      &read_one_or_none);
     }
 
     /// The same with changes that were put together before (`changes.hpp`). Without any, the row is
@@ -287,10 +197,11 @@ public:
     asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const
         requires detail::KeyAndChangesOf<Model, Arguments...>
     {
-        return answer(detail::any_change(arguments...)
-                          ? compose_for<detail::Update<Mapping, true>>(arguments...)
-                          : compose_for<detail::Select<Mapping>>(arguments...),
-                      &read_one_or_none);
+        return answer(
+            detail::any_change(arguments...)
+                ? detail::compose_for<Mapping, detail::Update<Mapping, true>>(arguments...)
+                : detail::compose_for<Mapping, detail::Select<Mapping>>(arguments...),
+            &read_one_or_none);
     }
 
     /// Writes the columns in which `after` differs from `before` to the row with their key; those that
@@ -314,7 +225,8 @@ public:
     asio::awaitable<std::int64_t> update(const Arguments&... arguments) const
         requires detail::ConditionsAndAssignmentsOf<Model, Arguments...>
     {
-        return answer(compose<detail::Update<Mapping, false>>(arguments...), &read_affected);
+        return answer(detail::compose<Mapping, detail::Update<Mapping, false>>(arguments...),
+                      &read_affected);
     }
 
     /// The same with changes that were put together before. Without any, nothing is sent.
@@ -323,7 +235,8 @@ public:
         requires detail::ConditionsAndChangesOf<Model, Arguments...>
     {
         if (!detail::any_change(arguments...)) return no_rows();
-        return answer(compose<detail::Update<Mapping, false>>(arguments...), &read_affected);
+        return answer(detail::compose<Mapping, detail::Update<Mapping, false>>(arguments...),
+                      &read_affected);
     }
 
     /// Deletes the row with this key; whether there was one.
@@ -331,7 +244,8 @@ public:
     asio::awaitable<bool> remove(const Key&... key) const
         requires detail::KeyOf<Model, Key...>
     {
-        return answer(compose_for<detail::Delete<Mapping>>(key...), &read_whether_affected);
+        return answer(detail::compose_for<Mapping, detail::Delete<Mapping>>(key...),
+                      &read_whether_affected);
     }
 
     /// Deletes the row with the model's key; whether there was one.
@@ -345,44 +259,19 @@ public:
     asio::awaitable<std::int64_t> remove(const Conditions&... conditions) const
         requires detail::ConditionsOf<Model, Conditions...>
     {
-        return answer(compose<detail::Delete<Mapping>>(conditions...), &read_affected);
+        return answer(detail::compose<Mapping, detail::Delete<Mapping>>(conditions...),
+                      &read_affected);
     }
-
-protected:
-    /// SQL of the derived class's own; in the ambient transaction, like everything else.
-    ///
-    /// ```cpp
-    /// asio::awaitable<Result> rename_all(std::string_view prefix) {
-    ///     return query("UPDATE projects SET name = $1 || name", prefix);
-    /// }
-    /// ```
-    template <typename... Values>
-    asio::awaitable<Result> query(std::string_view sql, const Values&... values) const {
-        return query(Statement{sql, values...});
-    }
-    asio::awaitable<Result> query(Statement statement) const {
-        return answer(std::move(statement), &read_result);
-    }
-
-    const AsyncSessionFactory& sessions() const { return sessions_; }
 
 private:
-    // T is incomplete while this class is; so whatever looks into T stands in a function body.
-    using Mapping = Entity<T, Model>;
+    using Reads::answer;
+    using Reads::read_all;
+    using Reads::read_one;
+    using Reads::read_one_or_none;
+    using Reads::read_stored;
+    using Reads::sessions_;
+    using typename Reads::Mapping;
 
-    template <typename Builder, typename... Parts>
-    static Statement compose(const Parts&... parts) {
-        return detail::compose<Mapping, Builder>(parts...);
-    }
-    template <typename Builder, typename... Arguments>
-    static Statement compose_for(const Arguments&... arguments) {
-        return detail::compose_for<Mapping, Builder>(arguments...);
-    }
-
-    template <typename Answer>
-    asio::awaitable<Answer> answer(Statement statement, Answer (*read)(const Result&)) const {
-        return detail::execute_ambient(sessions_, std::move(statement), read);
-    }
     template <typename Answer>
     asio::awaitable<Answer> answer_in_scope(Statement statement,
                                             Answer (*read)(const Result&)) const {
@@ -390,37 +279,6 @@ private:
                                        detail::Where::in_scope);
     }
 
-    template <typename Function, auto Member, typename Value, typename... Conditions>
-    asio::awaitable<std::optional<Value>> aggregate(const Conditions&... conditions) const {
-        return answer(compose<detail::Aggregate<Mapping, Function, Member>>(conditions...),
-                      &read_value<std::optional<Value>>);
-    }
-    static asio::awaitable<PageOf<Model>> page_of(asio::awaitable<std::vector<Model>> found,
-                                                  std::int64_t limit) {
-        PageOf<Model> page;
-        page.rows = co_await std::move(found);
-        page.more = std::cmp_greater(page.rows.size(), limit);
-        if (page.more) page.rows.pop_back();
-        co_return page;
-    }
-    template <typename Value>
-    static std::vector<std::pair<Value, std::int64_t>> read_pairs(const Result& result) {
-        std::vector<std::pair<Value, std::int64_t>> pairs;
-        for (const auto& [value, count] : result.rows<Value, std::int64_t>())
-            pairs.emplace_back(value, count);
-        return pairs;
-    }
-
-    static Result read_result(const Result& result) { return result; }
-    static Model read_stored(const Result& result) { return result.one().as<Model>(); }
-    static Model read_one(const Result& result) {
-        if (result.empty()) throw NotFound{detail::table_text<Mapping>()};
-        return read_stored(result);
-    }
-    static std::optional<Model> read_one_or_none(const Result& result) {
-        const std::optional<Row> row = result.one_or_none();
-        return row ? std::optional<Model>{row->as<Model>()} : std::nullopt;
-    }
     static void check_current(bool found) {
         if (Mapping::version().size > 0 && !found) throw StaleEntity{detail::table_text<Mapping>()};
     }
@@ -432,19 +290,12 @@ private:
         check_current(result.affected_rows() > 0);
         return read_whether_affected(result);
     }
-    static std::vector<Model> read_all(const Result& result) { return result.as<Model>(); }
-    template <typename Value>
-    static Value read_value(const Result& result) {
-        return result.one().get<Value>(0);
-    }
     static std::int64_t read_affected(const Result& result) {
         return static_cast<std::int64_t>(result.affected_rows());
     }
     static asio::awaitable<std::int64_t> no_rows() { co_return 0; }
     static asio::awaitable<std::vector<Model>> no_models() { co_return std::vector<Model>{}; }
     static bool read_whether_affected(const Result& result) { return result.affected_rows() > 0; }
-
-    AsyncSessionFactory sessions_;
 };
 
 }  // namespace txscope

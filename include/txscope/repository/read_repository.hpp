@@ -1,0 +1,219 @@
+#pragma once
+
+#include <txscope/core/error.hpp>
+#include <txscope/postgres/result.hpp>
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/ambient_execution.hpp>
+#include <txscope/repository/detail/arguments.hpp>
+#include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/entity.hpp>
+#include <txscope/session/async_session_factory.hpp>
+
+#include <boost/asio/awaitable.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+namespace asio = boost::asio;
+
+template <typename T, typename Model>
+class BaseRepository;
+
+/// The half of `BaseRepository` that reads: all of it for who derives from this.
+///
+/// ```cpp
+/// class ProjectReader : public txscope::ReadRepository<ProjectReader, Project> {
+/// public:
+///     static constexpr std::string_view table = "projects";
+///     using ReadRepository::ReadRepository;
+///
+///     auto with_status(std::string_view status) const {
+///         return find_all(field<&Project::status> == status);
+///     }
+/// };
+/// ```
+template <typename T, typename Model>
+class ReadRepository {
+public:
+    explicit ReadRepository(AsyncSessionFactory sessions) : sessions_{std::move(sessions)} {
+        static_assert(std::is_base_of_v<ReadRepository, T>,
+                      "a repository derives from ReadRepository<itself, its model>");
+    }
+
+    /// The row.
+    /// @throws NotFound when there is none, `pqxx::unexpected_rows` when there are several.
+    template <typename... Selector>
+    asio::awaitable<Model> get(const Selector&... selector) const
+        requires detail::SelectorOf<Model, Selector...>
+    {
+        return answer(detail::compose_select_one<Mapping>(selector...), &read_one);
+    }
+
+    /// The row, if there is one.
+    /// @throws pqxx::unexpected_rows when there are several.
+    template <typename... Selector>
+    asio::awaitable<std::optional<Model>> find(const Selector&... selector) const
+        requires detail::SelectorOf<Model, Selector...>
+    {
+        return answer(detail::compose_select_one<Mapping>(selector...), &read_one_or_none);
+    }
+
+    /// The rows for which all conditions hold (without conditions, every row), in the order of the
+    /// orderings, the first of which weighs most; and of these, a page.
+    template <typename... Clauses>
+    asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
+        requires detail::ClausesOf<Model, Clauses...>
+    {
+        return answer(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
+                      &read_all);
+    }
+
+    /// The same, by a page whose `limit` says how many, with whether there are more behind.
+    template <typename... Clauses>
+    asio::awaitable<PageOf<Model>> find_page(const Clauses&... clauses) const
+        requires detail::ClausesOf<Model, Clauses...> && (detail::pages_among<Clauses...> == 1)
+    {
+        const auto limit = detail::limit_of(clauses...);
+        return page_of(find_all(detail::with_limit(limit + 1, clauses)...), limit);
+    }
+
+    /// The same as `find_all`, of those columns alone whose members `Row` describes, too.
+    template <typename Row, typename... Clauses>
+    asio::awaitable<std::vector<Row>> select(const Clauses&... clauses) const
+        requires detail::ClausesOf<Model, Clauses...>
+    {
+        static_assert(detail::is_part_of<Row, Model>,
+                      "txscope: each member of the rows is called like one of the model");
+        return answer(
+            detail::compose_select<Mapping, detail::Select<Mapping, Row>>(clauses...),
+            +[](const Result& result) { return result.as<Row>(); });
+    }
+
+    /// How many rows there are for which all conditions hold.
+    template <detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::int64_t> count(const Conditions&... conditions) const {
+        return answer(detail::compose<Mapping, detail::Count<Mapping>>(conditions...),
+                      &read_value<std::int64_t>);
+    }
+
+    /// The sum of a column over all rows for which the conditions hold; nothing where there is none, or
+    /// NULL only. Integers are added up in 64 bits.
+    /// @throws ColumnError for a sum that has no room there
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<detail::SumOf<Member>>> sum(
+        Field<Member>, const Conditions&... conditions) const {
+        return aggregate<detail::Sum, Member, detail::SumOf<Member>>(conditions...);
+    }
+    /// The arithmetic mean, likewise.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<double>> average(Field<Member>,
+                                                   const Conditions&... conditions) const {
+        return aggregate<detail::Average, Member, double>(conditions...);
+    }
+    /// The smallest value of a column, likewise.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<detail::column_type<Member>>> min(
+        Field<Member>, const Conditions&... conditions) const {
+        return aggregate<detail::Minimum, Member, detail::column_type<Member>>(conditions...);
+    }
+    /// The largest.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::optional<detail::column_type<Member>>> max(
+        Field<Member>, const Conditions&... conditions) const {
+        return aggregate<detail::Maximum, Member, detail::column_type<Member>>(conditions...);
+    }
+    /// How many rows there are for each value of a column, in the values' order.
+    template <auto Member, detail::ConditionOn<Model>... Conditions>
+    asio::awaitable<std::vector<std::pair<detail::member_type<Member>, std::int64_t>>> count_by(
+        Field<Member>, const Conditions&... conditions) const {
+        return answer(detail::compose<Mapping, detail::CountBy<Mapping, Member>>(conditions...),
+                      &read_pairs<detail::member_type<Member>>);
+    }
+
+    /// Whether there is such a row.
+    template <typename... Selector>
+    asio::awaitable<bool> exists(const Selector&... selector) const
+        requires detail::SelectorOf<Model, Selector...>
+    {
+        return answer(detail::compose_for<Mapping, detail::Exists<Mapping>>(selector...),
+                      &read_value<bool>);
+    }
+
+protected:
+    /// SQL of the derived class's own; in the ambient transaction, like everything else.
+    ///
+    /// ```cpp
+    /// asio::awaitable<Result> by_status(std::string_view prefix) const {
+    ///     return query("SELECT status, count(*) FROM projects WHERE name ^@ $1 GROUP BY 1", prefix);
+    /// }
+    /// ```
+    template <typename... Values>
+    asio::awaitable<Result> query(std::string_view sql, const Values&... values) const {
+        return query(Statement{sql, values...});
+    }
+    asio::awaitable<Result> query(Statement statement) const {
+        return answer(std::move(statement), &read_result);
+    }
+
+    const AsyncSessionFactory& sessions() const { return sessions_; }
+
+private:
+    friend BaseRepository<T, Model>;
+
+    // T is incomplete while this class is; so whatever looks into T stands in a function body.
+    using Mapping = Entity<T, Model>;
+
+    template <typename Answer>
+    asio::awaitable<Answer> answer(Statement statement, Answer (*read)(const Result&)) const {
+        return detail::execute_ambient(sessions_, std::move(statement), read);
+    }
+
+    template <typename Function, auto Member, typename Value, typename... Conditions>
+    asio::awaitable<std::optional<Value>> aggregate(const Conditions&... conditions) const {
+        return answer(
+            detail::compose<Mapping, detail::Aggregate<Mapping, Function, Member>>(conditions...),
+            &read_value<std::optional<Value>>);
+    }
+    static asio::awaitable<PageOf<Model>> page_of(asio::awaitable<std::vector<Model>> found,
+                                                  std::int64_t limit) {
+        PageOf<Model> page;
+        page.rows = co_await std::move(found);
+        page.more = std::cmp_greater(page.rows.size(), limit);
+        if (page.more) page.rows.pop_back();
+        co_return page;
+    }
+    template <typename Value>
+    static std::vector<std::pair<Value, std::int64_t>> read_pairs(const Result& result) {
+        std::vector<std::pair<Value, std::int64_t>> pairs;
+        for (const auto& [value, count] : result.rows<Value, std::int64_t>())
+            pairs.emplace_back(value, count);
+        return pairs;
+    }
+
+    static Result read_result(const Result& result) { return result; }
+    static Model read_stored(const Result& result) { return result.one().as<Model>(); }
+    static Model read_one(const Result& result) {
+        if (result.empty()) throw NotFound{detail::table_text<Mapping>()};
+        return read_stored(result);
+    }
+    static std::optional<Model> read_one_or_none(const Result& result) {
+        const std::optional<Row> row = result.one_or_none();
+        return row ? std::optional<Model>{row->as<Model>()} : std::nullopt;
+    }
+    static std::vector<Model> read_all(const Result& result) { return result.as<Model>(); }
+    template <typename Value>
+    static Value read_value(const Result& result) {
+        return result.one().get<Value>(0);
+    }
+
+    AsyncSessionFactory sessions_;
+};
+
+}  // namespace txscope
