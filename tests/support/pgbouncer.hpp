@@ -1,6 +1,7 @@
 #pragma once
 
 #include "support/client.hpp"
+#include "support/daemon.hpp"
 #include "support/database.hpp"
 #include "support/eventually.hpp"
 #include <txscope/testing/detail/server_user.hpp>
@@ -8,12 +9,6 @@
 
 #include <libpq-fe.h>
 
-#include <grp.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -23,8 +18,8 @@
 
 namespace support {
 
-/// A PgBouncer between a test and its database, on a unix socket of its own. It does not keep prepared
-/// statements, as versions before 1.21 cannot.
+/// A PgBouncer between a test and its database, or another address, on a unix socket of its own. It
+/// does not keep prepared statements, as versions before 1.21 cannot.
 ///
 ///     const support::Database database{schema};
 ///     support::PgBouncer bouncer{database, {.pool_mode = "transaction", .pool_size = 8}};
@@ -36,11 +31,15 @@ public:
         int pool_size;  ///< How many connections to the server it has.
     };
 
-    PgBouncer(const Database& database, const Options& options) {
-        std::ofstream{ini()} << "[databases]\npooled = host="
-                             << server().socket_directory().string() << " port=" << server().port()
-                             << " dbname=" << database.name()
-                             << " user=postgres pool_mode=" << options.pool_mode
+    PgBouncer(const Database& database, const Options& options)
+        : PgBouncer{"host=" + server().socket_directory().string() +
+                        " port=" + std::to_string(server().port()) + " dbname=" + database.name() +
+                        " user=postgres",
+                    options} {}
+    /// `address` is what stands in its `[databases]`: "host=127.0.0.1 port=5432 dbname=app".
+    PgBouncer(const std::string& address, const Options& options) {
+        std::ofstream{ini()} << "[databases]\npooled = " << address
+                             << " pool_mode=" << options.pool_mode
                              << " pool_size=" << options.pool_size
                              << "\n[pgbouncer]\nlisten_port = 6432\nunix_socket_dir = "
                              << folder_.path().string()
@@ -52,8 +51,6 @@ public:
                                      std::filesystem::perm_options::add);
         start();
     }
-    PgBouncer(const PgBouncer&) = delete;
-    ~PgBouncer() { kill(); }
 
     std::string dsn() const { return conninfo("pooled"); }
 
@@ -63,34 +60,16 @@ public:
     }
 
     void start() {
-        const std::string file = ini().string();
-        process_ = ::fork();
-        if (process_ < 0) throw std::runtime_error{"no process for PgBouncer"};
-        if (process_ == 0) {
-            if (user_.differs && (::setgroups(user_.groups.size(), user_.groups.data()) != 0 ||
-                                  ::setgid(user_.gid) != 0 || ::setuid(user_.uid) != 0))
-                ::_exit(126);
-            ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // it ends with the test, however that ends
-            for (const char* program : {"/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"})
-                ::execl(program, program, "-q", file.c_str(), nullptr);
-            ::_exit(127);
-        }
+        daemon_.start();
         block_until([&] {
-            int status = 0;
-            if (::waitpid(process_, &status, WNOHANG) == process_) {
-                process_ = 0;
-                throw std::runtime_error{"PgBouncer did not start"};
-            }
+            daemon_.check_running();
             return PQping(dsn().c_str()) == PQPING_OK;
         });
     }
 
     /// The plug pulled: all its connections are reset.
     void kill() {
-        if (process_ <= 0) return;
-        ::kill(process_, SIGKILL);
-        ::waitpid(process_, nullptr, 0);
-        process_ = 0;
+        daemon_.kill();
         std::filesystem::remove(folder_.path() / ".s.PGSQL.6432");
         std::filesystem::remove(folder_.path() / ".s.PGSQL.6432.lock");
     }
@@ -112,9 +91,8 @@ private:
         return "host=" + folder_.path().string() + " port=6432 user=postgres dbname=" + database;
     }
 
-    txscope::detail::ServerUser user_ = txscope::detail::find_server_user();
-    txscope::detail::TemporaryFolder folder_{user_};
-    pid_t process_ = 0;
+    txscope::detail::TemporaryFolder folder_{txscope::detail::find_server_user()};
+    Daemon daemon_{{"pgbouncer", "-q", ini().string()}};
 };
 
 }  // namespace support
