@@ -160,12 +160,14 @@ inline asio::awaitable<Finding> try_one(const Promise& promise, TriedServer& ser
 }
 
 /// Tries the promises on the server of `dsn`, and calls `tell(finding)` with each.
-/// @throws pqxx::failure where the server is not reached, or lets no schema be made
+/// @throws pqxx::failure where the server is not reached, lets no schema be made, or has settings that
+///     would change values behind its pooler
 inline void try_all(std::span<const Promise> promises, const char* tables, const std::string& dsn,
                     const std::function<void(const Finding&)>& tell) {
     asio::io_context io;
     const auto work = [&]() -> asio::awaitable<void> {
         TriedServer server{io.get_executor(), dsn, tables};
+        co_await server.sessions().ready();
         for (const Promise& promise : promises) {
             const Finding finding = co_await try_one(promise, server);
             tell(finding);

@@ -31,8 +31,17 @@ Promises not_here(const std::string& dsn, const support::Database& database) {
     return missing;
 }
 
-TEST_CASE("every promise holds on PostgreSQL itself", "[conformance]") {
+/// Has settings that would change values.
+void set_otherwise(const support::Database& database) {
+    for (const char* setting : {"extra_float_digits = -3", "bytea_output = 'escape'",
+                                "DateStyle = 'German'", "standard_conforming_strings = off"})
+        database.query("ALTER DATABASE " + database.name() + " SET " + setting);
+}
+
+TEST_CASE("every promise holds on PostgreSQL itself, whatever its settings", "[conformance]") {
     const support::Database database;
+    SECTION("as they come") {}
+    SECTION("otherwise") { set_otherwise(database); }
     CHECK(not_here(database.dsn(), database) == Promises{});
 }
 
@@ -58,10 +67,22 @@ TEST_CASE("behind a pooler that lends by transactions, three promises do not hol
 }
 
 TEST_CASE("where nothing can be tried, the reason comes out", "[conformance]") {
-    const support::Database database{"CREATE SCHEMA txscope_conformance"};
     const auto ignore = [](const Finding&) {};
-    CHECK_THROWS_AS(try_all(promises, tables, database.dsn(), ignore), pqxx::sql_error);
-    CHECK(database.query("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'txscope%'").size() == 1);
+    const auto schemas = [](const support::Database& of) {
+        return of.query("SELECT 1 FROM pg_namespace WHERE nspname LIKE 'txscope%'").size();
+    };
+    SECTION("somebody has a schema of that name") {
+        const support::Database database{"CREATE SCHEMA txscope_conformance"};
+        CHECK_THROWS_AS(try_all(promises, tables, database.dsn(), ignore), pqxx::sql_error);
+        CHECK(schemas(database) == 1);
+    }
+    SECTION("a pooler would not keep the settings that keep values as they are") {
+        const support::Database database;
+        set_otherwise(database);
+        support::PgBouncer pooler{database, {.pool_mode = "session", .pool_size = 20}};
+        CHECK_THROWS_AS(try_all(promises, tables, pooler.dsn(), ignore), txscope::ConnectionFailed);
+        CHECK(schemas(database) == 0);
+    }
 }
 
 TEST_CASE("a broken promise is told as one, with what happened", "[conformance]") {
