@@ -4,6 +4,8 @@
 #include "support/haproxy.hpp"
 #include "support/pgbouncer.hpp"
 #include "support/run.hpp"
+#include "support/tls_access.hpp"
+#include <txscope/testing/temporary_postgres.hpp>
 
 #include <string>
 #include <vector>
@@ -43,6 +45,13 @@ TEST_CASE("every promise holds on PostgreSQL itself, whatever its settings", "[c
     SECTION("as they come") {}
     SECTION("otherwise") { set_otherwise(database); }
     CHECK(not_here(database.dsn(), database) == Promises{});
+}
+
+TEST_CASE("every promise holds over TLS, with certificates and a password", "[conformance]") {
+    txscope::TemporaryPostgres server;
+    const support::TlsAccess access{server};
+    const support::Database database{{}, server};
+    CHECK(not_here(access.dsn(database.name()), database) == Promises{});
 }
 
 TEST_CASE("every promise holds through HAProxy", "[conformance]") {
