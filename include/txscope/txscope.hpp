@@ -41,6 +41,7 @@
 #include <txscope/postgres/statement.hpp>
 
 // What knows no I/O.
+#include <txscope/core/connection_holder.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/core/value.hpp>

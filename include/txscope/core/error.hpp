@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/connection_holder.hpp>
 #include <txscope/core/detail/location_text.hpp>
 
 #include <pqxx/except>
@@ -293,26 +294,35 @@ private:
 /// The session factory could not lend a connection.
 class PoolError : public detail::ErrorOf<pqxx::failure> {
 public:
-    /// `scope` is where the scope was opened that asked for it; the message says it too.
+    /// `scope` is where the scope was opened that asked for it; the message says it too, and who has
+    /// connections.
     explicit PoolError(const std::string& message,
-                       std::optional<std::source_location> scope = std::nullopt)
-        : ErrorOf(message, scope) {}
+                       std::optional<std::source_location> scope = std::nullopt,
+                       std::vector<ConnectionHolder> holders = {})
+        : PoolError(detail::with_holders(message, holders), message, scope, std::move(holders)) {}
+
+    /// Who had connections on loan then, the longest first; empty of `PoolClosed`.
+    [[nodiscard]] const std::vector<ConnectionHolder>& holders() const noexcept { return holders_; }
 
 protected:
-    PoolError(const std::string& what, const std::string& message,
-              const std::optional<std::source_location>& scope)
-        : ErrorOf(what, message, scope) {}
+    PoolError(const std::string& told, const std::string& message,
+              const std::optional<std::source_location>& scope,
+              std::vector<ConnectionHolder> holders)
+        : ErrorOf(detail::with_scope(told, scope), message, scope), holders_(std::move(holders)) {}
+
+private:
+    std::vector<ConnectionHolder> holders_;
 };
 
-/// `acquire_timeout` passed before a connection was free. Its text names the scopes that hold
-/// connections. The last error of connecting, if that was why, is nested inside.
+/// `acquire_timeout` passed before a connection was free. Its text names those who hold connections.
+/// The last error of connecting, if that was why, is nested inside.
 class AcquireTimeout : public PoolError {
 public:
     using PoolError::PoolError;
 };
 
-/// Too many coroutines were waiting for a connection already (`max_waiters`). The last error of
-/// connecting, if that was why, is nested inside.
+/// Too many coroutines were waiting for a connection already (`max_waiters`). Its text names those who
+/// hold connections. The last error of connecting, if that was why, is nested inside.
 class PoolExhausted : public PoolError {
 public:
     using PoolError::PoolError;
@@ -334,12 +344,13 @@ class PoolDeadlock : public PoolError {
 public:
     explicit PoolDeadlock(const std::string& message,
                           const std::vector<std::source_location>& scopes = {},
-                          std::optional<std::source_location> scope = std::nullopt)
-        : PoolError(detail::with_scope(detail::with_scopes(message, scopes), scope), message,
-                    scope),
+                          std::optional<std::source_location> scope = std::nullopt,
+                          std::vector<ConnectionHolder> holders = {})
+        : PoolError(detail::with_scopes(message, detail::location_texts(scopes)), message, scope,
+                    std::move(holders)),
           scopes_(scopes) {}
 
-    /// Where the scopes were opened that held every connection.
+    /// Where the scopes were opened that held every connection, each place once.
     [[nodiscard]] const std::vector<std::source_location>& scope_locations() const noexcept {
         return scopes_;
     }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <source_location>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,14 +15,17 @@ class PoolMachine;
 /// further ones from within it, and it gives its own back only after those waits have ended.
 class Holder {
 public:
-    /// @param where what errors call it by; line 0: they do not name it
-    explicit Holder(const std::source_location& where) noexcept : where_{where} {}
+    /// @param where what it is called by; line 0: it is no scope
+    /// @param label outlives it
+    explicit Holder(const std::source_location& where, std::string_view label = {}) noexcept
+        : where_{where}, label_{label} {}
     Holder(const Holder&) = delete;
     Holder& operator=(const Holder&) = delete;
 
     std::optional<std::source_location> where() const {
         return where_.line() == 0 ? std::nullopt : std::optional{where_};
     }
+    std::string_view label() const noexcept { return label_; }
 
 private:
     friend PoolMachine;
@@ -29,6 +33,7 @@ private:
     bool blocked() const noexcept { return holds_ && waits_within_ > 0; }
 
     const std::source_location where_;
+    const std::string_view label_;
     // The pool's, under its mutex:
     bool holds_ = false;
     std::size_t waits_within_ = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/connection_holder.hpp>
 #include <txscope/net/deadline.hpp>
 #include <txscope/net/notification.hpp>
 #include <txscope/pool/connector.hpp>
@@ -104,6 +105,8 @@ public:
     void reconfigure(const Limits& limits) noexcept;
 
     PoolStatistics statistics() const;
+    /// Who has connections on loan, the longest first. From any thread.
+    std::vector<ConnectionHolder> holders() const;
     Connector& connector() noexcept { return *connector_; }
     Clock::time_point cleanup_deadline() const { return deadline_in(cleanup_timeout_); }
 
@@ -141,6 +144,7 @@ private:
     Condition look_at(PooledConnection& connection) noexcept;
     void cleaned(PooledConnection& connection) noexcept;
     Clock::time_point end_of_life() noexcept;
+    std::vector<ConnectionHolder> list_holders() const;
     void answer(AcquireRequest& request) noexcept;
     std::exception_ptr why_none_is_open() const noexcept;
     void fail_opening(const std::exception_ptr& error) noexcept;
@@ -283,7 +287,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
     request.outcome = outcome_of(request, cancelled, machine_.is_closed());
     if (machine_.is_closed()) throw pool_closed(request.requester());
     if (request.state() == Waiter::State::waiting) {
-        auto in_vain = timeout_of(request, machine_, why_none_is_open());
+        auto in_vain = timeout_of(request, machine_, why_none_is_open(), list_holders());
         if (cancelled) in_vain = nest(std::move(in_vain), cancellation_error());
         std::rethrow_exception(in_vain);
     }
@@ -319,6 +323,7 @@ TXSCOPE_INLINE Lease Pool::lend_idle(Lock& lock, Holder* holder) {
         PooledConnection& connection = pooled(*node);
         if (connection.usable(now)) {
             ++statistics_.acquired;
+            connection.lent_at = now;
             Lease lent = lease(connection);
             carry_out(lock);
             return lent;
@@ -350,6 +355,7 @@ TXSCOPE_INLINE void Pool::give_back(std::shared_ptr<PooledConnection> connection
 TXSCOPE_INLINE Pool::Condition Pool::look_at(PooledConnection& connection) noexcept {
     if (connection.connection->dirty()) return Condition::dirty;
     connection.heard = connection.connection->heard();
+    connection.connection->last_sql().set({});
     statistics_.round_trips += connection.new_round_trips();
     const bool broken = connection.connection->broken() ||
                         (machine_.anybody_waits() && !connection.usable(Clock::now()));
@@ -414,10 +420,13 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
 }
 
 TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {
-    if (request.state() == Waiter::State::granted)
+    if (request.state() == Waiter::State::granted) {
         ++statistics_.acquired;
-    else
-        request.error = failure_of(request, machine_, opening_error_);
+        request.connection().lent_at = Clock::now();
+    } else {
+        request.error =
+            failure_of(request, machine_, opening_error_, [this] { return list_holders(); });
+    }
     request.wake();
 }
 
@@ -438,6 +447,26 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
     closers_.push_back(drained.sender());
     lock.unlock();
     while (!drained.sent()) co_await drained.wait();
+}
+
+TXSCOPE_INLINE std::vector<ConnectionHolder> Pool::list_holders() const {
+    std::vector<ConnectionHolder> holders;
+    for (const ConnectionNode& node : machine_.lent()) {
+        ConnectionHolder holder{
+            .held = std::chrono::floor<std::chrono::milliseconds>(Clock::now() - node.lent_at),
+            .sql = static_cast<const PooledConnection&>(node).connection->last_sql().get()};
+        if (node.holder != nullptr) {
+            holder.where = node.holder->where().value_or(holder.where);
+            holder.label = node.holder->label();
+        }
+        holders.push_back(std::move(holder));
+    }
+    return holders;
+}
+
+TXSCOPE_INLINE std::vector<ConnectionHolder> Pool::holders() const {
+    const Lock lock{mutex_};
+    return list_holders();
 }
 
 TXSCOPE_INLINE PoolStatistics Pool::statistics() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/connection_holder.hpp>
 #include <txscope/session/detail/listener.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/detail/session_pool.hpp>
@@ -190,6 +191,11 @@ public:
 
     /// Of all servers together.
     PoolStatistics statistics() const;
+
+    /// Who has the pool's connections, the longest first: what to look at where it is empty. A scope
+    /// that has taken none yet is not among them, nor who listens, whose connection is none of the
+    /// pool's, nor what is being opened or reset.
+    std::vector<ConnectionHolder> holders() const { return pool_->holders(); }
 
     /// For the layers above.
     const std::shared_ptr<detail::SessionPool>& pool() const noexcept { return pool_; }

@@ -1,37 +1,35 @@
 #pragma once
 
+#include <txscope/core/connection_holder.hpp>
 #include <txscope/core/error.hpp>
-#include <txscope/pool/detail/connection_node.hpp>
 #include <txscope/pool/detail/pool_machine.hpp>
 #include <txscope/pool/detail/waiter.hpp>
 #include <txscope/pool/holder.hpp>
 #include <txscope/pool/pool_observer.hpp>
 
-#include <algorithm>
+#include <cstddef>
 #include <exception>
 #include <optional>
 #include <source_location>
 #include <string>
+#include <utility>
 #include <vector>
 
 /// What those are told who get no connection.
 namespace txscope::detail {
 
+using Holders = std::vector<ConnectionHolder>;
+
 inline std::optional<std::source_location> place_of(const Requester& requester) {
     return requester.holder != nullptr ? requester.holder->where() : std::nullopt;
 }
 
-/// Where those are who hold connections; each place once, since many come from one function.
-inline std::vector<std::source_location> holders(const PoolMachine& pool) {
-    std::vector<std::source_location> places;
-    for (const ConnectionNode& connection : pool.lent()) {
-        const auto where = connection.holder ? connection.holder->where() : std::nullopt;
-        const auto is_known = [&](const std::source_location& known) {
-            return location_text(known) == location_text(*where);
-        };
-        if (where && std::ranges::none_of(places, is_known)) places.push_back(*where);
-    }
-    return places;
+/// Where the scopes are that hold connections; each place once, since many come from one function.
+inline std::vector<std::source_location> scopes_of(const Holders& holders) {
+    std::vector<std::source_location> scopes;
+    for (const PlaceOfHolders& place : places_of(holders))
+        if (place.first->where.line() != 0) scopes.push_back(place.first->where);
+    return scopes;
 }
 
 inline PoolClosed pool_closed(const Requester& requester = {}) {
@@ -60,8 +58,10 @@ inline PoolEvent::Wait outcome_of(const Waiter& waiter, bool cancelled, bool is_
 
 /// Why `waiter` has failed, with `opening_error` for a reason where the last opening failed. To be
 /// called before anything else happens.
-inline std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& pool,
-                                     const std::exception_ptr& opening_error) try {
+/// @param holders gives those who have connections, where it is called
+template <typename GetHolders>
+std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& pool,
+                              const std::exception_ptr& opening_error, GetHolders holders) try {
     const auto where = place_of(waiter.requester());
     switch (waiter.failure()) {
         case Waiter::Failure::closed:
@@ -70,11 +70,13 @@ inline std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& po
             return nest(opening_error,
                         PoolExhausted{std::to_string(pool.limits().waiters) +
                                           " coroutines are waiting for a connection already",
-                                      where});
-        case Waiter::Failure::deadlock:
+                                      where, holders()});
+        case Waiter::Failure::deadlock: {
+            const Holders all = holders();
             throw PoolDeadlock{
                 "every connection is held by scopes that wait for another one themselves",
-                holders(pool), where};
+                scopes_of(all), where, all};
+        }
         case Waiter::Failure::not_opened:
             break;
     }
@@ -89,10 +91,15 @@ inline std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& po
 
 /// `waiter` waited in vain; `reason` is why no connection could be opened, if that was so.
 inline std::exception_ptr timeout_of(const Waiter& waiter, const PoolMachine& pool,
-                                     const std::exception_ptr& reason) {
-    return nest(reason,
-                AcquireTimeout{with_scopes("no connection became free in time", holders(pool)),
-                               place_of(waiter.requester())});
+                                     const std::exception_ptr& reason, Holders holders) {
+    std::string message = "no connection became free in time";
+    const auto tell = [&](std::size_t count, const char* what) {
+        if (count > 0) message += "; " + std::to_string(count) + what;
+    };
+    tell(pool.openings(), " being opened");
+    tell(pool.size() - pool.openings() - pool.idle().size() - pool.lent().size(),
+         " being reset or asked whether it is still there");
+    return nest(reason, AcquireTimeout{message, place_of(waiter.requester()), std::move(holders)});
 }
 
 }  // namespace txscope::detail

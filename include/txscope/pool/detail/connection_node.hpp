@@ -19,7 +19,8 @@ struct ConnectionNode : ListHook {
         pinging,
         dismissed  ///< To be closed; also one that the machine was not told of yet.
     };
-    Holder* holder = nullptr;  ///< Null also for loans that nobody accounts for.
+    Holder* holder = nullptr;     ///< Null also for loans that nobody accounts for.
+    Clock::time_point lent_at{};  ///< When, if it is on loan.
     State state = State::dismissed;
     PoolEvent::Retirement retirement{};  ///< Why it was dismissed.
     // What the machine is told along with it:

@@ -32,6 +32,8 @@ public:
     State state() const noexcept { return state_; }
     Failure failure() const noexcept { return failure_; }
     const Requester& requester() const noexcept { return requester_; }
+    /// What it is granted.
+    ConnectionNode& connection() const noexcept { return *connection_; }
 
 private:
     friend PoolMachine;

@@ -2,6 +2,7 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/postgres/detail/failed_statement.hpp>
+#include <txscope/postgres/detail/last_sql.hpp>
 #include <txscope/postgres/detail/request.hpp>
 #include <txscope/postgres/detail/spare_memory.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
@@ -94,6 +95,8 @@ public:
     [[nodiscard]] std::shared_ptr<Response> prepare_anew(const FailedStatement& failed);
     /// How the server describes a prepared statement, since it was prepared last.
     [[nodiscard]] std::optional<Description> description_of(const Statement& statement);
+    /// The statement that was submitted last, but for what goes along with one of the library's.
+    [[nodiscard]] LastSql& last_sql() noexcept { return last_sql_; }
     /// What the connection has in common with others.
     [[nodiscard]] StatementNaming& naming() noexcept { return names_.naming(); }
 
@@ -128,6 +131,7 @@ private:
     std::exception_ptr failure_;
     std::map<std::string, std::string, std::less<>> parameters_;
     UnaskedHandlers unasked_;
+    LastSql last_sql_;
 };
 
 }  // namespace txscope::detail
@@ -155,6 +159,7 @@ TXSCOPE_INLINE void StatementPipeline::submit(Batch&& batch) {
         for (auto next = sent.begin(); next != sent.end(); ++next)
             send(*next, next + 1 == sent.end() || (next + 1)->response != next->response);
         pipeline_.sync();
+        if (!sent.back().own) last_sql_.set(sent.back().statement.sql());
     } catch (...) {  // no memory for the rest of what was begun
         fail(std::current_exception());
     }

@@ -14,6 +14,7 @@
 #include <optional>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace txscope::detail {
@@ -21,14 +22,18 @@ namespace txscope::detail {
 /// What a session and the sessions nested in it have in common: one connection, which is borrowed with
 /// the first statement, and what goes out over it.
 struct SharedConnection {
+    /// @param label outlives it
     SharedConnection(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
-                     bool transaction, int number = 1)
+                     bool transaction, std::string_view label = {}, int number = 1)
         : pool{std::move(from)},
           strand{std::move(on)},
           attempt{number},
           machine{transaction},
-          holder{where},
-          reporter{.observer = pool->options().observer, .where = where, .attempt = number} {}
+          holder{where, label},
+          reporter{.observer = pool->options().observer,
+                   .where = where,
+                   .label = label,
+                   .attempt = number} {}
 
     ~SharedConnection() { close(); }
 

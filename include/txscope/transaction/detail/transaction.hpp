@@ -19,8 +19,8 @@ struct TransactionState : SharedConnection {
     /// @param with outlives the scope
     TransactionState(std::shared_ptr<SessionPool> from, Strand on, std::source_location where,
                      const TransactionOptions& with, int number)
-        : SharedConnection{std::move(from), std::move(on), where, true, number}, options{with} {
-        reporter.label = options.label;
+        : SharedConnection{std::move(from), std::move(on), where, true, with.label, number},
+          options{with} {
         read_only = options.access == AccessMode::read_only;
     }
     TransactionState(const TransactionState&) = delete;
