@@ -313,7 +313,6 @@ TXSCOPE_INLINE std::exception_ptr Pool::why_none_is_open() const noexcept {
 }
 
 TXSCOPE_INLINE Lease Pool::lease(PooledConnection& connection) {
-    if (observer_ != nullptr) connection.lent_at = Clock::now();
     return Lease{shared_from_this(), std::move(connection.kept)};
 }
 

@@ -35,8 +35,7 @@ struct PooledConnection : ConnectionNode {
     std::unique_ptr<Connection> connection;
     Connection::SharedResponse about_server{};  // the answer about it, once that was asked for
     std::uint64_t round_trips_counted = 0;
-    bool wrong_role = false;      // its server's: it did not write what its holder wanted written
-    Clock::time_point lent_at{};  // where somebody observes the pool
+    bool wrong_role = false;  // its server's: it did not write what its holder wanted written
     // Guarded by the pool:
     std::shared_ptr<PooledConnection> kept{};  // itself, while nobody has it on loan
     bool watched = false;  // whether a read is armed that notices the end of an idle connection
