@@ -15,6 +15,8 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <pqxx/except>
 
 #include <algorithm>
@@ -130,7 +132,7 @@ struct Fixture {
         });
     }
 
-    asio::io_context io{1};
+    asio::io_context io{};
     txscope::AsyncSessionFactory sessions;
 };
 
@@ -285,6 +287,22 @@ TEST_CASE("a factory without replicas tells what was written, for those that hav
     auto options = from_replica;
     options.after = writer.run(writer.sessions.written());
     CHECK(reader.run(reader.look(options)) == Seen{false, 1});
+}
+
+TEST_CASE("a commit at the end of a page of the log is waited for no longer than others",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture fixture{cluster.servers()};
+    int behind_header = 0;
+    const auto work = [&]() -> asio::awaitable<void> {
+        for (int i = 0; i < 1000; ++i) {
+            co_await fixture.write();
+            const ReadYourWrites written = co_await fixture.sessions.written();
+            if (written.position % 8192 == 24) ++behind_header;
+        }
+    };
+    fixture.run(work);
+    CHECK(behind_header == 0);
 }
 
 TEST_CASE("a replica that lags longer than max_lag is not read from", "[replicas]") {
@@ -486,6 +504,97 @@ TEST_CASE("several replicas are read from in turn", "[replicas]") {
     second.refuse_connections();
     for (int i = 0; i < 4; ++i) CHECK(fixture.run(fixture.look()) == Seen{true, 0});
     CHECK(first.round_trips() == 12);
+}
+
+TEST_CASE("a connection to a replica that has been idle is used when it answers a ping",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    support::FaultProxy replica{cluster.replica()};
+    Fixture fixture{{cluster.primary.dsn(), {replica.dsn()}},
+                    {.ping_after_idle = 1ms, .ping_timeout = 50ms}};
+    const auto look = [&] {
+        const auto idle_since = std::chrono::steady_clock::now();
+        run_until(fixture.io, [&] { return std::chrono::steady_clock::now() >= idle_since + 2ms; });
+        replica.reset_counts();
+        return fixture.run(fixture.look());
+    };
+    Seen seen = look();
+    while (!seen.on_replica) seen = look();  // the ping takes too long on a machine that is busy
+    CHECK(replica.round_trips() == 3);
+    replica.swallow(support::Direction::to_client);
+    CHECK(look() == Seen{false, 0});
+    replica.resume();
+}
+
+TEST_CASE("a scope that has the only connection is told that none is left for what it would read",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture fixture{cluster.servers(), {.max_size = 1}};
+    auto alone = from_replica;
+    alone.propagation = txscope::Propagation::requires_new;
+    const ReplayPaused paused{cluster};
+    fixture.run(fixture.write());
+    const TransactionScope scope{fixture.sessions};
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+        const auto failure = co_await failure_of(fixture.look(alone));
+        CHECK(support::is<txscope::PoolDeadlock>(failure));
+    };
+    fixture.run(scope(body));
+}
+
+TEST_CASE("what a scope has read from a replica holds nothing that the primary waits for",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture fixture{cluster.servers(), {.max_size = 1}};
+    const TransactionScope reading{fixture.sessions, from_replica};
+    const TransactionScope apart{fixture.sessions,
+                                 {.propagation = txscope::Propagation::requires_new}};
+    const auto write = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("INSERT INTO entries VALUES ('apart')");
+    };
+    const auto read = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+        co_await apart(write);
+        co_await session.execute("SELECT 2");
+    };
+    fixture.run(reading(read));
+    CHECK(query(cluster.primary.dsn(), "SELECT count(*) FROM entries").number() == 1);
+}
+
+TEST_CASE("on several threads, who writes and then reads finds what it has written", "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    Fixture fixture{{cluster.primary.dsn(), {cluster.replica().dsn(), cluster.replica().tcp_dsn()}},
+                    {.max_size = 4, .acquire_timeout = support::patience}};
+    const TransactionScope writing{fixture.sessions};
+    const auto work = [&](int which) -> asio::awaitable<void> {
+        for (int i = 0; i < 20; ++i) {
+            const std::string name = std::to_string(which) + "." + std::to_string(i);
+            const auto write = [&](Session& session) -> asio::awaitable<void> {
+                co_await session.execute("INSERT INTO entries VALUES ($1)", name);
+            };
+            const bool in_transaction = i % 4 != 0;
+            if (in_transaction)
+                co_await writing(write);
+            else
+                co_await fixture.sessions.execute("INSERT INTO entries VALUES ($1)", name);
+            auto options = from_replica;
+            if (i % 3 == 0) options.isolation = txscope::IsolationLevel::repeatable_read;
+            const TransactionScope reading{fixture.sessions, options};
+            const auto read = [&](Session& session) -> asio::awaitable<bool> {
+                const auto found = co_await session.execute(
+                    "SELECT count(*), pg_is_in_recovery() FROM entries WHERE name = $1", name);
+                if (found.one().get<int>(0) != 1) throw support::Refusal{name + " is not there"};
+                co_return found.one().get<bool>(1);
+            };
+            bool on_replica = co_await reading(read);
+            while (i == 19 && !on_replica) on_replica = co_await reading(read);
+        }
+    };
+    const auto all = [&]() -> asio::awaitable<void> {
+        co_await (work(0) && work(1) && work(2) && work(3) && work(4) && work(5) && work(6));
+    };
+    support::run(fixture.io, all(), {.threads = 4});
 }
 
 TEST_CASE("servers and options that cannot be are refused", "[replicas]") {

@@ -175,11 +175,15 @@ TXSCOPE_INLINE Statement Replicas::condition(const ReadYourWrites& after) const 
         position, std::to_string(least.timeline)};
 }
 
-/// Behind the record of any commit, also of one that the server has not written to disk yet.
+/// Behind the record of any commit, also of one that the server has not written to disk yet. But where a
+/// page has just begun, it is not behind the page's header of 24 bytes, into which no record fits: a
+/// standby comes there with the next record only.
 TXSCOPE_INLINE Statement Replicas::position_question() {
     return Statement{
-        "SELECT pg_catalog.pg_current_wal_insert_lsn(), "
-        "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())"};
+        "SELECT CASE WHEN inserted OPERATOR(pg_catalog.-) flushed OPERATOR(pg_catalog.=) 24 "
+        "THEN flushed ELSE inserted END, pg_catalog.pg_walfile_name(inserted) FROM (SELECT "
+        "pg_catalog.pg_current_wal_insert_lsn() AS inserted, "
+        "pg_catalog.pg_current_wal_flush_lsn() AS flushed) AS log"};
 }
 
 TXSCOPE_INLINE ReadYourWrites Replicas::position_of(const Row& answer) {

@@ -144,7 +144,7 @@ TXSCOPE_INLINE void Routing::leave_replica(Connection::SharedResponse& begin) {
     const bool behind = said && said->sqlstate() == sqlstate::division_by_zero;
     // That it lacks what was written elsewhere concerns nobody else.
     if (!behind || after_ <= replicas_.written().latest())
-        replicas_.leave_out(*replica_, std::chrono::milliseconds{behind ? 100 : 1000});
+        replicas_.leave_out(*replica_, std::chrono::milliseconds{behind ? 10 : 1000});
 
     const auto renew = [&](Connection::SharedResponse& response) {
         if (!has_moved(response))

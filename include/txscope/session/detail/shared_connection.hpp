@@ -270,8 +270,10 @@ TXSCOPE_INLINE asio::awaitable<std::optional<Statement>> SharedConnection::find_
 TXSCOPE_INLINE void SharedConnection::send_outbox() {
     if (outbox.empty() || beginning()) return;
     if (machine.is_transaction()) {
-        if (!begin && routing) routing->keep(outbox);
-        if (!begin) begin = outbox.front().response;
+        if (!begin) {
+            if (routing) routing->keep(outbox);
+            begin = outbox.front().response;
+        }
         if (begin->error && (!lease || lease->idle())) return refuse_outbox(begin->error);
         return lease->submit(std::move(outbox));
     }
