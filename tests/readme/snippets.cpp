@@ -183,6 +183,31 @@ asio::awaitable<void> listen(txscope::AsyncSessionFactory sessions) {
     co_await sessions.listen("projects", handler);  // until it is cancelled, or the handler throws
 }
 
+asio::awaitable<void> from_replicas(asio::io_context& io) {
+    txscope::AsyncSessionFactory sessions{
+        io,
+        {.primary = "host=db1 dbname=app",
+         .replicas = {"host=db2 dbname=app", "host=db3 dbname=app"},
+         .max_lag = 10s}};
+
+    txscope::ReadScope<ProjectRepository> reading{sessions};
+    const auto drafts =
+        co_await reading([&](const auto& projects) -> asio::awaitable<std::int64_t> {
+            co_return co_await projects.count(field<&Project::status> == "draft");
+        });  // with projects.create(…) in it, this would not compile
+    std::cout << drafts << '\n';
+}
+
+asio::awaitable<std::string> told_to_the_browser(txscope::AsyncSessionFactory sessions) {
+    const txscope::ReadYourWrites written = co_await sessions.written();
+    co_return written.text();
+}
+
+void told_by_the_browser(txscope::AsyncSessionFactory sessions, std::string cookie) {
+    txscope::ReadScope<ProjectRepository> reading{
+        sessions, {.after = txscope::ReadYourWrites{cookie}}};  // in whatever process
+}
+
 asio::awaitable<void> safe_on_gcc_12(ProjectRepository& projects, std::string name,
                                      std::int64_t id) {
     const Project project{.name = name};  // give it a name first, then
