@@ -9,6 +9,8 @@
 #include "support/started.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/fault.hpp>
+#include <txscope/testing/fault_sweep.hpp>
 #include <txscope/testing/temporary_postgres.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
@@ -16,6 +18,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <pqxx/except>
 
@@ -595,6 +598,33 @@ TEST_CASE("on several threads, who writes and then reads finds what it has writt
         co_await (work(0) && work(1) && work(2) && work(3) && work(4) && work(5) && work(6));
     };
     support::run(fixture.io, all(), {.threads = 4});
+}
+
+TEST_CASE("a scope that is asked elsewhere is whole wherever it is cancelled or destroyed",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    txscope::FaultSweep sweep{
+        cluster.primary.dsn(),
+        {.reset = "TRUNCATE entries", .state = "SELECT count(*) FROM entries"}};
+    auto beyond = from_replica;
+    beyond.after = ReadYourWrites{"1:ffffffff/0"};  // which no replica has
+    const auto body = [&](txscope::AsyncSessionFactory writing) -> asio::awaitable<void> {
+        const txscope::AsyncSessionFactory sessions{co_await asio::this_coro::executor,
+                                                    cluster.servers(), support::observed()};
+        co_await sessions.warm_up(1);
+        const TransactionScope scope{sessions, beyond};
+        const TransactionScope nested{sessions, {.propagation = txscope::Propagation::nested}};
+        const auto inner = [](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 3");
+        };
+        const auto read = [&](Session& session) -> asio::awaitable<void> {
+            co_await (session.execute("SELECT 1") && nested(inner) && session.execute("SELECT 2"));
+        };
+        co_await scope(read);
+        co_await writing.execute("INSERT INTO entries VALUES ('one')");
+    };
+    for (const auto fault : {txscope::Fault::cancel, txscope::Fault::abandon})
+        CHECK(sweep.run(fault, body).points > 20);
 }
 
 TEST_CASE("servers and options that cannot be are refused", "[replicas]") {
