@@ -31,6 +31,8 @@ public:
     };
     struct Options {
         Check check = Check::takes_writes;
+        /// Of a server that is not the one any more: `on-marked-down shutdown-sessions`.
+        bool closes_sessions = true;
         /// After which silence a connection is closed: by the first at once, by the second HAProxy's
         /// half of it, which leaves the client's half open.
         std::string client_timeout = "1h";
@@ -50,8 +52,9 @@ public:
         for (const std::uint16_t port : servers)
             file << "    server server" << port << " 127.0.0.1:" << port
                  << " check inter 100ms fall 2 rise 1"
-                 << (options.check == Check::answers && port != servers.front() ? " backup\n"
-                                                                                : "\n");
+                 << (options.closes_sessions ? " on-marked-down shutdown-sessions" : "")
+                 << (options.check == Check::answers && port != servers.front() ? " backup" : "")
+                 << "\n";
         file.close();
         std::filesystem::permissions(configuration(), std::filesystem::perms::others_read,
                                      std::filesystem::perm_options::add);
