@@ -5,12 +5,14 @@
 #include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <forward_list>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -25,8 +27,8 @@ inline constexpr std::string_view secret = "a secret that nobody is to be told";
 
 /// Ends the program, with a word about why, when what it is told of scopes cannot be: in another
 /// order than begin, statements, end; a time or an attempt that goes backwards; an event of a scope
-/// that has ended, or of none; a parameter's value. And at its own end, when a scope has begun whose
-/// end was not told.
+/// that has ended, or of none; a parameter's value; a span that begins within one that has ended, or ends
+/// twice. And at its own end, when a scope or a span has begun whose end was not told.
 ///
 /// It tells scopes apart by where they were made, their label and their attempt, and counts those
 /// that have all in common. To check a scope strictly, a test gives it a label of its own; so does one
@@ -38,6 +40,7 @@ public:
     ~CheckingObserver() override {
         for (const auto& [key, scopes] : told_)
             if (scopes.open != 0) fail("it has begun, and its end was not told", place(key));
+        if (spans_ != 0) fail("spans have begun, and their ends were not told", "spans");
     }
 
     void notice(const txscope::ScopeEvent& event) noexcept override {
@@ -48,6 +51,9 @@ public:
         };
         Scopes& scopes = told_[key_of(event, event.attempt)];
         const bool in_transaction = scopes.begun > 0;  // it is the same for all at that place
+        const auto* span = dynamic_cast<const CheckedSpan*>(event.span);
+        check(event.span == nullptr || (span != nullptr && !span->ended),
+              "what happens to a scope happens within its span");
         check(event.duration.count() >= 0, "a duration is not negative");
         check(event.attempt >= 1, "attempts are counted from 1");
         check_silent(event.sql, event);
@@ -109,7 +115,39 @@ public:
         check(connections_ >= 0, "what is closed was opened");
     }
 
+    std::unique_ptr<txscope::Span> start(const txscope::SpanStart& start) noexcept override {
+        const auto check = [&](bool holds, const char* rule) {
+            if (!holds) fail(rule, "a span of kind " + std::to_string(start.kind));
+        };
+        const auto* parent = dynamic_cast<const CheckedSpan*>(start.parent);
+        check(start.parent == nullptr || (parent != nullptr && &parent->of == this),
+              "what a span begins within is this observer's");
+        check(parent == nullptr || !parent->ended, "a span begins within what has not ended");
+        check(parent == nullptr || parent->kind == txscope::SpanStart::scope,
+              "what a span begins within is a scope");
+        check(start.kind == txscope::SpanStart::scope || parent != nullptr,
+              "waits and statements are a scope's");
+        return std::make_unique<CheckedSpan>(*this, start.kind);
+    }
+
 private:
+    struct CheckedSpan : txscope::Span {
+        CheckedSpan(CheckingObserver& observer, txscope::SpanStart::Kind what)
+            : of{observer}, kind{what} {
+            ++of.spans_;
+        }
+        ~CheckedSpan() override {
+            if (!ended) of.fail("a span is destroyed after its end", "a span");
+        }
+        void end(const std::exception_ptr& error) noexcept override {
+            if (ended.exchange(true)) of.fail("a span ends once", text_of(error));
+            --of.spans_;
+        }
+        CheckingObserver& of;
+        const txscope::SpanStart::Kind kind;
+        std::atomic<bool> ended = false;
+    };
+
     using Key = std::tuple<std::string, std::uint_least32_t, std::uint_least32_t, std::string, int>;
     struct Scopes {
         int begun = 0;
@@ -146,6 +184,7 @@ private:
     std::mutex mutex_;
     std::map<Key, Scopes> told_;
     int connections_ = 0;
+    std::atomic<int> spans_ = 0;
 };
 
 /// `options` with an observer that checks what it is told, unless they have one already: what the

@@ -308,7 +308,16 @@ TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
     const auto executor = co_await asio::this_coro::executor;
     const std::source_location no_scope{};
     const auto session = detail::open_session(std::move(pool), executor, no_scope);
-    co_return co_await detail::SessionState::execute(session, std::move(statement), deadline);
+    if (session->shared().reporter) detail::begin_span(*session);
+    try {
+        Result result =
+            co_await detail::SessionState::execute(session, std::move(statement), deadline);
+        if (session->span) session->span->end(nullptr);
+        co_return result;
+    } catch (...) {
+        if (session->span) session->span->end(std::current_exception());
+        throw;
+    }
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen(

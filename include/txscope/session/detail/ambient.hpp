@@ -1,10 +1,12 @@
 #pragma once
 
 #include <txscope/net/ambient_executor.hpp>
+#include <txscope/session/detail/live_span.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 
+#include <memory>
 #include <utility>
 
 namespace txscope::detail {
@@ -40,14 +42,16 @@ struct Ambient : AmbientContext {
           holder{same->holder},
           session{same->session},
           outer{same->outer},
-          keeps{std::move(same)} {}
+          keeps{std::move(same)},
+          span{keeps->span} {}
 
     const Strand on;
     const Pool* const pool;       ///< Whose session it is.
     Holder* const holder;         ///< The session, as the pool knows it.
     SessionState* const session;  ///< Null where the surrounding one is set aside.
     const Shared outer;
-    const Shared keeps;  ///< The session, if that is on another strand.
+    const Shared keeps;                ///< The session, if that is on another strand.
+    std::shared_ptr<LiveSpan> span{};  ///< Within which what is begun here begins; mostly null.
 };
 
 /// The ambient part of `executor`, null when it carries none.
@@ -77,6 +81,13 @@ inline const Ambient* find_ambient(const Ambient* ambient, const Pool* pool) noe
 inline SessionState* find_session(const Ambient* ambient, const Pool* pool) noexcept {
     const Ambient* found = find_ambient(ambient, pool);
     return found != nullptr ? found->session : nullptr;
+}
+
+/// The innermost span that `observer` keeps, from `ambient` outwards; null for none.
+inline Span* find_span(const Ambient* ambient, const Observer* observer) noexcept {
+    for (; ambient != nullptr; ambient = ambient->outer.get())
+        if (ambient->span && ambient->span->observer() == observer) return ambient->span->get();
+    return nullptr;
 }
 
 }  // namespace txscope::detail

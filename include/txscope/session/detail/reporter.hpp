@@ -2,6 +2,7 @@
 
 #include <txscope/net/deadline.hpp>
 #include <txscope/postgres/connection.hpp>
+#include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/observer.hpp>
 
 #include <exception>
@@ -18,6 +19,7 @@ struct Reporter {
     std::string_view label{};
     int attempt = 1;
     Clock::time_point begun{};  ///< When the transaction got its connection.
+    Span* span = nullptr;       ///< The scope's.
 
     explicit operator bool() const noexcept { return observer != nullptr; }
 
@@ -30,7 +32,17 @@ struct Reporter {
                               .attempt = attempt,
                               .duration = duration,
                               .sql = sql,
-                              .error = std::move(error)});
+                              .error = std::move(error),
+                              .span = span});
+    }
+
+    /// Tells what begins where that is `ambient`.
+    LiveSpan start(SpanStart what, const Ambient* ambient) const noexcept {
+        if (observer == nullptr) return {};
+        if (what.label.empty()) what.label = label;
+        what.attempt = attempt;
+        what.parent = find_span(ambient, observer);
+        return {observer, observer->start(what)};
     }
 
     /// The same, about all the time since the beginning; nothing about what has not begun.

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <source_location>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -56,6 +57,11 @@ concept NothrowResult = std::is_void_v<T> || std::is_nothrow_move_constructible_
 /// Where a body's result waits while its scope ends.
 template <typename T>
 using ResultSlot = std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
+
+/// Tells the observer, which there is, that the scope of `state` begins, unless an `earlier` attempt of
+/// it has begun already.
+void begin_span(SessionState& state, std::string_view label = {},
+                std::shared_ptr<LiveSpan> earlier = nullptr) noexcept;
 
 /// Why a body failed that has thrown `thrown`.
 ///
@@ -149,6 +155,7 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
                                                     std::source_location where) {
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const auto session = open_session(std::move(pool), callers, where);
+    if (session->shared().reporter) begin_span(*session);
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, session->on};
     ResultSlot<BodyResult<Body>> result;
     co_await cancellation.spawn(executor_of(session),
@@ -166,9 +173,21 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
 
 #include <boost/asio/multiple_exceptions.hpp>
 
+#include <new>
 #include <string>
 
 namespace txscope::detail {
+
+TXSCOPE_INLINE void begin_span(SessionState& state, std::string_view label,
+                               std::shared_ptr<LiveSpan> earlier) noexcept try {
+    Reporter& reporter = state.shared().reporter;
+    state.span = std::move(earlier);
+    const SpanStart start{.kind = SpanStart::scope, .where = state.where(), .label = label};
+    LiveSpan begun = state.span ? LiveSpan{} : reporter.start(start, state.outer.get());
+    if (begun) state.span = std::make_shared<LiveSpan>(std::move(begun));
+    if (state.span && state.parent() == nullptr) reporter.span = state.span->get();
+} catch (const std::bad_alloc&) {  // then it has ended already
+}
 
 TXSCOPE_INLINE std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
                                                const std::exception_ptr& failure) {
@@ -233,6 +252,7 @@ TXSCOPE_INLINE std::exception_ptr not_ended(SessionState& state, std::exception_
 
 TXSCOPE_INLINE void session_ended(SessionState& state, std::exception_ptr error) {
     if (!state.parent()) state.shared().close();
+    if (state.span && !state.machine().is_transaction()) state.span->end(error);
     if (error) std::rethrow_exception(error);
 }
 

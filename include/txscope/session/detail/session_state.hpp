@@ -224,7 +224,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     Connection::SharedResponse response;
     bool cancelled = false;
     {
-        StatementReport report{shared, statement ? statement->sql() : ""};
+        StatementReport report{shared, *self, statement ? statement->sql() : ""};
         response = self->put_out(statement);
         report.answered_in(response);
 
@@ -353,7 +353,7 @@ TXSCOPE_INLINE void SessionState::refuse_by(const TransactionMachine::Refusal& r
 /// A scope whose statement gets none is lost, as by any other error of a statement.
 TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection() {
     const auto lock = co_await shared_.leasing.lock();
-    if (shared_.lease) co_return;
+    if (shared_.lease || shared_.over) co_return;
     // Somebody may have waited for one in vain.
     if (const auto failure = TransactionMachine::scope_failure(*this)) refuse_by(failure);
     try {
@@ -408,7 +408,7 @@ TXSCOPE_INLINE void SessionState::throw_failure(const Response& response, bool c
 }
 
 TXSCOPE_INLINE SessionState::LastSent SessionState::put_out_last(std::string_view last) {
-    LastSent sent{.report = {shared_, last}};
+    LastSent sent{.report = {shared_, *this, last}};
     if (last.empty() || !opened_ || !unsent_.empty()) {
         sent.last = make_response();
         sent.queued = sent.last;

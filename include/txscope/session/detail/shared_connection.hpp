@@ -181,8 +181,16 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
          around = find_ambient(around->outer.get(), pool.get()))
         if (around->session != nullptr && around->holder != &holder)
             requester.within.push_back(around->holder);
-    auto found = co_await pool->acquire(std::move(requester));
-    if (!over) take(std::move(found), asked);
+    LiveSpan wait =
+        reporter.start({.kind = SpanStart::wait, .where = reporter.where}, ambient.get());
+    try {
+        auto found = co_await pool->acquire(std::move(requester));
+        wait.end(nullptr);
+        if (!over) take(std::move(found), asked);
+    } catch (...) {
+        wait.end(std::current_exception());
+        throw;
+    }
 }
 
 TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(

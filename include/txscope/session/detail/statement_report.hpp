@@ -14,10 +14,12 @@ namespace txscope::detail {
 class StatementReport {
 public:
     StatementReport() = default;
-    StatementReport(const SharedConnection& shared, std::string_view sql) noexcept {
+    /// @param within the session that it is a statement of, which has a connection
+    StatementReport(const SharedConnection& shared, const Ambient& within,
+                    std::string_view sql) noexcept {
         if (!shared.reporter) return;
         try {
-            observed_ = std::make_unique<Observed>(shared, sql);
+            observed_ = std::make_unique<Observed>(shared, within, sql);
         } catch (const std::bad_alloc&) {  // then nobody is told of it
         }
     }
@@ -28,19 +30,29 @@ public:
 
 private:
     struct Observed {
-        Observed(const SharedConnection& from, std::string_view text) : shared{from}, sql{text} {}
+        Observed(const SharedConnection& from, const Ambient& within, std::string_view text)
+            : shared{from},
+              sql{text},
+              span{shared.reporter.start({.kind = SpanStart::statement,
+                                          .where = shared.reporter.where,
+                                          .sql = sql,
+                                          .server = server_name(shared.lease->native())},
+                                         &within)} {}
         Observed(const Observed&) = delete;
         Observed& operator=(const Observed&) = delete;
         ~Observed() {
-            if (response && response->done && !shared.over)
+            if (!response || !response->done) return;
+            if (!shared.over)
                 shared.reporter.report(ScopeEvent::statement, Clock::now() - given, response->error,
                                        sql);
+            span.end(response->error);
         }
 
         const SharedConnection& shared;
         const std::string sql;
         const Clock::time_point given = Clock::now();
         std::shared_ptr<const Response> response{};  // its caller may let go of it first
+        LiveSpan span;
     };
 
     std::unique_ptr<Observed> observed_;  // mostly nobody looks

@@ -154,7 +154,10 @@ inline asio::awaitable<void> call_outcome_hooks(SessionState::Shared session) {
 inline asio::awaitable<void> run_outcome_hooks(SessionState::Shared session) {
     const SharedConnection& shared = session->shared();
     const auto around = ambient_of(co_await asio::this_coro::executor);
-    const AmbientExecutor executor{new Ambient{shared.strand, shared.pool.get(), around}};
+    const boost::intrusive_ptr<Ambient> set_aside{
+        new Ambient{shared.strand, shared.pool.get(), around}};
+    set_aside->span = session->span;
+    const AmbientExecutor executor{set_aside};
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, shared.strand};
     co_await cancellation.spawn(executor, call_outcome_hooks(session));
 }

@@ -77,11 +77,11 @@ private:
     SessionState* const outer_;  // which `callers` keep alive
     const Entry entry_;
     Clock::time_point deadline_ = Clock::time_point::max();  // of all attempts
-    bool told_ = true;             // the observer, how the attempt has ended
-    bool may_try_again_ = false;   // another time
-    std::exception_ptr error_;     // that the attempt has ended with
-    FifoMutex::Lock turn_;         // of a nested scope
-    std::optional<Counted> part_;  // of the session that it has joined
+    bool ended_ = true;                                      // the attempt has
+    bool may_try_again_ = false;                             // another time
+    std::exception_ptr error_;                               // that the attempt has ended with
+    FifoMutex::Lock turn_;                                   // of a nested scope
+    std::optional<Counted> part_;                            // of the session that it has joined
     // The attempt's, made in this order.
     SessionState::Shared session_;
     std::optional<ForwardedCancellation> cancellation_;
@@ -115,12 +115,14 @@ TXSCOPE_INLINE ScopeRun::ScopeRun(const std::shared_ptr<SessionPool>& pool,
       entry_{entry_of(options, outer_, where)} {}
 
 TXSCOPE_INLINE ScopeRun::~ScopeRun() {
-    if (!told_) {
+    if (!ended_ && entry_ == Entry::begin) {
         TransactionState& transaction = transaction_of(*session_);
         transaction.reporter.report_since_begin(transaction.over ? transaction.outcome()
                                                                  : ScopeEvent::leaked);
         transaction.over = true;
     }
+    if (session_ && session_->span && !joins())
+        ended_ ? session_->span->end(error_) : session_->span->abandon();
     if (session_ && (entry_ == Entry::begin || entry_ == Entry::nest)) session_->leave();
 }
 
@@ -136,6 +138,7 @@ TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
         deadline_ = deadline_of(entry_ == Entry::begin && options_.timeout.count() == 0
                                     ? pool_->options().default_timeout
                                     : options_.timeout);
+    std::shared_ptr<LiveSpan> earlier = session_ ? session_->span : nullptr;
     switch (entry_) {
         case Entry::begin:
             begin_transaction();
@@ -149,6 +152,8 @@ TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
             session_ = open_session(pool_, callers_, where_, false);
             break;
     }
+    ended_ = false;
+    if (session_->shared().reporter) begin_span(*session_, options_.label, std::move(earlier));
     cancellation_.emplace(caller, session_->on);
     cancellation_->cancel_at(deadline_);
     if (entry_ == Entry::begin) watch();
@@ -163,7 +168,6 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
         attempt += session_->shared().attempt;
     }
     session_ = new TransactionSession{pool_, callers_, options_, deadline_, attempt, where_};
-    told_ = false;
 }
 
 TXSCOPE_INLINE void ScopeRun::begin_nested() {
@@ -209,14 +213,14 @@ TXSCOPE_INLINE bool ScopeRun::ended(std::exception_ptr error,
     if (error && !joins() && cancellation_->expired() &&
         machine.was_cut_short(*session_, is_cancellation(error)))
         error = time_is_over(where_, error);
+    ended_ = true;
+    error_ = error;
     if (entry_ == Entry::begin) {
-        told_ = true;
         TransactionState& transaction = transaction_of(*session_);
         transaction.reporter.report_since_begin(transaction.outcome(), error);
         // Inside of a transaction it is the outermost scope that tries again.
         may_try_again_ = error && transaction.attempt < options_.retry.max_attempts &&
                          !in_transaction(outer_) && is_worth_another_attempt(*session_, error);
-        error_ = error;
         if (may_try_again_ || tells_outcome()) return true;
     }
     if (joins() && (error || is_over(deadline_))) error = joined_error(error, caller);
