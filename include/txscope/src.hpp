@@ -15,6 +15,7 @@
 #endif
 
 #include <txscope/observing/printing_observer.hpp>
+#include <txscope/observing/prometheus_text.hpp>
 #include <txscope/protocol/pipeline.hpp>
 #include <txscope/txscope.hpp>
 
