@@ -154,6 +154,9 @@ public:
     Session(detail::SessionState::Shared state, bool joined)
         : state_{std::move(state)}, joined_{joined} {}
 
+protected:
+    bool in_transaction() const noexcept { return state_->machine().is_transaction(); }
+
 private:
     void add_hook(std::vector<detail::Hook> detail::Hooks::* list, detail::Hook hook);
 
@@ -179,8 +182,7 @@ TXSCOPE_INLINE Within within(std::chrono::milliseconds time) {
 }
 
 TXSCOPE_INLINE void Session::set_rollback_only() {
-    if (!state_->machine().is_transaction())
-        throw pqxx::usage_error{"there is no transaction to roll back"};
+    if (!in_transaction()) throw pqxx::usage_error{"there is no transaction to roll back"};
     detail::SessionState& scope = state_->here();
     scope.check_not_ended();
     if (&scope == state_.get() ? joined_ : scope.joined())
@@ -193,7 +195,7 @@ TXSCOPE_INLINE void Session::set_rollback_only() {
 
 TXSCOPE_INLINE void Session::add_hook(std::vector<detail::Hook> detail::Hooks::* list,
                                       detail::Hook hook) {
-    if (!state_->machine().is_transaction())
+    if (!in_transaction())
         throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
     detail::SessionState& scope = state_->here();
     auto& hooks = scope.hooks().*list;

@@ -4,6 +4,7 @@
 #include <txscope/transaction/retry_policy.hpp>
 
 #include <chrono>
+#include <span>
 #include <string_view>
 
 namespace txscope {
@@ -46,6 +47,12 @@ enum class Route {
     prefer_replica,
 };
 
+/// A setting of the server's that a transaction has, such as `{"app.tenant_id", id}`, where `id` is a text.
+struct TransactionSetting {
+    std::string_view name;   ///< Identifiers, with dots between them.
+    std::string_view value;  ///< As `SHOW` writes it; a parameter of the statement that is sent.
+};
+
 /// How a scope runs its transaction.
 ///
 /// ```cpp
@@ -54,8 +61,8 @@ enum class Route {
 ///
 /// What only a new transaction can have (everything but `propagation` and `timeout`) is looked at
 /// when the scope begins one. A scope inside a transaction only must not contradict it: to ask there
-/// for another isolation level, or for `read_write` where it was begun `read_only`, is a
-/// `PropagationError`.
+/// for another isolation level, for `read_write` where it was begun `read_only`, or for a setting that
+/// it was not begun with, is a `PropagationError`.
 ///
 /// What the server has to know goes out with `BEGIN`, in the first statement's round trip.
 struct TransactionOptions {
@@ -112,6 +119,25 @@ struct TransactionOptions {
     /// well, for logs: `pg_stat_activity.query` shows the latest statement only. Must outlive the
     /// scope; a string literal does.
     std::string_view label{};
+    /// What the server's settings are until the transaction ends, for row level security for one: a
+    /// policy reads `current_setting('app.tenant_id', true)`, which is empty or NULL where none was set.
+    /// Sent with `BEGIN`, at each attempt. They must outlive the scope, with their texts:
+    ///
+    /// ```cpp
+    /// const txscope::TransactionSetting settings[] = {{"app.tenant_id", tenant}};
+    /// txscope::TransactionScope scope{sessions, {.settings = settings}};
+    /// ```
+    ///
+    /// A scope inside a transaction may name those that this was begun with, with the same values: any
+    /// other is a `PropagationError`, as are settings of a scope without a transaction. See
+    /// `Transaction::set` for one that is known later. That the name is unknown to the server fails the
+    /// first statement.
+    ///
+    /// They go by `set_config`, which takes the snapshot of a `repeatable_read` or `serializable`
+    /// transaction when that begins, and is not passed on to the workers of Citus: where that matters,
+    /// `SET LOCAL` as a statement of the body does neither.
+    /// @throws pqxx::argument_error for what is no name; ValueError for a NUL in a value
+    std::span<const TransactionSetting> settings{};
 };
 
 }  // namespace txscope

@@ -2,6 +2,7 @@
 
 #include <txscope/core/error.hpp>
 #include <txscope/session/detail/session_state.hpp>
+#include <txscope/transaction/detail/settings.hpp>
 #include <txscope/transaction/detail/transaction.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <source_location>
+#include <string>
 
 namespace txscope::detail {
 
@@ -23,6 +25,17 @@ inline void check_fits(const TransactionOptions& options, const SessionState& ou
     if (options.access == AccessMode::read_write && begun.access == AccessMode::read_only)
         throw PropagationError{"a read-write scope cannot be part of a read-only transaction",
                                where};
+    for (const TransactionSetting& setting : options.settings) {
+        const auto is_the_same = [&](const TransactionSetting& other) {
+            return setting.name == other.name && setting.value == other.value;
+        };
+        if (std::ranges::none_of(begun.settings, is_the_same))
+            throw PropagationError{
+                "a scope inside a transaction cannot have a setting that this was not "
+                "begun with: " +
+                    std::string{setting.name},
+                where};
+    }
 }
 
 /// What a scope does about the session around it.
@@ -37,8 +50,9 @@ inline bool in_transaction(const SessionState* outer) {
     return outer != nullptr && outer->machine().is_transaction();
 }
 
-/// @throws pqxx::argument_error for a time below zero, a value that an enumeration does not have, and a
-/// replica for what it cannot do
+/// @throws pqxx::argument_error for a time below zero, a value that an enumeration does not have, a
+/// replica for what it cannot do, and what is no name of a setting; ValueError for a setting's value that
+/// cannot be sent
 inline void check_valid(const TransactionOptions& options) {
     const auto is_among = [](auto value, auto first, auto last) {
         return value >= first && value <= last;
@@ -58,6 +72,7 @@ inline void check_valid(const TransactionOptions& options) {
         throw pqxx::argument_error{
             "TransactionOptions: a scope that prefers a replica has to be read-only, and cannot be "
             "serializable"};
+    for (const TransactionSetting& setting : options.settings) setting_statement(setting);
 }
 
 /// What `options` ask of a scope within the session `outer`, null for none.
@@ -71,7 +86,11 @@ inline Entry entry_of(const TransactionOptions& options, const SessionState* out
         check_fits(options, *outer, where);
         return entry;
     };
-    const Entry without_transaction = outer != nullptr && !inside ? Entry::join : Entry::plain;
+    const auto without_transaction = [&] {
+        if (!options.settings.empty())
+            throw PropagationError{"a scope without a transaction cannot have settings", where};
+        return outer != nullptr && !inside ? Entry::join : Entry::plain;
+    };
     switch (options.propagation) {
         case Propagation::required:
             return inside ? inner(Entry::join) : Entry::begin;
@@ -83,11 +102,11 @@ inline Entry entry_of(const TransactionOptions& options, const SessionState* out
             if (inside) return inner(Entry::join);
             throw PropagationError{"a mandatory scope was opened outside a transaction", where};
         case Propagation::supports:
-            return inside ? inner(Entry::join) : without_transaction;
+            return inside ? inner(Entry::join) : without_transaction();
         case Propagation::not_supported:
-            return without_transaction;
+            return without_transaction();
         case Propagation::never:
-            if (!inside) return without_transaction;
+            if (!inside) return without_transaction();
             outer->check_not_ended();
             throw PropagationError{"a never scope was opened inside a transaction", where};
     }

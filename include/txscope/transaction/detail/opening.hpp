@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/postgres/connection.hpp>
+#include <txscope/transaction/detail/settings.hpp>
 #include <txscope/transaction/detail/transaction_identity.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
@@ -33,8 +34,9 @@ inline std::string string_constant(std::string_view text) {
 /// Adds the statements that begin a transaction on `connection` with these options, which the server
 /// ends after `life` if that is not 0.
 ///
-/// Settings go by SET LOCAL. What distributes a transaction over several servers passes that on, and
-/// not `set_config()`; and it takes no snapshot, which a body may want to take behind a lock.
+/// Settings of our own go by SET LOCAL. What distributes a transaction over several servers passes that
+/// on, and not `set_config()`; and it takes no snapshot, which a body may want to take behind a lock.
+/// Those of the program go by `set_config()`, which takes their values for parameters.
 ///
 /// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes; all
 /// others are for `response`.
@@ -91,6 +93,8 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     limit(connection.server_version() < 170000 ? "idle_in_transaction_session_timeout"
                                                : "transaction_timeout",
           life);
+    for (const TransactionSetting& setting : options.settings)
+        batch.emplace_back(setting_statement(setting), response);
     if (transaction_id) batch.emplace_back(TransactionIdentity::question(), transaction_id);
 }
 
