@@ -27,6 +27,7 @@
 
 // Who lends connections.
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/connection_hooks.hpp>
 #include <txscope/session/notification.hpp>
 #include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>

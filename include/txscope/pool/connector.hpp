@@ -2,6 +2,7 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
+#include <txscope/pool/pool_hooks.hpp>
 #include <txscope/pool/pooled_connection.hpp>
 #include <txscope/postgres/connection.hpp>
 
@@ -24,6 +25,10 @@ public:
         : executor_{std::move(executor)},
           conninfo_{std::move(conninfo)},
           naming_{std::move(naming)} {}
+
+    using BeforeConnect = decltype(PoolHooks::before_connect);
+    /// Whom to ask for the connection string of the moment. To be called before anything is opened.
+    void ask_before(BeforeConnect asked) { before_connect_ = std::move(asked); }
 
     /// One whose waits belong to `on`, on which this is called.
     /// @throws ConnectionFailed
@@ -49,6 +54,7 @@ public:
 private:
     const asio::any_io_executor executor_;
     const std::string conninfo_;
+    BeforeConnect before_connect_{};
     StatementNaming naming_;  // which its connections have in common
 };
 
@@ -62,7 +68,10 @@ namespace txscope::detail {
 
 TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
     asio::any_io_executor on, Clock::time_point deadline) {
-    auto connection = co_await Connection::open(std::move(on), conninfo_, naming_, deadline);
+    std::string conninfo = conninfo_;
+    if (before_connect_) conninfo = co_await before_connect_(std::move(conninfo), deadline);
+    auto connection =
+        co_await Connection::open(std::move(on), std::move(conninfo), naming_, deadline);
     co_return std::make_shared<PooledConnection>(std::move(connection));
 }
 

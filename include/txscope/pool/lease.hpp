@@ -9,7 +9,8 @@ namespace txscope::detail {
 
 class Pool;
 
-/// A connection on loan; goes back when destroyed, in whatever state it is.
+/// A connection on loan; goes back when destroyed, in whatever state it is. One that is no pool's loan
+/// goes nowhere.
 class Lease {
 public:
     Lease() = default;
@@ -21,7 +22,7 @@ public:
         return *this;
     }
     ~Lease() {
-        if (member_) give_back();
+        if (pool_) give_back();
     }
 
     explicit operator bool() const noexcept { return member_ != nullptr; }

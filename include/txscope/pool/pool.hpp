@@ -8,6 +8,7 @@
 #include <txscope/pool/detail/pool_machine.hpp>
 #include <txscope/pool/holder.hpp>
 #include <txscope/pool/lease.hpp>
+#include <txscope/pool/pool_hooks.hpp>
 #include <txscope/pool/pool_observer.hpp>
 #include <txscope/pool/pool_statistics.hpp>
 
@@ -85,10 +86,8 @@ public:
     asio::awaitable<void> warm_up(std::size_t count, OnFailure on_failure);
 
     /// Begins what it does unasked.
-    void start() noexcept {
-        const Lock lock{mutex_};
-        schedule();
-    }
+    /// @param hooks null for none
+    void start(std::shared_ptr<const PoolHooks> hooks);
 
     /// Closes the connections that it has now, those on loan when they come back.
     void recycle() noexcept {
@@ -118,7 +117,7 @@ private:
     class Request;
     class OpeningWatch;
 
-    static PoolMachine::Limits limits_of_machine(const Limits& limits) noexcept;
+    PoolMachine::Limits limits_of_machine(const Limits& limits) const noexcept;
     static Reason reason_of(const std::exception_ptr& error) noexcept;
     static PoolEvent event_of(PoolEvent::Kind kind, const PooledConnection& connection) noexcept;
     static PooledConnection& pooled(ConnectionNode& node) {
@@ -128,6 +127,8 @@ private:
                                       std::shared_ptr<Connector> connector,
                                       Clock::time_point deadline, std::uint64_t generation);
     static asio::awaitable<void> clean(Shared self, std::shared_ptr<PooledConnection> connection);
+    asio::awaitable<void> call_hooks(std::shared_ptr<PooledConnection> connection,
+                                     Clock::time_point deadline);
     static asio::awaitable<void> keep_up(std::weak_ptr<Pool> pool, asio::any_io_executor executor);
     void tell_opened(const PooledConnection& opened, Clock::time_point begun) const noexcept;
     void tell_failed(const std::exception_ptr& error, Clock::time_point begun) const noexcept;
@@ -140,6 +141,11 @@ private:
     // With the mutex locked:
     Lease lend_idle(Lock& lock, Holder* holder);
     Lease lease(PooledConnection& connection);
+    bool before_lend() const noexcept { return hooks_ && hooks_->before_lend; }
+    /// Whether there is something to do with one that is clean.
+    bool has_to_call_hooks(const PooledConnection& returned) const noexcept {
+        return hooks_->after_return || before_lend() || returned.connection->session_reset();
+    }
     /// How `connection` comes back.
     Condition look_at(PooledConnection& connection) noexcept;
     void cleaned(PooledConnection& connection) noexcept;
@@ -162,6 +168,7 @@ private:
 
     const std::chrono::milliseconds cleanup_timeout_;
     PoolObserver* observer_;
+    std::shared_ptr<const PoolHooks> hooks_;  // mostly there are none
     const std::shared_ptr<Connector> connector_;
     // Where connections are opened. Made here, since one that is made while the context is destroyed
     // leaks.
@@ -208,13 +215,20 @@ TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
       limits_{limits},
       machine_{limits_of_machine(limits)} {}
 
-TXSCOPE_INLINE PoolMachine::Limits Pool::limits_of_machine(const Limits& limits) noexcept {
-    return {.connections = limits.max_size,
-            .waiters = limits.max_waiters,
-            .openings = limits.max_opening,
-            .idle = limits.min_idle,
-            .idle_timeout = limits.idle_timeout,
-            .ping_after_idle = limits.ping_after_idle};
+TXSCOPE_INLINE PoolMachine::Limits Pool::limits_of_machine(const Limits& limits) const noexcept {
+    return {
+        .connections = limits.max_size,
+        .waiters = limits.max_waiters,
+        .openings = limits.max_opening,
+        .idle = limits.min_idle,
+        .idle_timeout = limits.idle_timeout,
+        .ping_after_idle = before_lend() ? std::chrono::milliseconds{0} : limits.ping_after_idle};
+}
+
+TXSCOPE_INLINE void Pool::start(std::shared_ptr<const PoolHooks> hooks) {
+    hooks_ = std::move(hooks);
+    if (hooks_) connector_->ask_before(hooks_->before_connect);
+    reconfigure(limits_);
 }
 
 TXSCOPE_INLINE void Pool::reconfigure(const Limits& limits) noexcept {
@@ -346,7 +360,10 @@ TXSCOPE_INLINE void Pool::give_back(std::shared_ptr<PooledConnection> connection
     Lock lock{mutex_};
     PooledConnection& returned = *connection;
     returned.kept = std::move(connection);
-    machine_.returned(returned, look_at(returned));
+    auto condition = look_at(returned);
+    if (hooks_ && condition == Condition::clean && has_to_call_hooks(returned))
+        condition = Condition::dirty;
+    machine_.returned(returned, condition);
     carry_out(lock);
     if (!machine_.idle().empty()) watch_soon();
 }

@@ -169,6 +169,10 @@ public:
     bool clean() const noexcept {
         return idle() && !statements_.session_changed() && cancel_requests_ == 0;
     }
+    /// Whether DISCARD ALL has undone what the session had at the last `keep_session`, which makes what
+    /// it has part of how it was opened.
+    bool session_reset() const noexcept { return statements_.session_reset(); }
+    void keep_session() noexcept { statements_.keep_session(); }
     /// It may become clean again: see `recover`.
     bool dirty() const noexcept { return !broken() && !clean(); }
     bool in_transaction() const noexcept {

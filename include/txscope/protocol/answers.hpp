@@ -51,6 +51,10 @@ public:
     [[nodiscard]] TransactionStatus transaction_status() const noexcept { return status_; }
     /// Whether a statement may have left in the session what outlives its transaction.
     [[nodiscard]] bool session_changed() const noexcept { return session_changed_; }
+    /// Whether DISCARD ALL has been executed since `keep_session`.
+    [[nodiscard]] bool session_reset() const noexcept { return session_reset_; }
+    /// The session as it is counts as unchanged, and not as reset.
+    void keep_session() noexcept { session_changed_ = session_reset_ = false; }
 
 private:
     using Awaits = Request::Awaits;
@@ -97,6 +101,7 @@ private:
     Failure failure_;
     TransactionStatus status_ = TransactionStatus::idle;
     bool session_changed_ = false;
+    bool session_reset_ = false;
 };
 
 }  // namespace txscope::protocol
@@ -290,7 +295,10 @@ TXSCOPE_INLINE void Answers::complete(Request& request, std::string_view tag, bo
 /// What a command without rows means for what comes behind it.
 TXSCOPE_INLINE void Answers::note_command(std::string_view tag) noexcept {
     if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") requests_.queue().note_commit();
-    if (tag == "DISCARD ALL") session_changed_ = false;
+    if (tag == "DISCARD ALL") {
+        session_changed_ = false;
+        session_reset_ = true;
+    }
     if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") requests_.statements().forget_prepared();
 }
 

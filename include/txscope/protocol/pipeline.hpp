@@ -135,6 +135,10 @@ public:
     }
     /// Whether a statement may have left in the session what outlives its transaction.
     [[nodiscard]] bool session_changed() const noexcept { return answers_.session_changed(); }
+    /// Whether DISCARD ALL has been executed since `keep_session`: the session as it is then counts as
+    /// unchanged.
+    [[nodiscard]] bool session_reset() const noexcept { return answers_.session_reset(); }
+    void keep_session() noexcept { answers_.keep_session(); }
     /// How many were ended: the round trips, as long as no two are on their way at once.
     [[nodiscard]] std::uint64_t batches() const noexcept { return requests_.batches(); }
 

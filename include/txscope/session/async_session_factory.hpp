@@ -226,6 +226,7 @@ private:
 #include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/ambient.hpp>
+#include <txscope/session/detail/connection_hook_calls.hpp>
 
 #include <boost/asio/this_coro.hpp>
 #include <pqxx/except>
@@ -249,7 +250,8 @@ TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor ex
                                                         Servers servers, PoolOptions options)
     : pool_{std::make_shared<detail::SessionPool>(
           std::move(executor), detail::SessionPool::checked(std::move(servers)), options)} {
-    pool_->for_each(&detail::Pool::start);
+    const auto hooks = detail::hooks_of(pool_, options.hooks);
+    pool_->for_each([&](detail::Pool& pool) { pool.start(hooks); });
 }
 
 TXSCOPE_INLINE PoolStatistics AsyncSessionFactory::statistics() const {

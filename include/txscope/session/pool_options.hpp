@@ -7,6 +7,7 @@
 
 namespace txscope {
 
+class ConnectionHooks;
 class Observer;
 
 /// How an `AsyncSessionFactory` keeps its connections.
@@ -57,6 +58,9 @@ struct PoolOptions {
     std::chrono::milliseconds statement_lifetime = std::chrono::minutes{1};
     /// Is told what happens in scopes; null for none. Must outlive them and the factory.
     Observer* observer = nullptr;
+    /// What is called around the opening of connections, and, if it is a `LoanHooks`, around loans; null
+    /// for nothing. Must outlive the factory and what it has begun.
+    ConnectionHooks* hooks = nullptr;
     /// Longest time for a transaction whose `TransactionOptions::timeout` is 0, and for a statement
     /// that is executed outside of any scope, which throws `StatementTimeout` after it; from 0, the
     /// default, which is no limit. A `session_scope` has none.

@@ -83,7 +83,9 @@ std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& pool,
     try {
         std::rethrow_exception(opening_error);
     } catch (const ConnectionFailed& failed) {
-        throw ConnectionFailed{failed.what(), failed.cause(), where};
+        const auto* const nested = dynamic_cast<const std::nested_exception*>(&failed);
+        return nest(nested != nullptr ? nested->nested_ptr() : nullptr,
+                    ConnectionFailed{failed.what(), failed.cause(), where});
     }
 } catch (...) {
     return std::current_exception();  // one of these, or that there is no memory for it

@@ -89,12 +89,17 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
     std::shared_ptr<PooledConnection> opened;
     try {
         opened = co_await connector->open(connector->executor(), deadline);
+        const Shared self = pool.lock();
+        if (self && self->hooks_) {
+            co_await self->hooks_->after_connect(opened, deadline);
+            if (self->hooks_->before_lend) co_await self->hooks_->before_lend(opened, deadline);
+        }
     } catch (...) {
         error = std::current_exception();
     }
     const Shared self = pool.lock();
     if (!self) co_return;
-    if (opened) {
+    if (!error) {
         self->tell_opened(*opened, begun);
         co_return self->put(std::move(opened), generation);
     }
@@ -199,7 +204,8 @@ TXSCOPE_INLINE void Pool::put(std::shared_ptr<PooledConnection> opened,
     PooledConnection& connection = *opened;
     connection.kept = std::move(opened);
     connection.generation = generation;
-    connection.may_be_half_open = !connection.connection->is_local();
+    // One for which there is a hook is looked at like one that may be half-open.
+    connection.may_be_half_open = !connection.connection->is_local() || before_lend();
     connection.heard = connection.connection->heard();
     connection.expires = end_of_life();
     machine_.opened(connection);
@@ -235,19 +241,24 @@ TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept 
 TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
                                                  std::shared_ptr<PooledConnection> connection) {
     Connection& server = *connection->connection;
+    const bool returned = connection->state == ConnectionNode::State::cleaning;
     Lock lock{self->mutex_};
-    const auto ping_deadline = deadline_in(self->limits_.ping_timeout);
+    const Limits limits = self->limits_;
+    const bool calls_hooks = self->hooks_ && !self->machine_.is_closed();
     lock.unlock();
+    const auto deadline = returned ? self->cleanup_deadline() : deadline_in(limits.ping_timeout);
+    const auto silent_at = deadline_in(limits.ping_after_idle, server.heard());
     try {
-        if (connection->state == ConnectionNode::State::pinging) {
-            co_await server.ping(ping_deadline);
+        if (returned) {
+            co_await server.recover(deadline);
+        } else if (!server.is_local() && Clock::now() >= silent_at) {
+            co_await server.ping(deadline);
             connection->new_round_trips();  // no loan's
-        } else {
-            co_await server.recover(self->cleanup_deadline());
         }
     } catch (...) {
         server.close(std::current_exception());
     }
+    if (calls_hooks) co_await self->call_hooks(connection, deadline);
     lock.lock();
     PooledConnection& cleaned = *connection;
     cleaned.kept = std::move(connection);
@@ -256,10 +267,31 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
     if (!self->machine_.idle().empty()) self->watch_soon();
 }
 
+/// Of one that has come back, or is about to be lent. One that is refused has no further life.
+TXSCOPE_INLINE asio::awaitable<void> Pool::call_hooks(std::shared_ptr<PooledConnection> connection,
+                                                      Clock::time_point deadline) {
+    const Connection& server = *connection->connection;
+    try {
+        if (connection->state == ConnectionNode::State::cleaning) {
+            if (!server.broken() && server.session_reset())
+                co_await hooks_->after_connect(connection, deadline);
+            if (!server.broken() && hooks_->after_return)
+                co_await hooks_->after_return(connection, deadline);
+        }
+        if (!server.broken() && hooks_->before_lend)
+            co_await hooks_->before_lend(connection, deadline);
+    } catch (...) {
+        connection->expires = Clock::time_point::min();
+    }
+}
+
 /// Or pinged.
 TXSCOPE_INLINE void Pool::cleaned(PooledConnection& connection) noexcept {
     auto condition = look_at(connection);
-    if (condition == Condition::dirty) condition = Condition::broken;
+    if (condition == Condition::dirty) {  // a hook has changed it
+        connection.expires = Clock::time_point::min();
+        condition = Condition::clean;
+    }
     if (connection.state == ConnectionNode::State::pinging)
         machine_.pinged(connection, condition);
     else

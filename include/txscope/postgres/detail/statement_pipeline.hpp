@@ -74,6 +74,9 @@ public:
     }
     /// Whether a statement may have left in the session what outlives its transaction.
     [[nodiscard]] bool session_changed() const noexcept { return pipeline_.session_changed(); }
+    /// Whether DISCARD ALL was executed since `keep_session`: what a session has then, it is to have.
+    [[nodiscard]] bool session_reset() const noexcept { return pipeline_.session_reset(); }
+    void keep_session() noexcept { pipeline_.keep_session(); }
     /// How many were submitted.
     [[nodiscard]] std::uint64_t batches() const noexcept { return pipeline_.batches(); }
     /// A setting that the server has reported since the connection was opened; null for none.

@@ -67,6 +67,8 @@ struct SharedConnection {
     bool has_connection() noexcept;
     /// Takes a connection, when one comes free.
     asio::awaitable<void> borrow();
+    /// Has it from now on; its observer is told that the wait has begun when it was `asked`.
+    void take(Lease&& found, Clock::time_point asked);
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
     /// execute that, and commit it, statement by statement.
     bool beginning() const noexcept {
@@ -120,7 +122,6 @@ private:
     /// There is no descriptor, or no memory, to wait with for what was sent: it might come to be all the
     /// same, after its caller was told that it has failed.
     static void close_for(Connection& connection, const std::exception_ptr& error) noexcept;
-    void take(Lease&& found, Clock::time_point asked);
 };
 
 }  // namespace txscope::detail
