@@ -23,6 +23,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -408,8 +409,27 @@ TEST_CASE("who listens has before_connect called, and nothing else", "[connectio
     support::run_until(fixture.io, [&] { return work.done(); });
 }
 
-TEST_CASE("repositories and scopes in after_connect find the hook's session",
+TEST_CASE("hooks are called for replicas, too, with their connection strings",
           "[connection_hooks]") {
+    const support::Database database;
+    const support::Database other;
+    Hooks hooks;
+    std::set<std::string> asked;
+    hooks.connecting = [&](std::string conninfo) -> asio::awaitable<std::string> {
+        asked.insert(conninfo);
+        co_return conninfo;
+    };
+    asio::io_context io;
+    const AsyncSessionFactory sessions{
+        io, txscope::Servers{.primary = database.dsn(), .replicas = {other.dsn()}},
+        support::observed({.min_idle = 1, .hooks = &hooks})};
+    support::run_until(io, [&] { return sessions.statistics().idle == 2; });
+    CHECK(asked == std::set{database.dsn(), other.dsn()});
+    CHECK(hooks.connected == 2);
+    support::run(io, sessions.close());
+}
+
+TEST_CASE("what is ambient in after_connect is the hook's session", "[connection_hooks]") {
     Fixture<Hooks> fixture{{.max_size = 1}};
     bool found = false;
     fixture.hooks.setting_up = [&](Session&) -> asio::awaitable<void> {

@@ -30,6 +30,7 @@ struct PoolEvent {
         wrong_role,   ///< Its server does not write any more, or was promoted.
         replaced,  ///< With all others: `recycle()`, or one of them met a server in another role.
         too_many,  ///< `reconfigure()` has lowered `max_size`.
+        refused,   ///< By a hook (`LoanHooks`), or one has failed or left it changed.
         closed,    ///< The pool was closed.
     };
     enum class Wait : std::uint8_t {
@@ -72,6 +73,8 @@ constexpr std::string_view to_string(PoolEvent::Retirement why) {
             return "replaced";
         case too_many:
             return "too_many";
+        case refused:
+            return "refused";
         case closed:
             return "closed";
     }

@@ -36,10 +36,11 @@ class Session;
 /// **Time**: counts in the opening's `opening_timeout`. When that is over, or the factory is closed, the
 /// hook is cancelled, as by a caller: a hook that does not heed it holds up the opening.
 ///
-/// **Threads**: on the pool's execution context, on a strand of the pool's; before_connect also on that of
-/// who listens, or looks up a `COMMIT`, and so maybe several at once.
+/// **Threads**: on a strand over the pool's execution context, or over that of who listens or looks up a
+/// `COMMIT`; for several connections maybe at once.
 ///
-/// **Lifetime**: must outlive the factory, and what it has begun: `co_await sessions.close()` ends that.
+/// **Lifetime**: must outlive the factory, and what that has begun, as then must the observer:
+/// `co_await sessions.close()` ends it.
 class ConnectionHooks {
 public:
     virtual ~ConnectionHooks() = default;

@@ -225,6 +225,17 @@ TEST_CASE("a connection that is closed says why", "[pool_machine]") {
         CHECK(why(1) == Retirement::no_answer);
         CHECK(why(3) == Retirement::no_answer);
     }
+    SECTION("it is refused, which says nothing of the others") {
+        bench->time_passes(std::chrono::seconds{2});
+        CHECK(bench->ask('a') == Words{"ping 3"});
+        CHECK(bench->pinged(3, Condition::refused) == Words{"close 3", "ping 2"});
+        CHECK(why(3) == Retirement::refused);
+        CHECK(bench->pinged(2, Condition::clean) == Words{"a: granted"});
+        CHECK(bench->returned(2, Condition::dirty) == Words{"clean 2"});
+        CHECK(bench->cleaned(2, Condition::refused) == Words{"close 2"});
+        CHECK(why(2) == Retirement::refused);
+        CHECK(why(1) == Retirement::none);
+    }
     SECTION("its server has another role, and nobody knows whose server the others' is") {
         bench->lend_idle();
         bench->lend_idle();

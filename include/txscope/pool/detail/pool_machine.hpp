@@ -54,6 +54,7 @@ public:
         clean,
         dirty,       ///< Not as it was lent: something runs, or was changed.
         wrong_role,  ///< Of its server, which does not write, say.
+        refused,     ///< Who has looked at it does not want it lent again.
         broken
     };
     /// Why an opening has failed.
@@ -337,6 +338,7 @@ TXSCOPE_INLINE void PoolMachine::settle(ConnectionNode& connection, Condition co
     if (connection.heard >= connection.expires) why = Retirement::lifetime;
     if (connection.generation != generation_)
         why = wrong_role ? Retirement::wrong_role : Retirement::replaced;
+    if (condition == Condition::refused) why = Retirement::refused;
     if (condition == Condition::broken) why = where_broken;
     if (closed_) why = Retirement::closed;
     if (why != Retirement::none) {

@@ -258,17 +258,18 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
     } catch (...) {
         server.close(std::current_exception());
     }
-    if (calls_hooks) co_await self->call_hooks(connection, deadline);
+    bool refused = false;
+    if (calls_hooks) refused = co_await self->call_hooks(connection, deadline);
     lock.lock();
     PooledConnection& cleaned = *connection;
     cleaned.kept = std::move(connection);
-    self->cleaned(cleaned);
+    self->cleaned(cleaned, refused);
     self->carry_out(lock);
     if (!self->machine_.idle().empty()) self->watch_soon();
 }
 
-/// Of one that has come back, or is about to be lent. One that is refused has no further life.
-TXSCOPE_INLINE asio::awaitable<void> Pool::call_hooks(std::shared_ptr<PooledConnection> connection,
+/// Of one that has come back, or is about to be lent. Returns whether it is refused.
+TXSCOPE_INLINE asio::awaitable<bool> Pool::call_hooks(std::shared_ptr<PooledConnection> connection,
                                                       Clock::time_point deadline) {
     const Connection& server = *connection->connection;
     try {
@@ -280,18 +281,17 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::call_hooks(std::shared_ptr<PooledConn
         }
         if (!server.broken() && hooks_->before_lend)
             co_await hooks_->before_lend(connection, deadline);
+        co_return false;
     } catch (...) {
-        connection->expires = Clock::time_point::min();
+        co_return true;
     }
 }
 
 /// Or pinged.
-TXSCOPE_INLINE void Pool::cleaned(PooledConnection& connection) noexcept {
+TXSCOPE_INLINE void Pool::cleaned(PooledConnection& connection, bool refused) noexcept {
     auto condition = look_at(connection);
-    if (condition == Condition::dirty) {  // a hook has changed it
-        connection.expires = Clock::time_point::min();
-        condition = Condition::clean;
-    }
+    if (condition == Condition::dirty || (refused && condition == Condition::clean))
+        condition = Condition::refused;  // dirty it is where a hook has changed it
     if (connection.state == ConnectionNode::State::pinging)
         machine_.pinged(connection, condition);
     else
