@@ -59,6 +59,7 @@ public:
 
 private:
     void start(const AmbientExecutor& executor, asio::awaitable<void> work);
+    void launch(Return back, const AmbientExecutor& executor, asio::awaitable<void> work);
 #ifdef TXSCOPE_KNOWS_ASIO_INTERNALS
     using EntryPoint = asio::awaitable<asio::detail::awaitable_thread_entry_point>;
     static EntryPoint enter(Return back, asio::awaitable<void> work);
@@ -103,6 +104,11 @@ struct ForwardedCancellation::Channel {
                 channel->cancelled.compare_exchange_strong(first, by);
                 channel->signal.emit(type);
             });
+    }
+
+    /// To be called on the strand when the work begins to listen: its time may be over already.
+    void repeat() {
+        if (cancelled == Cancelled::by_time) signal.emit(asio::cancellation_type::all);
     }
 
     const Strand strand;
@@ -177,7 +183,9 @@ TXSCOPE_INLINE ForwardedCancellation::EntryPoint ForwardedCancellation::enter(
     }
     const asio::any_io_executor callers = back.get_executor();
     bool* const over = std::exchange(back.to().over_, nullptr);
-    auto resume = [back = std::move(back), error]() mutable { back(std::move(error)); };
+    auto resume = [back = std::move(back), error = std::move(error)]() mutable {
+        back(std::move(error));
+    };
     if (over == nullptr) {
         execute_on(callers, std::move(resume));
     } else {  // or else the stack would grow with every scope that never waits
@@ -188,33 +196,43 @@ TXSCOPE_INLINE ForwardedCancellation::EntryPoint ForwardedCancellation::enter(
 
 /// What `co_spawn` does, but without a way by the type-erased executor to the strand, where this begins
 /// already, and without outstanding work.
-TXSCOPE_INLINE void ForwardedCancellation::start(const AmbientExecutor& executor,
-                                                 asio::awaitable<void> work) {
+TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, const AmbientExecutor& executor,
+                                                  asio::awaitable<void> work) {
     using Thread = asio::detail::awaitable_thread<asio::any_io_executor>;
-    Thread thread{enter(Return{*this}, std::move(work)), executor, slot(),
+    Thread thread{enter(std::move(back), std::move(work)), executor, slot(),
                   asio::cancellation_state{slot()}};
-    executor.execute([this, thread = std::move(thread)]() mutable {
-        struct Launch {
-            ForwardedCancellation& awaited;
-            bool over = false;
-            // Also where it is suspended and Asio throws: what is over may be destroyed, with this.
-            ~Launch() {
-                if (!over) awaited.over_ = nullptr;
-            }
-        } launch{*this};
-        over_ = &launch.over;
-        thread.launch();
-    });
+    if (channel_) channel_->repeat();
+    struct Launch {
+        ForwardedCancellation& awaited;
+        bool over = false;
+        // Also where it is suspended and Asio throws: what is over may be destroyed, with this.
+        ~Launch() {
+            if (!over) awaited.over_ = nullptr;
+        }
+    } launch{*this};
+    over_ = &launch.over;
+    thread.launch();
 }
 
 #else
 
-TXSCOPE_INLINE void ForwardedCancellation::start(const AmbientExecutor& executor,
-                                                 asio::awaitable<void> work) {
-    asio::co_spawn(asio::any_io_executor{executor}, std::move(work), Return{*this});
+TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, const AmbientExecutor& executor,
+                                                  asio::awaitable<void> work) {
+    const auto listening = channel_;  // this may be gone
+    asio::co_spawn(asio::any_io_executor{executor}, std::move(work), std::move(back));
+    if (listening) listening->repeat();
 }
 
 #endif
+
+/// On the strand, which may have been told already that its time is over: nobody was listening then, and
+/// only there it is safe to begin to listen.
+TXSCOPE_INLINE void ForwardedCancellation::start(const AmbientExecutor& executor,
+                                                 asio::awaitable<void> work) {
+    executor.execute([back = Return{*this}, executor, work = std::move(work)]() mutable {
+        back.to().launch(std::move(back), executor, std::move(work));
+    });
+}
 
 }  // namespace txscope::detail
 

@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/failure.hpp"
 #include "support/run.hpp"
 #include <txscope/net/forwarded_cancellation.hpp>
 
@@ -154,6 +155,24 @@ TEST_CASE("a cancellation reaches the work", "[forwarded_cancellation]") {
     io.poll();
     CHECK(error != nullptr);
     CHECK(io.stopped());
+}
+
+TEST_CASE("work whose time is over before it begins is cancelled", "[forwarded_cancellation]") {
+    asio::io_context io;
+    asio::thread_pool elsewhere{1};
+    const Strand strand = strand_on(elsewhere.get_executor());
+    support::run(io, [&]() -> asio::awaitable<void> {
+        ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
+        cancellation.cancel_at(txscope::detail::Clock::now());
+        while (!cancellation.expired()) std::this_thread::yield();
+        std::exception_ptr error;
+        try {
+            co_await cancellation.spawn(AmbientExecutor{strand}, wait_for_ever());
+        } catch (...) {
+            error = std::current_exception();
+        }
+        CHECK(support::is_abort(error));
+    });
 }
 
 TEST_CASE("a context that is destroyed destroys work and who awaits it",
