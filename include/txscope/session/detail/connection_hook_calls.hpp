@@ -40,7 +40,7 @@ TXSCOPE_INLINE bool may_pass_next_time(const std::exception_ptr& error) noexcept
     }
 }
 
-TXSCOPE_INLINE std::string text_of(const std::exception_ptr& error) {
+TXSCOPE_INLINE std::string reason_text(const std::exception_ptr& error) {
     try {
         std::rethrow_exception(error);
     } catch (const Error& failure) {
@@ -71,7 +71,7 @@ TXSCOPE_INLINE asio::awaitable<void> call_hook(std::string name, AmbientExecutor
         error = nest(error, ConnectionFailed{name + " did not end within the time allowed",
                                              {.is_transient = true}});
     else if (caller.cancelled() == asio::cancellation_type::none)
-        error = nest(error, ConnectionFailed{name + " failed" + text_of(error),
+        error = nest(error, ConnectionFailed{name + " failed" + reason_text(error),
                                              {.is_transient = may_pass_next_time(error)}});
     std::rethrow_exception(error);
 }
