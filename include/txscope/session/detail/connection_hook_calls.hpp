@@ -95,7 +95,7 @@ TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name,
                                                      Clock::time_point deadline, SessionHook hook) {
     const auto executor = co_await asio::this_coro::executor;
     const auto whose = pool.lock();
-    if (!whose) throw pool_closed();
+    if (!whose) throw PoolClosed{"the session factory is closed"};
     const auto session = open_session(whose, executor, {}, false);
     session->shared().take(Lease{nullptr, connection}, {});
     ResultSlot<bool> wanted;
