@@ -38,10 +38,14 @@ inline std::string string_constant(std::string_view text) {
 /// on, and not `set_config()`; and it takes no snapshot, which a body may want to take behind a lock.
 /// Those of the program go by `set_config()`, which takes their values for parameters.
 ///
+/// `traceparent`, unless empty, goes as a comment in the form of sqlcommenter: `BEGIN` is not prepared, so
+/// that it may be another text each time.
+///
 /// `transaction_id`, unless null, is where the answer to "which transaction is this?" goes; all
 /// others are for `response`.
 inline void begin_transaction(Connection::Batch& batch, const TransactionOptions& options,
                               std::chrono::milliseconds life, const Connection& connection,
+                              std::string_view traceparent,
                               const Connection::SharedResponse& transaction_id,
                               const Connection::SharedResponse& response) {
     using namespace std::string_view_literals;
@@ -72,6 +76,8 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
             break;
     }
     if (options.deferrable) begin += " DEFERRABLE";
+    if (!traceparent.empty())
+        begin += " /*traceparent='" + blank_out("*/'\0"sv, traceparent) + "'*/";
 
     batch.push_back(Request::command(begin, response));
     if (labelled) {

@@ -76,8 +76,9 @@ private:
     }
     void begin_on_lease(Connection::Batch& batch, const Connection::SharedResponse& response) {
         if (id) ask_history(*this);
-        begin_transaction(batch, options, life_on_server(*this, scope_deadline), *lease, id,
-                          response);
+        const auto traceparent = reporter.span != nullptr ? reporter.span->traceparent() : "";
+        begin_transaction(batch, options, life_on_server(*this, scope_deadline), *lease,
+                          traceparent, id, response);
     }
 };
 
