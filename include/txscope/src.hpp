@@ -14,6 +14,7 @@
 #pragma GCC diagnostic ignored "-Wsubobject-linkage"
 #endif
 
+#include <txscope/observing/observer_list.hpp>
 #include <txscope/observing/opentelemetry_observer.hpp>
 #include <txscope/observing/printing_observer.hpp>
 #include <txscope/observing/prometheus_text.hpp>

@@ -1,6 +1,9 @@
 // The pieces of code that the README shows beside its one whole program. Compiled, never run.
 
+#include <txscope/observing/observer_list.hpp>
+#include <txscope/observing/opentelemetry_observer.hpp>
 #include <txscope/observing/printing_observer.hpp>
+#include <txscope/observing/prometheus_text.hpp>
 #include <txscope/txscope.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -160,6 +163,14 @@ void watch(asio::io_context& io) {
     txscope::AsyncSessionFactory sessions{
         io, "postgresql:///app", {.observer = &log, .overlong_scope = 5s}};
     txscope::TransactionScope scope{sessions, {.label = "monthly import"}};
+}
+
+void measure(asio::io_context& io, txscope::PrintingObserver& log, txscope::Tracer& tracer) {
+    txscope::MetricsObserver metrics{{"transfer", "monthly import"}};  // labels counted apart
+    txscope::OpenTelemetryObserver traces{tracer};
+    txscope::ObserverList observers{{&log, &metrics, &traces}};
+    txscope::AsyncSessionFactory sessions{io, "postgresql:///app", {.observer = &observers}};
+    const std::string answer = prometheus_text(metrics, sessions.statistics());  // to a scrape
 }
 
 asio::awaitable<void> notify(txscope::TransactionScope scope, ProjectRepository& projects,
