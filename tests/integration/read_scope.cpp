@@ -94,19 +94,18 @@ struct Fixture : support::ScopeFixture {
 TEST_CASE("a ReadScope hands out what reads, all of it in one transaction", "[read_scope]") {
     Fixture fixture;
     const ReadScope<Entries, EntryReader> reading{fixture.sessions};
-    const auto body = [&](const auto& entries,
+    const auto body = [&](const txscope::ReadRepository<Entries, Entry>& entries,
                           const EntryReader& reader) -> asio::awaitable<std::int64_t> {
         const auto snapshot = "SELECT pg_current_snapshot()::text || now()::text";
         const auto first = co_await reader.ask(snapshot);
-        CHECK((co_await reader.ask("SHOW transaction_read_only"))
-                  .one()
-                  .template get<std::string>(0) == "on");
+        CHECK((co_await reader.ask("SHOW transaction_read_only")).one().get<std::string>(0) ==
+              "on");
         CHECK((co_await reader.named("two")).size() == 1);
         CHECK((co_await entries.get(field<&Entry::name> == "one")).name == "one");
         CHECK(co_await entries.exists(field<&Entry::name> == "three"));
         CHECK_FALSE((co_await entries.find(field<&Entry::name> == "four")).has_value());
         const auto last = co_await reader.ask(snapshot);
-        CHECK(first.one().template get<std::string>(0) == last.one().template get<std::string>(0));
+        CHECK(first.one().get<std::string>(0) == last.one().get<std::string>(0));
         co_return co_await entries.count();
     };
     CHECK(fixture.run(reading(body)) == 3);
