@@ -193,6 +193,13 @@ TEST_CASE("spans lie within those of the scopes around, in branches, other trans
     CHECK(with.tree.each_has_ended_once());
 }
 
+TEST_CASE("a statement without a scope, and its wait, lie within one span", "[spans]") {
+    Observed with;
+    with.fixture.run(with.fixture.sessions.execute("SELECT 1"));
+    CHECK(with.tree.paths() == Words{"", " > wait", " > SELECT 1"});
+    CHECK(with.tree.each_has_ended_once());
+}
+
 TEST_CASE("a scope has one span for all its attempts", "[spans]") {
     Observed with;
     const TransactionScope scope{

@@ -19,7 +19,7 @@ struct Reporter {
     std::string_view label{};
     int attempt = 1;
     Clock::time_point begun{};  ///< When the transaction got its connection.
-    Span* span = nullptr;       ///< The scope's.
+    const Ambient* scope{};     ///< The session, once its span has begun.
 
     explicit operator bool() const noexcept { return observer != nullptr; }
 
@@ -33,7 +33,12 @@ struct Reporter {
                               .duration = duration,
                               .sql = sql,
                               .error = std::move(error),
-                              .span = span});
+                              .span = span()});
+    }
+
+    /// The scope's; null for none.
+    Span* span() const noexcept {
+        return scope != nullptr && scope->span ? scope->span->get() : nullptr;
     }
 
     /// Tells what begins where that is `ambient`.

@@ -181,11 +181,11 @@ namespace txscope::detail {
 TXSCOPE_INLINE void begin_span(SessionState& state, std::string_view label,
                                std::shared_ptr<LiveSpan> earlier) noexcept try {
     Reporter& reporter = state.shared().reporter;
+    if (state.parent() == nullptr) reporter.scope = &state;
     state.span = std::move(earlier);
     const SpanStart start{.kind = SpanStart::scope, .where = state.where(), .label = label};
     LiveSpan begun = state.span ? LiveSpan{} : reporter.start(start, state.outer.get());
     if (begun) state.span = std::make_shared<LiveSpan>(std::move(begun));
-    if (state.span && state.parent() == nullptr) reporter.span = state.span->get();
 } catch (const std::bad_alloc&) {  // then it has ended already
 }
 

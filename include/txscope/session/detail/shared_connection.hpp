@@ -183,7 +183,7 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
         if (around->session != nullptr && around->holder != &holder)
             requester.within.push_back(around->holder);
     LiveSpan wait =
-        reporter.start({.kind = SpanStart::wait, .where = reporter.where}, ambient.get());
+        reporter.start({.kind = SpanStart::wait, .where = reporter.where}, reporter.scope);
     try {
         auto found = co_await pool->acquire(std::move(requester));
         wait.end(nullptr);
