@@ -187,6 +187,13 @@ private:
     std::atomic<int> spans_ = 0;
 };
 
+/// Whether the factories of the tests do not pipeline: if `TXSCOPE_TESTS_WITHOUT_PIPELINING` is set in
+/// the environment.
+inline bool without_pipelining() {
+    static const bool set = std::getenv("TXSCOPE_TESTS_WITHOUT_PIPELINING") != nullptr;
+    return set;
+}
+
 /// `options` with an observer that checks what it is told, unless they have one already: what the
 /// integration tests make every factory with. It is kept until the program ends. None pings what is idle
 /// unless it says when.
@@ -200,6 +207,7 @@ inline txscope::PoolOptions observed(txscope::PoolOptions options = {}) {
     // What a test counts must not depend on how long the machine is busy with something else.
     if (options.ping_after_idle == txscope::PoolOptions{}.ping_after_idle)
         options.ping_after_idle = {};
+    if (without_pipelining()) options.pipelining = false;
     return options;
 }
 

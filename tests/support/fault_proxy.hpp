@@ -152,6 +152,7 @@ inline FaultProxy::~FaultProxy() {
 inline void FaultProxy::reset_counts() {
     tally_.update([](ProxyCounts& counts) {
         ProxyCounts fresh;
+        fresh.most_unanswered = counts.most_unanswered;
         fresh.open = counts.open;
         fresh.armed = counts.armed;
         fresh.struck = counts.struck;

@@ -12,6 +12,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <exception>
@@ -167,6 +168,7 @@ inline bool ProxiedConnection::from_client(const wire::Message& message) {
         const bool begins = conversation_.client_says(message);
         tally_.update([&](ProxyCounts& counts) {
             counts.round_trips += begins;
+            counts.most_unanswered = std::max(counts.most_unanswered, conversation_.unanswered());
             ++counts.sent[message.type];
             if (statement) counts.statements.push_back(*statement);
         });

@@ -24,9 +24,10 @@ struct ProxyCounts {
     std::vector<std::string> statements;  ///< Those asked to run (Query, Bind), in order.
 
     // These are not reset.
-    std::int64_t open = 0;    ///< Sessions connected now.
-    std::int64_t armed = 0;   ///< Faults armed so far.
-    std::int64_t struck = 0;  ///< Faults that have struck.
+    std::int64_t most_unanswered = 0;  ///< Statements of one connection, at a time.
+    std::int64_t open = 0;             ///< Sessions connected now.
+    std::int64_t armed = 0;            ///< Faults armed so far.
+    std::int64_t struck = 0;           ///< Faults that have struck.
 };
 
 /// Counts that one thread keeps and others wait on.

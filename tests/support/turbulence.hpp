@@ -155,6 +155,7 @@ void Turbulence::run(Work work) {
     for (std::future<void>& client : working) client.wait();
     for (std::future<void>& client : working) client.get();
     if (failure) std::rethrow_exception(failure);
+    if (without_pipelining()) CHECK(proxy.counts().most_unanswered == 1);
 }
 
 template <typename Work>

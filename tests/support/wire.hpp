@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -101,6 +102,15 @@ public:
 
     /// The statement that a Query or Bind of the client asks to run, else null.
     Text statement_of(const Message& message) const;
+
+    /// How many statements are not answered yet; a Sync that belongs to none is one, too.
+    std::int64_t unanswered() const {
+        const auto count = [&](auto... types) {
+            return std::ranges::count_if(
+                pending_, [&](const Pending& each) { return ((each.type == types) || ...); });
+        };
+        return std::max(count('Q', 'E'), count('Q', 'S'));
+    }
 
     /// Whether a round trip begins.
     bool client_says(const Message& message);

@@ -21,10 +21,13 @@ namespace txscope::detail {
 /// Opens a pool's connections. From any thread.
 class Connector {
 public:
-    Connector(asio::any_io_executor executor, std::string conninfo, StatementNaming naming)
+    /// @param pipelines whether a connection sends a statement before the ones ahead are answered
+    Connector(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
+              bool pipelines)
         : executor_{std::move(executor)},
           conninfo_{std::move(conninfo)},
-          naming_{std::move(naming)} {}
+          naming_{std::move(naming)},
+          pipelines_{pipelines} {}
 
     using BeforeConnect = decltype(PoolHooks::before_connect);
     /// Whom to ask for the connection string of the moment. To be called before anything is opened.
@@ -56,6 +59,7 @@ private:
     const std::string conninfo_;
     BeforeConnect before_connect_{};
     StatementNaming naming_;  // which its connections have in common
+    const bool pipelines_;
 };
 
 }  // namespace txscope::detail
@@ -72,6 +76,7 @@ TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::ope
     if (before_connect_) conninfo = co_await before_connect_(std::move(conninfo), deadline);
     auto connection =
         co_await Connection::open(std::move(on), std::move(conninfo), naming_, deadline);
+    if (!pipelines_) connection->stop_pipelining();
     co_return std::make_shared<PooledConnection>(std::move(connection));
 }
 

@@ -57,7 +57,7 @@ public:
 
     /// @param observer null for none; outlives whoever uses the pool
     Pool(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
-         const Limits& limits, PoolObserver* observer);
+         const Limits& limits, PoolObserver* observer, bool pipelines = true);
     ~Pool();
 
     /// A clean connection if one is idle and nobody waits; none otherwise.
@@ -200,11 +200,12 @@ private:
 namespace txscope::detail {
 
 TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
-                          StatementNaming naming, const Limits& limits, PoolObserver* observer)
+                          StatementNaming naming, const Limits& limits, PoolObserver* observer,
+                          bool pipelines)
     : cleanup_timeout_{limits.cleanup_timeout},
       observer_{observer},
-      connector_{
-          std::make_shared<Connector>(std::move(executor), std::move(conninfo), std::move(naming))},
+      connector_{std::make_shared<Connector>(std::move(executor), std::move(conninfo),
+                                             std::move(naming), pipelines)},
       limits_{limits},
       machine_{limits_of_machine(limits)} {}
 

@@ -66,6 +66,8 @@ public:
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
+    /// See `protocol::Pipeline`.
+    void stop_pipelining() noexcept { statements_.stop_pipelining(); }
     /// An empty batch, with memory of an earlier one.
     Batch take_spare_batch() noexcept { return statements_.take_spare_batch(); }
     void keep_batch(Batch&& emptied) noexcept { statements_.keep_batch(std::move(emptied)); }
@@ -152,8 +154,7 @@ public:
 
     /// Looks at the socket without waiting; notices a server that has gone away.
     void poll();
-    /// The same, unless the server has just answered: to look once more would be a system call for
-    /// nothing.
+    /// The same, unless the server has just answered: that would be a system call for nothing.
     void poll_unless_heard_within(Clock::duration time, Clock::time_point now = Clock::now()) {
         if (now - heard_ > time) poll();
     }
@@ -178,8 +179,7 @@ public:
     bool in_transaction() const noexcept {
         return statements_.transaction_status() != protocol::TransactionStatus::idle;
     }
-    /// How many batches were submitted: the round trips, as long as nobody submits two at once. Those
-    /// of opening it are not counted.
+    /// The round trips, as long as nobody submits two batches at once; those of opening it not counted.
     std::uint64_t round_trips() const noexcept { return statements_.batches() - opening_trips_; }
     /// The statement that was submitted last, but for what goes along with one of the library's; until
     /// it is set to nothing.

@@ -393,8 +393,14 @@ TXSCOPE_INLINE void Answers::skip(const Request& request) noexcept {
 TXSCOPE_INLINE Answers::Taken Answers::take_ready(const Message& message) {
     const char status = message.body.size() == 1 ? message.body.front() : '\0';
     if (status != 'I' && status != 'T' && status != 'E') return Taken::malformed;
+    if (!requests_.sync_is_sent()) return Taken::unexpected;
     status_ = static_cast<TransactionStatus>(status);
     RequestQueue& queue = requests_.queue();
+    if (error_ == nullptr && queue.head().in_between) {
+        if (status_ == TransactionStatus::idle) queue.note_commit();
+        requests_.pop_sync();
+        return Taken::well;
+    }
     if (error_ != nullptr) {
         for (const Request& request : queue.rest_of_batch()) skip(request);
         // No transaction has outlived the error: what no COMMIT had made safe is undone.

@@ -35,7 +35,7 @@ namespace txscope::protocol {
 /// ```
 ///
 /// Requests are answered in order. The first statement of a batch that fails makes the server skip
-/// the rest of it. Bytes that are no protocol, or that answer what was not asked, lose the
+/// the rest of it; where pipelining is off, that is not sent. Bytes that are no protocol, or that answer what was not asked, lose the
 /// connection: every response is done then, and `failure` says why.
 ///
 /// Source: PostgreSQL manual, "Frontend/Backend Protocol", "Message Flow".
@@ -90,10 +90,14 @@ public:
     /// Makes the COPY fail; ends the batch.
     void copy_fail(std::string_view reason) { requests_.copy_fail(reason); }
 
+    /// From now on a batch goes out one statement at a time, each with a Sync of its own, when what is
+    /// ahead of it is answered. To be called while nothing is outstanding.
+    void stop_pipelining() noexcept { requests_.stop_pipelining(); }
+
     /// The last that is sent.
     void terminate() { requests_.terminate(); }
 
-    /// Bytes for the server.
+    /// Bytes for the server, as far as they may be sent now.
     [[nodiscard]] std::string_view output() const noexcept {
         return failed() ? std::string_view{} : requests_.output();
     }
@@ -139,7 +143,8 @@ public:
     /// unchanged.
     [[nodiscard]] bool session_reset() const noexcept { return answers_.session_reset(); }
     void keep_session() noexcept { answers_.keep_session(); }
-    /// How many were ended: the round trips, as long as no two are on their way at once.
+    /// How many were ended: the round trips, as long as no two are on their way at once. Where
+    /// pipelining is off, each statement that was answered counts as one.
     [[nodiscard]] std::uint64_t batches() const noexcept { return requests_.batches(); }
 
     /// What is prepared under `name`; null when nothing is.

@@ -41,15 +41,20 @@ struct Request {
     bool described = false;        ///< By its portal.
     bool keep = false;             ///< Its result is wanted.
     bool changes_session = false;  ///< Running it may leave what outlives its transaction.
+    bool in_between = false;       ///< Sync, behind which its batch goes on.
     std::uint32_t ordinal = 0;     ///< Among its response's statements.
     Response* response = nullptr;  ///< Null for Close, Sync, and who does not wait any more.
     PreparedStatement* statement = nullptr;
+    std::uint64_t end =
+        0;  ///< Of Sync or Query: of its bytes, counted from the connection's beginning.
 
     /// What comes when there is no more data to copy.
     [[nodiscard]] Awaits after_copy() const noexcept {
         return simple ? Awaits::query : Awaits::copy_completion;
     }
-    [[nodiscard]] bool ends_batch() const noexcept { return simple || awaits == Awaits::ready; }
+    /// Whether ReadyForQuery answers it.
+    [[nodiscard]] bool syncs() const noexcept { return simple || awaits == Awaits::ready; }
+    [[nodiscard]] bool ends_batch() const noexcept { return syncs() && !in_between; }
 };
 
 /// The message that is to be answered next, for error texts.
@@ -102,12 +107,18 @@ public:
     /// The next to be answered; there has to be one.
     [[nodiscard]] Request& head() noexcept { return requests_[answered_]; }
     void pop() noexcept { ++answered_; }
+    /// The Sync or Query that is answered next; null where there is none.
+    [[nodiscard]] const Request* next_sync() const noexcept {
+        const auto waiting = std::span{requests_}.subspan(answered_);
+        const auto found = std::ranges::find_if(waiting, &Request::syncs);
+        return found != waiting.end() ? &*found : nullptr;
+    }
 
-    /// Those before the head that no COMMIT in their batch has made safe.
+    /// Those before the head that no COMMIT in their batch, and no Sync, has made safe.
     [[nodiscard]] std::span<Request> uncommitted() noexcept {
         return std::span{requests_}.subspan(uncommitted_, answered_ - uncommitted_);
     }
-    /// The head is a COMMIT, and was executed.
+    /// The head is a COMMIT, or a Sync without a transaction block, and was executed.
     void note_commit() noexcept { uncommitted_ = answered_ + 1; }
 
     /// All of the batch that the head is in, up to its end; to the last one if it has no end yet.

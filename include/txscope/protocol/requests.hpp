@@ -37,8 +37,12 @@ public:
     void copy_done();
     void copy_fail(std::string_view reason);
     void terminate() { writer_.terminate(); }
+    void stop_pipelining() noexcept { pipelines_ = false; }
 
-    [[nodiscard]] std::string_view output() const noexcept { return writer_.bytes(); }
+    [[nodiscard]] std::string_view output() const noexcept {
+        const Request* const sync = pipelines_ ? nullptr : queue_.next_sync();
+        return sync == nullptr ? writer_.bytes() : writer_.bytes().substr(0, sync->end - sent_);
+    }
     void sent(std::size_t count) noexcept {
         writer_.sent(count);
         sent_ += count;
@@ -59,7 +63,16 @@ public:
     [[nodiscard]] PreparedStatements& statements() noexcept { return statements_; }
     /// The server has not done what `request` asks for, and will not.
     void undo(const Request& request) noexcept;
-    /// The batch that is being answered is done with.
+    /// Whether all has been sent that ReadyForQuery answers next.
+    [[nodiscard]] bool sync_is_sent() const noexcept {
+        return pipelines_ || queue_.next_sync()->end <= sent_;
+    }
+    /// The head, a Sync in between, is answered.
+    void pop_sync() noexcept {
+        queue_.pop();
+        ++batches_;
+    }
+    /// The batch that is being answered is done with. What was not sent of it is not.
     void pop_batch() noexcept;
 
     /// Nothing is answered any more.
@@ -87,6 +100,7 @@ private:
     template <typename Add>
     void add_to_batch(Response& response, Add add_requests);
     void add(const Request& request);
+    void add_sync(bool in_between);
     void add_execution(Request& request, const Execution& execution);
     PreparedStatement& add_preparation(Request request, std::string_view name,
                                        std::string_view sql);
@@ -98,9 +112,10 @@ private:
     RequestQueue queue_;
     PreparedStatements statements_;
     std::uint64_t sent_ = 0;     // bytes
-    std::uint64_t batches_ = 0;  // ended
+    std::uint64_t batches_ = 0;  // ended, and Syncs in between answered
     CopyIn copy_in_ = CopyIn::none;
     bool in_batch_ = false;  // what was added last is not ended yet
+    bool pipelines_ = true;
 };
 
 }  // namespace txscope::protocol
@@ -141,11 +156,15 @@ TXSCOPE_INLINE void Requests::fetch(Response& response, std::string_view portal,
 
 TXSCOPE_INLINE void Requests::sync() {
     assert(copy_in_ == CopyIn::none);
-    queue_.reserve(1);
-    writer_.sync();
-    add({.awaits = Awaits::ready});
+    add_sync(false);
     in_batch_ = false;
     ++batches_;
+}
+
+TXSCOPE_INLINE void Requests::add_sync(bool in_between) {
+    queue_.reserve(1);
+    writer_.sync();
+    add({.awaits = Awaits::ready, .in_between = in_between, .end = sent_ + writer_.size()});
 }
 
 TXSCOPE_INLINE void Requests::query(Response& response, std::string_view sql, Copy copy,
@@ -158,6 +177,7 @@ TXSCOPE_INLINE void Requests::query(Response& response, std::string_view sql, Co
     writer_.query(sql);
     request.response = &response;
     request.ordinal = next_statement(response, before);
+    request.end = sent_ + writer_.size();
     add(request);
     ++batches_;
     if (copy == Copy::in || copy == Copy::both) copy_in_ = CopyIn::asked;
@@ -193,7 +213,10 @@ void Requests::add_to_batch(Response& response, Add add_requests) {
     const std::uint32_t statements = response.statements_;
     const bool in_batch = in_batch_;
     try {
-        if (!in_batch_) close_retired();
+        if (!in_batch_)
+            close_retired();
+        else if (!pipelines_)
+            add_sync(true);
         in_batch_ = true;
         Request request{.ordinal = next_statement(response, writer_.size()), .response = &response};
         add_requests(request);
@@ -289,6 +312,7 @@ TXSCOPE_INLINE void Requests::undo(const Request& request) noexcept {
 
 TXSCOPE_INLINE void Requests::pop_batch() noexcept {
     unpin(queue_.batch());
+    if (!pipelines_) sent(queue_.batch().back().end - sent_);
     queue_.pop_batch();
     if (queue_.idle() && !in_batch_) copy_in_ = CopyIn::none;
 }

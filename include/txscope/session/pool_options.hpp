@@ -56,6 +56,11 @@ struct PoolOptions {
     /// column's type, a statement goes on with its parameters' old types that long: a value may be
     /// rounded to the old one, or read as a time of another zone. See `AsyncSessionFactory::forget_statements`.
     std::chrono::milliseconds statement_lifetime = std::chrono::minutes{1};
+    /// Whether statements go out before those ahead of them are answered: what was written behind, what
+    /// parallel branches ask for, and BEGIN with the first statement. Off, each statement is a round trip
+    /// of its own, and without a transaction what was written behind goes in one with what it goes ahead
+    /// of; nothing else changes. For poolers that cannot pipeline.
+    bool pipelining = true;
     /// Is told what happens in scopes; null for none. Must outlive them and the factory.
     Observer* observer = nullptr;
     /// What is called around the opening of connections, and, if it is a `LoanHooks`, around loans; null

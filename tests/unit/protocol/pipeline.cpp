@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/server_messages.hpp"
+#include <txscope/protocol/numbers.hpp>
 #include <txscope/protocol/pipeline.hpp>
 
 #include <algorithm>
@@ -406,4 +407,121 @@ TEST_CASE_METHOD(Fixture, "an error of an earlier batch does not end a COPY", "[
     pipeline.copy_done();
     hear(server::complete("COPY 1") + server::ready());
     CHECK(b.result().tag() == "COPY 1");
+}
+
+// Without pipelining.
+
+TEST_CASE_METHOD(Fixture, "without pipelining a statement goes out when the one ahead is answered",
+                 "[protocol]") {
+    pipeline.stop_pipelining();
+    const auto types = [&] {
+        std::string types;
+        for (std::string_view bytes = pipeline.output(); !bytes.empty();
+             bytes.remove_prefix(1 + load32(bytes.data() + 1)))
+            types += bytes.front();
+        send();
+        return types;
+    };
+    execute(a);
+    execute(a);
+    execute(b, "SELECT 1", "name");
+    execute(b, "SELECT 1", "name");
+    pipeline.sync();
+    execute(c);
+    pipeline.sync();
+    CHECK(types() == "PBDES");
+    CHECK(types().empty());
+    hear(selected + server::ready('T'));
+    CHECK(types() == "PBDES");
+    CHECK(pipeline.transaction_status() == TransactionStatus::open);
+    hear(selected + server::ready('T'));
+    CHECK(answered.empty());
+    CHECK(types() == "PDBES");
+    hear(server::parse_complete() + server::parameter_description({}) +
+         server::row_description({"one"}) + server::bind_complete() + server::row({"1"}) +
+         server::complete("SELECT 1") + server::ready('T'));
+    CHECK(types() == "BES");
+    CHECK(pipeline.running(b));
+    hear(server::bind_complete() + server::row({"2"}) + server::complete("SELECT 1") +
+         server::ready('T'));
+    CHECK(answered == std::vector<Response*>{&a, &b});
+    CHECK(b.result()[0][0] == "2");
+    CHECK(types() == "PBDES");
+    hear(selected + server::ready());
+    CHECK(c.outcome() == Outcome::succeeded);
+    CHECK(types().empty());
+    CHECK(pipeline.idle());
+    CHECK(pipeline.batches() == 5);
+}
+
+TEST_CASE_METHOD(Fixture, "without pipelining what follows a failed statement is not sent",
+                 "[protocol]") {
+    pipeline.stop_pipelining();
+    execute(a);
+    execute(b, "SELECT 1", "name");
+    execute(c, "COMMIT");
+    pipeline.sync();
+    Response rollback;
+    execute(rollback, "ROLLBACK");
+    pipeline.sync();
+    send();
+    hear(server::error("22012") + server::ready('E'));
+    CHECK(a.outcome() == Outcome::failed);
+    CHECK(b.outcome() == Outcome::skipped);
+    CHECK(c.outcome() == Outcome::skipped);
+    CHECK(pipeline.prepared("name") == nullptr);
+    CHECK(pipeline.output().find("COMMIT") == std::string_view::npos);
+    CHECK(pipeline.output().find("ROLLBACK") != std::string_view::npos);
+    send();
+    hear(done("ROLLBACK") + server::ready());
+    CHECK(rollback.outcome() == Outcome::succeeded);
+    CHECK(pipeline.batches() == 2);
+}
+
+TEST_CASE_METHOD(Fixture, "without pipelining what a Sync has committed is not rolled back",
+                 "[protocol]") {
+    pipeline.stop_pipelining();
+    execute(a);
+    execute(b);
+    execute(c);
+    pipeline.sync();
+    send();
+    hear(executed + server::ready());
+    SECTION("by a statement") {
+        send();
+        hear(server::error("22012") + server::ready());
+    }
+    SECTION("by the next Sync") {
+        send();
+        hear(executed + server::error("23503") + server::ready());
+    }
+    CHECK(a.outcome() == Outcome::succeeded);
+    CHECK(b.outcome() == Outcome::failed);
+    CHECK(c.outcome() == Outcome::skipped);
+}
+
+TEST_CASE_METHOD(Fixture,
+                 "without pipelining what was held back when the connection is lost is unsent",
+                 "[protocol]") {
+    pipeline.stop_pipelining();
+    execute(a);
+    execute(b);
+    pipeline.sync();
+    send();
+    pipeline.fail({.reason = Failure::Reason::closed});
+    hear({});
+    CHECK(a.outcome() == Outcome::lost);
+    CHECK(b.outcome() == Outcome::unsent);
+}
+
+TEST_CASE_METHOD(Fixture, "without pipelining an answer to a Sync that was not sent is no protocol",
+                 "[protocol]") {
+    pipeline.stop_pipelining();
+    execute(a);
+    execute(b);
+    pipeline.sync();
+    pipeline.sent(5);
+    hear(executed + server::ready());
+    CHECK(pipeline.failure().reason == Failure::Reason::protocol_violation);
+    CHECK(a.outcome() == Outcome::lost);
 }

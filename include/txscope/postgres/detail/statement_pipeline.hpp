@@ -7,6 +7,7 @@
 #include <txscope/postgres/detail/spare_memory.hpp>
 #include <txscope/postgres/detail/statement_kind.hpp>
 #include <txscope/postgres/detail/statement_names.hpp>
+#include <txscope/postgres/detail/waiting_batches.hpp>
 #include <txscope/protocol/pipeline.hpp>
 
 #include <algorithm>
@@ -31,6 +32,12 @@ class StatementPipeline {
 public:
     explicit StatementPipeline(const StatementNaming& naming)
         : pipeline_{{.max_prepared_statements = naming.most()}}, names_{naming} {}
+
+    /// See `protocol::Pipeline`, and `WaitingBatches`.
+    void stop_pipelining() noexcept {
+        pipelines_ = false;
+        pipeline_.stop_pipelining();
+    }
 
     /// Adds `batch` and a Sync to the output. A failure at any statement makes the server skip what
     /// follows in the batch. Leaves `batch` empty, with memory for the next one.
@@ -106,6 +113,8 @@ public:
 private:
     using Outcome = protocol::Response::Outcome;
 
+    void send(Batch&& batch);
+    bool send_waiting() noexcept;
     void send(Request& request, bool last);
     StatementNames::Entry* name_of(std::string_view sql, const StatementKind& kind,
                                    StatementNames::Entry* known);
@@ -127,6 +136,8 @@ private:
     bool names_moved_ = false;  // in a transaction that may not have ended: see `StatementKind`
     std::optional<FailedStatement> failed_;
     std::vector<Batch> sent_;  // and not answered
+    bool pipelines_ = true;
+    WaitingBatches waiting_;  // until these are, where they do not pipeline
     SpareMemory spare_;
     // The last error that was made an exception, for all whom it concerns.
     std::shared_ptr<const protocol::ErrorResponse> error_told_;
@@ -152,32 +163,53 @@ namespace txscope::detail {
 
 TXSCOPE_INLINE void StatementPipeline::submit(Batch&& batch) {
     try {
-        if (idle() && transaction_status() == protocol::TransactionStatus::idle) {
-            names_moved_ = false;
-            failed_.reset();
-        }
-        if (names_.begin_batch()) pipeline_.retire_all();
-        sent_.push_back(std::move(batch));
-        Batch& sent = sent_.back();
-        for (auto next = sent.begin(); next != sent.end(); ++next)
-            send(*next, next + 1 == sent.end() || (next + 1)->response != next->response);
-        pipeline_.sync();
-        if (!sent.back().own) last_sql_.set(sent.back().statement.sql());
+        pipelines_ ? send(std::move(batch)) : waiting_.push(std::move(batch));
     } catch (...) {  // no memory for the rest of what was begun
         fail(std::current_exception());
     }
     if (broken()) refuse(batch);
+    if (broken() || !pipelines_) take_events();
     take_spare_batch().swap(batch);
 }
 
-/// Answers them, and those that were not sent whole, with why the connection is lost.
+TXSCOPE_INLINE void StatementPipeline::send(Batch&& batch) {
+    if (idle() && transaction_status() == protocol::TransactionStatus::idle) {
+        names_moved_ = false;
+        failed_.reset();
+    }
+    if (names_.begin_batch()) pipeline_.retire_all();
+    sent_.push_back(std::move(batch));
+    Batch& sent = sent_.back();
+    for (auto next = sent.begin(); next != sent.end(); ++next)
+        send(*next, next + 1 == sent.end() || (next + 1)->response != next->response);
+    pipeline_.sync();
+    if (!sent.back().own) last_sql_.set(sent.back().statement.sql());
+}
+
+/// Sends what has waited, now that all is answered; whether there was something.
+TXSCOPE_INLINE bool StatementPipeline::send_waiting() noexcept {
+    if (waiting_.empty() || !idle()) return false;
+    Batch next;
+    try {
+        if (!broken()) next = waiting_.next(transaction_status(), spare_);
+        if (!next.empty()) send(std::move(next));
+    } catch (...) {  // no memory
+        failure_ = std::current_exception();
+        pipeline_.fail({.reason = protocol::Failure::Reason::out_of_memory});
+    }
+    if (broken()) refuse(next);
+    return true;
+}
+
+/// Has them, and those that were not sent whole, answered with why the connection is lost.
 TXSCOPE_INLINE void StatementPipeline::refuse(const Batch& batch) noexcept {
     const auto refuse_all = [&](const Batch& unsent) {
         for (const Request& each : unsent) pipeline_.execute(*each.response, {.sql = {}});
     };
     std::ranges::for_each(sent_, refuse_all);
+    std::ranges::for_each(waiting_.batches(), refuse_all);
     refuse_all(batch);
-    take_events();
+    waiting_.clear();
 }
 
 /// @param last of its response: its result is the one that is wanted
@@ -234,7 +266,9 @@ TXSCOPE_INLINE StatementNames::Entry* StatementPipeline::name_of(std::string_vie
 TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
     using Kind = protocol::Event::Kind;
     bool progress = false;
-    for (auto event = pipeline_.next(); event.kind != Kind::none; event = pipeline_.next()) {
+    for (;;) {
+        const auto event = pipeline_.next();
+        if (event.kind == Kind::none && !send_waiting()) break;
         try {
             if (event.kind == Kind::answered && event.response != nullptr)
                 answer(static_cast<Response&>(*event.response));
@@ -404,8 +438,7 @@ TXSCOPE_INLINE std::optional<Description> StatementPipeline::description_of(
     const Statement& statement) {
     const auto* const entry = names_.find(statement.sql());
     const auto* const prepared = entry != nullptr ? entry->prepared.get() : nullptr;
-    if (prepared == nullptr) return std::nullopt;
-    return Description{*prepared};
+    return prepared != nullptr ? std::optional{Description{*prepared}} : std::nullopt;
 }
 
 /// The answers of a batch come at its end, to all of it.

@@ -27,7 +27,8 @@ public:
                std::move(servers.primary),
                {options.statement_cache_size, options.statement_lifetime},
                limits_of(options),
-               options.observer},
+               options.observer,
+               options.pipelining},
           options_{options} {
         if (servers.replicas.empty()) return;
         Replicas::Pools pools;
@@ -35,7 +36,7 @@ public:
             pools.push_back(std::make_shared<Pool>(
                 executor, std::move(replica),
                 StatementNaming{options.statement_cache_size, options.statement_lifetime},
-                limits_of(options), options.observer));
+                limits_of(options), options.observer, options.pipelining));
         replicas_ = std::make_unique<Replicas>(std::move(pools), servers.max_lag);
     }
 

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <txscope/postgres/detail/request.hpp>
+#include <txscope/postgres/detail/spare_memory.hpp>
+#include <txscope/postgres/detail/statement_kind.hpp>
+#include <txscope/protocol/answers.hpp>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// The batches of a connection that does not pipeline, each of which waits until the one ahead is
+/// answered.
+///
+/// The server takes statements under one Sync for a transaction, outside of any. Each with a Sync of its
+/// own they are one by `BEGIN` and `COMMIT`, and `ROLLBACK` where one of them fails.
+class WaitingBatches {
+public:
+    void push(Batch&& batch) { batches_.push_back(std::move(batch)); }
+    void clear() noexcept { batches_.clear(); }
+    const std::vector<Batch>& batches() const noexcept { return batches_; }
+    /// Whether nothing may be left to be sent.
+    bool empty() const noexcept { return batches_.empty() && !began_; }
+
+    /// What is to be sent now that all is answered; it may be nothing.
+    Batch next(protocol::TransactionStatus status, SpareMemory& memory) {
+        const bool in_transaction = status != protocol::TransactionStatus::idle;
+        Batch next;
+        if (std::exchange(began_, false) && in_transaction) {
+            next.push_back(Request::command("ROLLBACK", memory.make_response({})));
+        } else if (!batches_.empty()) {
+            Batch& first = batches_.front();
+            if (!in_transaction && is_implicit_transaction(first)) {
+                first.insert(first.begin(), Request::command("BEGIN", memory.make_response({})));
+                first.push_back(Request::command("COMMIT", memory.make_response({})));
+                began_ = true;
+            }
+            next.swap(first);
+            batches_.erase(batches_.begin());
+        }
+        return next;
+    }
+
+private:
+    static bool is_implicit_transaction(const Batch& batch) {
+        return batch.size() > 1 && std::ranges::none_of(batch, [](const Request& each) {
+                   return each.own || statement_kind(each.statement.sql()).transaction_control;
+               });
+    }
+
+    std::vector<Batch> batches_;
+    bool began_ = false;  // the last one, in a transaction of its own
+};
+
+}  // namespace txscope::detail
