@@ -173,6 +173,40 @@ void measure(asio::io_context& io, txscope::PrintingObserver& log, txscope::Trac
     const std::string answer = prometheus_text(metrics, sessions.statistics());  // to a scrape
 }
 
+struct Vault {
+    asio::awaitable<std::string> password();
+};
+
+class Hooks : public txscope::ConnectionHooks {
+public:
+    explicit Hooks(Vault& vault) : vault_{vault} {}
+    asio::awaitable<std::string> before_connect(std::string conninfo) override {
+        const std::string password = co_await vault_.password();  // the one of the moment
+        co_return conninfo + " password='" + password + "'";
+    }
+    asio::awaitable<void> after_connect(txscope::Session& session) override {
+        co_await session.execute("SET ROLE app");  // every borrower finds it so
+    }
+
+private:
+    Vault& vault_;
+};
+
+void connect(asio::io_context& io, Vault& vault) {
+    Hooks hooks{vault};
+    txscope::AsyncSessionFactory sessions{io, "host=db dbname=app user=login", {.hooks = &hooks}};
+}
+
+asio::awaitable<void> as_tenant(txscope::AsyncSessionFactory sessions, ProjectRepository& projects,
+                                std::string tenant) {
+    const txscope::TransactionSetting settings[] = {{"app.tenant_id", tenant}};
+    txscope::TransactionScope scope{sessions, {.settings = settings}};  // sent with BEGIN
+    co_await scope([&](txscope::Transaction& transaction) -> asio::awaitable<void> {
+        const auto visible = co_await projects.count();  // as the policy of the table says
+        transaction.set("app.seen", visible);            // from here on
+    });
+}
+
 asio::awaitable<void> notify(txscope::TransactionScope scope, ProjectRepository& projects,
                              std::string name) {
     co_await scope([&](txscope::Session& session) -> asio::awaitable<void> {
