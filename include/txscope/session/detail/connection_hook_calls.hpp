@@ -97,6 +97,7 @@ TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name,
     const auto whose = pool.lock();
     if (!whose) throw PoolClosed{"the session factory is closed"};
     const auto session = open_session(whose, executor, {}, false);
+    if (session->shared().reporter) begin_span(*session, name);
     session->shared().take(Lease{nullptr, connection}, {});
     ResultSlot<bool> wanted;
     co_await call_hook(name, executor_of(session), run_on_strand<Session>(session, hook, wanted),
