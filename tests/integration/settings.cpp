@@ -257,6 +257,23 @@ TEST_CASE("what a session sets is in force there, and gone for the next, in no r
     CHECK(sessions.statistics().round_trips == 3 + 4);
 }
 
+TEST_CASE("what a session resets is fixed again for the next", "[settings]") {
+    const Database database{schema};
+    for (const Setting& setting : one_of_each()) set(database, setting);
+    asio::io_context io;
+    const AsyncSessionFactory sessions{io, database.dsn(), support::observed({.max_size = 1})};
+    for (const std::string sql :
+         {"DISCARD ALL", "RESET ALL", "SET SESSION AUTHORIZATION DEFAULT"}) {
+        CAPTURE(sql);
+        support::run(io, sessions.session_scope([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute(sql);
+        }));
+        support::run(io, check_values(sessions));
+        database.query("TRUNCATE samples");
+    }
+    CHECK(sessions.statistics().opened == 1);
+}
+
 TEST_CASE("a fault sweep does not take what is fixed for something left behind", "[settings]") {
     const Database database{schema};
     for (const Setting& setting : one_of_each()) set(database, setting);

@@ -53,6 +53,8 @@ public:
     [[nodiscard]] bool session_changed() const noexcept { return session_changed_; }
     /// Whether DISCARD ALL has been executed since `keep_session`.
     [[nodiscard]] bool session_reset() const noexcept { return session_reset_; }
+    /// The session is as it was opened: it counts as unchanged.
+    void session_restored() noexcept { session_changed_ = false; }
     /// The session as it is counts as unchanged, and not as reset.
     void keep_session() noexcept { session_changed_ = session_reset_ = false; }
 
@@ -295,10 +297,7 @@ TXSCOPE_INLINE void Answers::complete(Request& request, std::string_view tag, bo
 /// What a command without rows means for what comes behind it.
 TXSCOPE_INLINE void Answers::note_command(std::string_view tag) noexcept {
     if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") requests_.queue().note_commit();
-    if (tag == "DISCARD ALL") {
-        session_changed_ = false;
-        session_reset_ = true;
-    }
+    if (tag == "DISCARD ALL") session_reset_ = true;
     if (tag == "DISCARD ALL" || tag == "DEALLOCATE ALL") requests_.statements().forget_prepared();
 }
 

@@ -143,6 +143,8 @@ public:
     /// unchanged.
     [[nodiscard]] bool session_reset() const noexcept { return answers_.session_reset(); }
     void keep_session() noexcept { answers_.keep_session(); }
+    /// The session is as it was opened, which the server cannot know.
+    void session_restored() noexcept { answers_.session_restored(); }
     /// How many were ended: the round trips, as long as no two are on their way at once. Where
     /// pipelining is off, each statement that was answered counts as one.
     [[nodiscard]] std::uint64_t batches() const noexcept { return requests_.batches(); }

@@ -288,6 +288,8 @@ TEST_CASE_METHOD(Fixture, "what a statement leaves in the session is remembered"
         execute(c, "DISCARD ALL");
         pipeline.sync();
         hear(done("DISCARD ALL") + server::ready());
+        CHECK(pipeline.session_changed());  // it may have been opened with other settings
+        pipeline.session_restored();
         CHECK_FALSE(pipeline.session_changed());
     }
     SECTION("when it fails, too") {

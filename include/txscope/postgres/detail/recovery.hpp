@@ -58,7 +58,10 @@ TXSCOPE_INLINE asio::awaitable<void> Connection::recover(Clock::time_point deadl
         // The server takes the first statement of a batch for one outside of a transaction.
         const SharedResponse reset = submit_own(Statement{"DISCARD ALL"}, fix_settings());
         co_await settle(reset, deadline);
-        if (const auto failure = detail::settings_failure(*reset)) close(failure);
+        if (const auto failure = detail::settings_failure(*reset))
+            close(failure);
+        else
+            statements_.session_restored();
     }
     if (!clean()) close("the connection could not be reset");
 }

@@ -126,6 +126,8 @@ constexpr StatementKind utility_kind(std::string_view first, SqlWords words) {
     if (is(first, "SET")) return set_kind(words);
     if (SqlWords::is_one_of(first, {"RESET", "DO", "CALL"}))
         return {.worth_preparing = false, .changes_session = true, .moves_names = true};
+    if (is(first, "DISCARD") && is(words.next_token(), "ALL"))
+        return {.worth_preparing = false, .changes_session = true};
     if (is(first, "LISTEN")) return {.listen = true, .changes_session = true};
     // Their columns are those of a cursor or statement whose name may come to mean another one.
     if (SqlWords::is_one_of(first, {"FETCH", "EXECUTE"})) return {.worth_preparing = false};

@@ -84,6 +84,7 @@ public:
     /// Whether DISCARD ALL was executed since `keep_session`: what a session has then, it is to have.
     [[nodiscard]] bool session_reset() const noexcept { return pipeline_.session_reset(); }
     void keep_session() noexcept { pipeline_.keep_session(); }
+    void session_restored() noexcept { pipeline_.session_restored(); }
     /// How many were submitted.
     [[nodiscard]] std::uint64_t batches() const noexcept { return pipeline_.batches(); }
     /// A setting that the server has reported since the connection was opened; null for none.
