@@ -47,6 +47,7 @@ public:
         std::size_t max_opening;
         std::size_t min_idle;
         std::chrono::milliseconds acquire_timeout;
+        std::chrono::milliseconds queue_target;
         std::chrono::milliseconds opening_timeout;
         std::chrono::milliseconds max_lifetime;
         std::chrono::milliseconds idle_timeout;
@@ -216,7 +217,8 @@ TXSCOPE_INLINE PoolMachine::Limits Pool::limits_of_machine(const Limits& limits)
         .openings = limits.max_opening,
         .idle = limits.min_idle,
         .idle_timeout = limits.idle_timeout,
-        .ping_after_idle = before_lend() ? std::chrono::milliseconds{0} : limits.ping_after_idle};
+        .ping_after_idle = before_lend() ? std::chrono::milliseconds{0} : limits.ping_after_idle,
+        .queue_target = limits.queue_target};
 }
 
 TXSCOPE_INLINE void Pool::start(std::shared_ptr<const PoolHooks> hooks) {

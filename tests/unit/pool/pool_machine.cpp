@@ -18,6 +18,8 @@
 
 namespace {
 
+using std::chrono::milliseconds;
+using std::chrono::seconds;
 using txscope::detail::ConnectionNode;
 using txscope::detail::Holder;
 using txscope::detail::PoolMachine;
@@ -37,6 +39,8 @@ const char* name_of(Failure failure) {
             return "closed";
         case Failure::exhausted:
             return "exhausted";
+        case Failure::overloaded:
+            return "overloaded";
         case Failure::deadlock:
             return "deadlock";
         case Failure::not_opened:
@@ -324,6 +328,71 @@ TEST_CASE("one more than may wait is turned away, unless one is opened for someb
     CHECK(bench.ask('d') == Words{"d: exhausted"});
     CHECK(bench.returned(1) == Words{"b: granted"});
     CHECK(bench.ask('e').empty());
+}
+
+TEST_CASE("who would have to wait for too long is refused, by the pace of those ahead",
+          "[pool_machine]") {
+    const auto bench = warm({.connections = 2, .waiters = 100, .queue_target = seconds{1}});
+    CHECK(bench->lend_idle() == Words{"lent 2"});
+    CHECK(bench->lend_idle() == Words{"lent 1"});
+    // Nobody knows yet how long it takes.
+    for (const char name : std::string{"abcdefghijkl"}) CHECK(bench->ask(name).empty());
+    CHECK(bench->time_passes(seconds{1}).empty());
+    CHECK(bench->ask('m') == Words{"m: overloaded"});
+    CHECK(bench->waiter('m').expected_wait() == seconds{6});  // 12 at two a second
+    CHECK(bench->returned(1) == Words{"a: granted"});
+    CHECK(bench->returned(2) == Words{"b: granted"});
+    for (int i = 0; i < 4; ++i) {
+        CHECK(bench->time_passes(milliseconds{100}).empty());
+        CHECK(bench->returned(1).size() == 1);
+        CHECK(bench->returned(2).size() == 1);
+    }
+    // The two that are left have waited 1.4 s, behind 10: another one is served soon.
+    CHECK(bench->ask('n').empty());
+    CHECK(bench->waiter('n').expected_wait() < seconds{1});
+    // Who comes when nobody waits has to expect nothing.
+    for (int i = 0; i < 3; ++i) CHECK(bench->returned(1).size() == 1);
+    CHECK(bench->ask('o').empty());
+    CHECK(bench->time_passes(seconds{9}).empty());
+    CHECK(bench->ask('p') == Words{"p: overloaded"});
+}
+
+TEST_CASE("who gets what is being opened is not refused for how long others wait",
+          "[pool_machine]") {
+    Bench bench{{.connections = 2, .waiters = 100, .queue_target = seconds{1}}};
+    CHECK(bench.ask('a') == Words{"open"});
+    CHECK(bench.time_passes(seconds{9}).empty());
+    CHECK(bench.ask('b') == Words{"open"});
+    CHECK(bench.ask('c') == Words{"c: overloaded"});
+}
+
+TEST_CASE("under twice as many as can be served, who is not refused waits about as long as may be",
+          "[pool_machine]") {
+    const auto bench = warm({.connections = 4, .waiters = 100'000, .queue_target = seconds{1}});
+    std::deque<Bench::Asker> askers;
+    auto longest = Clock::duration{};
+    std::size_t refused = 0;
+    for (int i = 0; i < 4; ++i) CHECK(bench->lend_idle().size() == 1);
+    std::unordered_map<const Waiter*, Clock::time_point> asked;
+    for (int turn = 0; turn < 10'000; ++turn) {  // each of 10 ms: eight come, four are served
+        bench->now += milliseconds{10};
+        for (int i = 0; i < 8; ++i) {
+            Waiter& waiter = askers.emplace_back(std::vector<Holder*>{}).waiter;
+            asked[&waiter] = bench->now;
+            bench->machine.asked(waiter, bench->now);
+            if (waiter.state() == State::failed) ++refused;
+        }
+        for (auto& connection : bench->connections)
+            bench->machine.returned(connection, Condition::clean);
+        for (auto next = bench->machine.next_action(); next.kind != Kind::none;
+             next = bench->machine.next_action())
+            if (next.waiter->state() == State::granted)
+                longest = std::max(longest, bench->now - asked.at(next.waiter));
+    }
+    CHECK(longest > milliseconds{500});
+    CHECK(longest < milliseconds{1500});
+    CHECK(refused > 39'000);
+    CHECK(refused < 40'000);  // nobody in vain
 }
 
 TEST_CASE("a few connections are opened at a time, and the next ones when these are there",
@@ -802,6 +871,7 @@ public:
         failed_for_good,
         pause_over,
         warming_up,
+        waited,  // a second, where the queue is not to take that long
         closed
     };
     struct Event {
@@ -814,7 +884,7 @@ public:
                                    "left dirty", "broken",         "cleaned",         "not cleaned",
                                    "idle lost",  "aged",           "pinged",          "not pinged",
                                    "opened",     "opening failed", "failed for good", "pause over",
-                                   "warming up", "closed"};
+                                   "warming up", "waited",         "closed"};
         return std::string{", "} + words.at(static_cast<std::size_t>(event.what)) + " " +
                std::to_string(event.whom);
     }
@@ -859,6 +929,8 @@ public:
                 events.push_back({how});
         if (pausing_) events.push_back({pause_over});
         events.push_back({warming_up});
+        if (!queue_.empty() && !has_waited(queue_.front()) && has_queue_target() && !pausing_)
+            events.push_back({waited});
         if (!closed_) events.push_back({closed});
         return events;
     }
@@ -884,6 +956,12 @@ public:
         key += static_cast<char>('0' + openings_);
         key += pausing_ ? 'p' : failing_ ? 'f' : ' ';
         key += closed_ ? 'c' : ' ';
+        if (has_queue_target() && !queue_.empty()) {
+            const auto old =
+                std::ranges::count_if(queue_, [&](std::size_t each) { return has_waited(each); });
+            key += static_cast<char>('0' + old);
+            key += static_cast<char>('0' + askers_[queue_.front()].ahead);
+        }
         return key;
     }
 
@@ -903,6 +981,9 @@ private:
         std::vector<std::size_t> within;
         Is is = Is::outside;
         std::size_t connection = 0;
+        std::size_t ahead = 0;       // how many waited
+        Clock::time_point asked{};   // when it came
+        Clock::duration expected{};  // and how long it was to wait then
         std::unique_ptr<Holder> holder = std::make_unique<Holder>(std::source_location{});
         std::unique_ptr<Waiter> waiter{};
     };
@@ -913,6 +994,20 @@ private:
 
     bool has(const Asker& asker) const {
         return asker.is == Is::granted || asker.is == Is::holding;
+    }
+    bool has_queue_target() const {
+        return limits_.queue_target != std::chrono::milliseconds::max();
+    }
+    bool has_waited(std::size_t asker) const {
+        return now_ - askers_[asker].asked >= std::chrono::seconds{1};
+    }
+    /// At the pace of those who were ahead of the first, who may come back together.
+    Clock::duration expected_wait() const {
+        if (queue_.empty()) return {};
+        const Asker& first = askers_[queue_.front()];
+        const auto pace =
+            (now_ - first.asked) / static_cast<Clock::rep>(first.ahead + limits_.connections);
+        return pace * static_cast<Clock::rep>(queue_.size());
     }
     bool somebody_waits_within(std::size_t holder) const {
         return std::ranges::any_of(queue_, [&](std::size_t each) {
@@ -1011,6 +1106,9 @@ void World::happens(const Event& event, bool checks) {
                 require(std::ranges::count(idle_, true) == count_old() || !queue_.empty(),
                         "an idle connection was not lent");
                 asker.is = Is::waiting;
+                asker.expected = expected_wait();
+                asker.asked = now_;
+                asker.ahead = queue_.size();
                 queue_.push_back(event.whom);
                 machine_.asked(*asker.waiter, now_);
             }
@@ -1096,6 +1194,10 @@ void World::happens(const Event& event, bool checks) {
         case warming_up:
             machine_.wanted(limits_.connections, now_);
             break;
+        case waited:
+            now_ += std::chrono::seconds{1};
+            machine_.time_passed(now_);
+            break;
         case closed:
             closed_ = true;
             machine_.closed();
@@ -1177,6 +1279,10 @@ void World::check(const Event& event) const {
             "idle");
     require(waiting() <= limits_.waiters || event.what != asked || queue_.back() != event.whom,
             "more wait than may");
+    require(
+        event.what != asked || askers_[event.whom].is != Is::waiting || waiting() == 0 ||
+            std::chrono::ceil<milliseconds>(askers_[event.whom].expected) <= limits_.queue_target,
+        "who would wait for too long was not refused");
     require(std::ranges::count(idle_, true) == 0 || queue_.size() <= pings(),
             "idle while somebody waits");
     require(event.what != not_pinged || count_old() == 0, "what has been idle longer was kept");
@@ -1218,6 +1324,12 @@ void World::answer(Waiter& waiter, const Event& event, std::optional<std::size_t
         case Failure::exhausted:
             require(event.what == asked && event.whom == who && waiting() > limits_.waiters,
                     "exhausted without being so");
+            break;
+        case Failure::overloaded:
+            require(
+                event.what == asked && event.whom == who && waiting() > 0 &&
+                    std::chrono::ceil<milliseconds>(askers_[who].expected) > limits_.queue_target,
+                "overloaded without being so");
             break;
         case Failure::not_opened:
             require(event.what == failed_for_good, "what may pass failed somebody");
@@ -1322,6 +1434,9 @@ TEST_CASE("in every order of events a small pool keeps its word", "[pool_machine
                                          .openings = 2,
                                          .ping_after_idle = std::chrono::seconds{1}};
         for (const Nesting& nesting : {apart, pairs, chain}) check(limits, nesting);
+        auto hurried = limits;
+        hurried.queue_target = std::chrono::milliseconds{700};
+        check(hurried, apart);
         if (connections == 3) continue;  // the same, but for time
         check(limits, branches);
         for (const std::size_t max_waiters : {0u, 1u})

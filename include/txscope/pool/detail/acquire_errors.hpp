@@ -7,6 +7,7 @@
 #include <txscope/pool/holder.hpp>
 #include <txscope/pool/pool_observer.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -47,6 +48,7 @@ inline PoolEvent::Wait outcome_of(const Waiter& waiter, bool cancelled, bool is_
         case Waiter::Failure::closed:
             return Wait::closed;
         case Waiter::Failure::exhausted:
+        case Waiter::Failure::overloaded:
             return Wait::exhausted;
         case Waiter::Failure::deadlock:
             return Wait::deadlock;
@@ -71,6 +73,14 @@ std::exception_ptr failure_of(const Waiter& waiter, const PoolMachine& pool,
                         PoolExhausted{std::to_string(pool.limits().waiters) +
                                           " coroutines are waiting for a connection already",
                                       where, holders()});
+        case Waiter::Failure::overloaded: {
+            const auto wait =
+                std::chrono::ceil<std::chrono::milliseconds>(waiter.expected_wait()).count();
+            throw PoolExhausted{"the wait for a connection would be about " + std::to_string(wait) +
+                                    " ms, and PoolOptions::queue_target is " +
+                                    std::to_string(pool.limits().queue_target.count()) + " ms",
+                                where, holders()};
+        }
         case Waiter::Failure::deadlock: {
             const Holders all = holders();
             throw PoolDeadlock{

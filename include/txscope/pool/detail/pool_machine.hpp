@@ -35,6 +35,7 @@ namespace txscope::detail {
 ///   socket would tell. If it does not answer, those that have been idle longer are closed with it.
 /// - One whose server has another role than was wanted is replaced, and all others with it, as nobody
 ///   knows whose server theirs is: at most once a second, for the new ones may be no better.
+/// - Who would wait for longer than the queue may take, going by those ahead, is refused at once.
 /// - When each of all connections is held by somebody within whom another one is waited for, the
 ///   newest such waiter fails: nobody would be served again.
 class PoolMachine {
@@ -47,6 +48,7 @@ public:
         std::size_t idle = 0;      ///< That are opened before somebody asks for them.
         std::chrono::milliseconds idle_timeout = std::chrono::milliseconds::max();
         std::chrono::milliseconds ping_after_idle = std::chrono::milliseconds::max();
+        std::chrono::milliseconds queue_target = std::chrono::milliseconds::max();
     };
     using Action = PoolAction;
     /// How a connection comes back.
@@ -67,9 +69,7 @@ public:
     PoolMachine(const PoolMachine&) = delete;
 
     // Events.
-
-    /// What `asked` comes down to when a connection is idle that can be lent at once, without a waiter;
-    /// null when none is.
+    /// What `asked` comes down to, without a waiter, when one is idle that can be lent; else null.
     ConnectionNode* lend_idle(Holder* holder, Clock::time_point now) noexcept;
     void asked(Waiter& waiter, Clock::time_point now) noexcept;
     /// It takes what it was granted.
@@ -152,6 +152,10 @@ private:
     void leave_queue(Waiter& waiter) noexcept;
     void grant_first(ConnectionNode& connection) noexcept;
     void fail(Waiter& waiter, Waiter::Failure failure) noexcept;
+    void refuse(Waiter& waiter, Waiter::Failure failure) noexcept {
+        leave_queue(waiter);
+        fail(waiter, failure);
+    }
     void fail_all(Waiter::Failure failure) noexcept;
     bool may_open() const noexcept;
     void open_one() noexcept;
@@ -211,14 +215,15 @@ TXSCOPE_INLINE void PoolMachine::asked(Waiter& waiter, Clock::time_point now) no
     if (closed_) return fail(waiter, Waiter::Failure::closed);
     pace_.time_passed(now);
     const bool is_first = waiters_.empty();
-    waiter.state_ = Waiter::State::waiting;
+    waiter.begin(is_first ? nullptr : &waiters_.front(), waiters_.size(), limits_.connections, now);
     waiters_.push_back(waiter);
     for (Holder* outer : waiter.requester_.within) change(*outer, [&] { ++outer->waits_within_; });
     if (is_first && !idle_.empty() && is_fresh(idle_.back(), now)) grant_first(idle_.pop_back());
     serve();
-    if (waiter.state_ != Waiter::State::waiting || waiting() <= limits_.waiters) return;
-    leave_queue(waiter);
-    fail(waiter, Waiter::Failure::exhausted);
+    if (waiter.state_ != Waiter::State::waiting) return;
+    if (waiting() > limits_.waiters) return refuse(waiter, Waiter::Failure::exhausted);
+    const auto wait = std::chrono::ceil<std::chrono::milliseconds>(waiter.expected_wait_);
+    if (waiting() > 0 && wait > limits_.queue_target) refuse(waiter, Waiter::Failure::overloaded);
 }
 
 TXSCOPE_INLINE void PoolMachine::withdrawn(Waiter& waiter) noexcept {
@@ -397,11 +402,7 @@ TXSCOPE_INLINE void PoolMachine::fail(Waiter& waiter, Waiter::Failure failure) n
 }
 
 TXSCOPE_INLINE void PoolMachine::fail_all(Waiter::Failure failure) noexcept {
-    while (!waiters_.empty()) {
-        Waiter& first = waiters_.front();
-        leave_queue(first);
-        fail(first, failure);
-    }
+    while (!waiters_.empty()) refuse(waiters_.front(), failure);
 }
 
 TXSCOPE_INLINE bool PoolMachine::may_open() const noexcept {
@@ -441,8 +442,7 @@ TXSCOPE_INLINE void PoolMachine::fail_newest_within(Waiter::Failure failure) noe
     Waiter* newest = nullptr;
     for (Waiter& waiter : waiters_)
         if (std::ranges::any_of(waiter.requester_.within, &Holder::holds_)) newest = &waiter;
-    leave_queue(*newest);
-    fail(*newest, failure);
+    refuse(*newest, failure);
 }
 
 }  // namespace txscope::detail

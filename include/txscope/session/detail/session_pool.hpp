@@ -80,10 +80,10 @@ private:
         if (options.min_idle > options.max_size)
             throw pqxx::argument_error{"PoolOptions::min_idle must not be more than max_size"};
         for (const auto time :
-             {options.acquire_timeout, options.opening_timeout, options.max_lifetime,
-              options.idle_timeout, options.ping_after_idle, options.ping_timeout,
-              options.cleanup_timeout, options.statement_lifetime, options.overlong_scope,
-              options.default_timeout})
+             {options.acquire_timeout, options.queue_target, options.opening_timeout,
+              options.max_lifetime, options.idle_timeout, options.ping_after_idle,
+              options.ping_timeout, options.cleanup_timeout, options.statement_lifetime,
+              options.overlong_scope, options.default_timeout})
             if (time.count() < 0)
                 throw pqxx::argument_error{"PoolOptions: a time must not be negative"};
         return {.max_size = options.max_size,
@@ -91,6 +91,7 @@ private:
                 .max_opening = options.max_opening,
                 .min_idle = options.min_idle,
                 .acquire_timeout = options.acquire_timeout,
+                .queue_target = or_never(options.queue_target),
                 .opening_timeout = options.opening_timeout,
                 .max_lifetime = or_never(options.max_lifetime),
                 .idle_timeout = or_never(options.idle_timeout),
