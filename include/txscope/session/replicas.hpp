@@ -26,12 +26,16 @@ namespace txscope {
 /// (`TransactionOptions::route`), and only if it has replayed all that this factory has written until
 /// then: what its transactions have committed, and what its statements outside of transactions have
 /// changed, but for what functions change that a lone `SELECT` calls.
+///
+/// Where this factory has seen a promotion, a replica must have followed that as well: a position in the
+/// log says nothing of one that has gone on with what the old primary had written last.
 struct Servers {
     std::string primary;                  ///< As for a factory without replicas.
     std::vector<std::string> replicas{};  ///< A connection string for each, or each group of them.
     /// How old what is read from a replica may be, by its clock and the primary's; default 0, however
-    /// old. A replica that has replayed all that it has received is taken for up to date as long as it
-    /// is connected to the primary, and that it takes it for as long as `wal_receiver_timeout`.
+    /// old. One that has replayed all that it has received is up to date while it follows the primary.
+    /// Where a network drops all between them without a word, it does not know for as long as its
+    /// `wal_receiver_timeout`, 60 s by default.
     std::chrono::milliseconds max_lag{0};
 };
 

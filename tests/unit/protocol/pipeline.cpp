@@ -417,12 +417,12 @@ TEST_CASE_METHOD(Fixture, "without pipelining a statement goes out when the one 
                  "[protocol]") {
     pipeline.stop_pipelining();
     const auto types = [&] {
-        std::string types;
+        std::string letters;
         for (std::string_view bytes = pipeline.output(); !bytes.empty();
              bytes.remove_prefix(1 + load32(bytes.data() + 1)))
-            types += bytes.front();
+            letters += bytes.front();
         send();
-        return types;
+        return letters;
     };
     execute(a);
     execute(a);
