@@ -305,9 +305,10 @@ public:
     [[nodiscard]] const std::vector<ConnectionHolder>& holders() const noexcept { return holders_; }
 
 protected:
+    /// `holders` is moved from here only: what is `told` may be made of it as this is called.
     PoolError(const std::string& told, const std::string& message,
               const std::optional<std::source_location>& scope,
-              std::vector<ConnectionHolder> holders)
+              std::vector<ConnectionHolder>&& holders)
         : ErrorOf(detail::with_scope(told, scope), message, scope), holders_(std::move(holders)) {}
 
 private:
