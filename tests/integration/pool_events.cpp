@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 #include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/silent_server.hpp"
@@ -157,13 +158,16 @@ TEST_CASE("an observer is told why a connection was not opened, and whether that
     asio::io_context io;
     const support::DeadPort nobody;
     const support::Database database;
-    for (const auto& dsn : {nobody.dsn(), database.dsn() + " dbname=there_is_none"}) {
+    const auto ask = [&](const std::string& dsn, std::chrono::milliseconds patience) {
         const txscope::AsyncSessionFactory sessions{
-            io, dsn, {.acquire_timeout = 30ms, .observer = &recorder}};
+            io, dsn, {.acquire_timeout = patience, .observer = &recorder}};
         support::run(io, [&]() -> asio::awaitable<void> {
             co_await support::failure_of(sessions.execute("SELECT 1"));
         });
-    }
+        support::run_until(io, [&] { return !recorder.of(PoolEvent::opening_failed).empty(); });
+    };
+    ask(nobody.dsn(), 30ms);
+    ask(database.dsn() + " dbname=there_is_none", support::patience);
     const auto failed = recorder.of(PoolEvent::opening_failed);
     REQUIRE(failed.size() >= 2);
     CHECK(failed.front().is_transient);

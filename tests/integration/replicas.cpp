@@ -54,6 +54,7 @@ struct Cluster {
         query(primary.dsn(),
               "CREATE TABLE entries (name text); CREATE ROLE reader LOGIN; "
               "GRANT SELECT ON entries TO reader");
+        standby.catch_up();
     }
     const txscope::TemporaryPostgres& replica() const { return standby.server(); }
     Servers servers() const { return {primary.dsn(), {replica().dsn()}}; }
