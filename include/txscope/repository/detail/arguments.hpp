@@ -113,25 +113,20 @@ concept SayOnePage =
 template <typename Model, typename... Ts>
 concept ClausesOf = (ClauseOn<Ts, Model> && ...) && SayOnePage<Ts...>;
 
-/// A lock at the end, and nowhere else.
-template <typename... Ts>
-concept LockedAtEnd = (std::size_t{0} + ... + std::size_t{is_row_lock<Ts>}) == 1 &&
-                      std::ranges::is_sorted(std::array{is_row_lock<Ts>...});
+/// One of them is set, the last.
+template <bool... Flags>
+concept LastAlone = (std::size_t{0} + ... + std::size_t{Flags}) == 1 && std::array{Flags...}.back();
 
 /// What selects rows, and a lock.
 template <typename Model, typename... Ts>
-concept LockedSelectorOf = LockedAtEnd<Ts...> && sizeof...(Ts) > 1 &&
+concept LockedSelectorOf = LastAlone<is_row_lock<Ts>...> && sizeof...(Ts) > 1 &&
                            (((KeyValueFor<Ts, Model> || is_row_lock<Ts>) && ...) ||
                             ((ConditionOn<Ts, Model> || is_row_lock<Ts>) && ...));
 
 /// Clauses, and a lock.
 template <typename Model, typename... Ts>
-concept LockedClausesOf =
-    LockedAtEnd<Ts...> && ((ClauseOn<Ts, Model> || is_row_lock<Ts>) && ...) && SayOnePage<Ts...>;
-
-template <typename... Ts>
-concept ChangesAtEnd = (std::size_t{0} + ... + std::size_t{is_changes<Ts>}) == 1 &&
-                       std::ranges::is_sorted(std::array{is_changes<Ts>...});
+concept LockedClausesOf = LastAlone<is_row_lock<Ts>...> &&
+                          ((ClauseOn<Ts, Model> || is_row_lock<Ts>) && ...) && SayOnePage<Ts...>;
 
 /// The values of the primary key, and behind them nothing but assignments.
 template <typename Model, typename... Ts>
@@ -141,14 +136,15 @@ concept KeyAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (KeyValueFor<Ts, Mode
 
 /// The same with changes in the place of the assignments.
 template <typename Model, typename... Ts>
-concept KeyAndChangesOf =
-    (KeyValueFor<Ts, Model> || ...) &&
-    ((KeyValueFor<Ts, Model> || std::same_as<Ts, Changes<Model>>) && ...) && ChangesAtEnd<Ts...>;
+concept KeyAndChangesOf = (KeyValueFor<Ts, Model> || ...) &&
+                          ((KeyValueFor<Ts, Model> || std::same_as<Ts, Changes<Model>>) && ...) &&
+                          LastAlone<is_changes<Ts>...>;
 
 template <typename Model, typename... Ts>
 concept ConditionsAndChangesOf =
     (ConditionOn<Ts, Model> || ...) &&
-    ((ConditionOn<Ts, Model> || std::same_as<Ts, Changes<Model>>) && ...) && ChangesAtEnd<Ts...>;
+    ((ConditionOn<Ts, Model> || std::same_as<Ts, Changes<Model>>) && ...) &&
+    LastAlone<is_changes<Ts>...>;
 
 template <typename Model, typename... Ts>
 concept ConditionsAndAssignmentsOf = AssignsColumnsOnce<Ts...> && (ConditionOn<Ts, Model> || ...) &&

@@ -112,12 +112,18 @@ decltype(auto) with_limit(std::int64_t limit, const Clause& clause) {
         return (clause);
 }
 
+/// A statement that inserts a whole model; `parts` are for its builder.
+template <typename E, typename Builder, typename... Parts>
+Statement compose_of_model(const typename E::Model& model, const Parts&... parts) {
+    Statement statement{sql_text<E, Builder>(parts...)};
+    for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
+    return statement;
+}
+
 /// INSERT of a whole model.
 template <typename E, bool Returning>
 Statement compose_insert(const typename E::Model& model) {
-    Statement statement{sql_text<E, Insert<E, Returning>>()};
-    for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
-    return statement;
+    return compose_of_model<E, Insert<E, Returning>>(model);
 }
 
 /// INSERT of all models of a range, with as many as there are; none for an empty one.
@@ -143,9 +149,7 @@ Statement compose_upsert(const typename E::Model& model, const Target& target) {
     static_assert(inserts_all_of<E, Target>,
                   "txscope: the database generates this key, so no row that is there has it yet: "
                   "name the columns of another unique constraint, columns<&Model::member>");
-    Statement statement{sql_text<E, Builder>(target)};
-    for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
-    return statement;
+    return compose_of_model<E, Builder>(model, target);
 }
 
 template <typename Columns, typename... Parts>

@@ -65,9 +65,7 @@ private:
     }
     template <auto Member, typename Operator>
     static constexpr void write_comparison(SqlWriter& out) {
-        out.column(member_name<Model, Member>);
-        write_operator<column_type<Member>, Operator>(out);
-        out.placeholder();
+        Comparison<Member, Operator, column_type<Member>>::template write<Model>(out, nullptr);
     }
 
     template <auto Member, bool Descending, Nulls Where, typename... Rest>
@@ -83,13 +81,6 @@ private:
     Model last_;
 };
 
-template <typename Model, typename Orderings>
-struct BehindIn;
-template <typename Model, typename... Orderings>
-struct BehindIn<Model, boost::mp11::mp_list<Orderings...>> {
-    using type = Behind<Model, Orderings...>;
-};
-
 template <typename T>
 using IsOrdering = std::bool_constant<is_ordering<T>>;
 
@@ -99,7 +90,8 @@ template <typename Model, typename... Clauses, typename Clause>
 decltype(auto) as_condition(const Clause& clause) {
     using Orderings = boost::mp11::mp_copy_if<boost::mp11::mp_list<Clauses...>, IsOrdering>;
     if constexpr (is_after<Clause>)
-        return typename BehindIn<Model, Orderings>::type{clause.last};
+        return boost::mp11::mp_apply<Behind, boost::mp11::mp_push_front<Orderings, Model>>{
+            clause.last};
     else
         return (clause);
 }
