@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/checking_observer.hpp"
 #include "support/database.hpp"
+#include "support/jobs.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
@@ -21,40 +22,18 @@ namespace repository_reads {
 
 namespace asio = boost::asio;
 using Catch::Matchers::ContainsSubstring;
+using support::Job;
+using support::Jobs;
 using txscope::after;
 using txscope::ascending;
-using txscope::columns;
 using txscope::descending;
 using txscope::field;
 using txscope::Page;
 
-constexpr auto schema = R"(
-    CREATE TABLE jobs (
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        name text NOT NULL CONSTRAINT one_job_a_name UNIQUE,
-        state text NOT NULL DEFAULT 'new',
-        note text,
-        tries integer NOT NULL DEFAULT 0);
+const std::string schema = support::jobs_table + R"(
     INSERT INTO jobs (name, state, note, tries) VALUES
         ('build', 'done', 'x', 1), ('test', 'new', NULL, 2), ('ship', 'new', 'x', 2),
         ('clean', 'done', NULL, 0), ('sign', 'new', 'y', 1))";
-
-struct Job {
-    std::int64_t id{};
-    std::string name{};
-    std::string state{"new"};
-    std::optional<std::string> note{};
-    int tries{};
-    bool operator==(const Job&) const = default;
-};
-BOOST_DESCRIBE_STRUCT(Job, (), (id, name, state, note, tries))
-
-class Jobs : public txscope::BaseRepository<Jobs, Job> {
-public:
-    static constexpr std::string_view table = "jobs";
-    static constexpr auto generated = columns<&Job::id>;
-    using BaseRepository::BaseRepository;
-};
 
 struct Summary {
     std::string name{};

@@ -2,6 +2,7 @@
 #include "support/checking_observer.hpp"
 #include "support/database.hpp"
 #include "support/failure.hpp"
+#include "support/jobs.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
@@ -24,6 +25,8 @@ namespace repository_writes {
 namespace asio = boost::asio;
 using namespace std::string_literals;
 using Catch::Matchers::ContainsSubstring;
+using support::Job;
+using support::Jobs;
 using txscope::ascending;
 using txscope::Changes;
 using txscope::columns;
@@ -33,35 +36,12 @@ using txscope::for_share;
 using txscope::for_update;
 using txscope::Page;
 
-constexpr auto schema = R"(
-    CREATE TABLE jobs (
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        name text NOT NULL CONSTRAINT one_job_a_name UNIQUE,
-        state text NOT NULL DEFAULT 'new',
-        note text,
-        tries integer NOT NULL DEFAULT 0);
+const std::string schema = support::jobs_table + R"(
     CREATE TABLE settings (owner text, key text, value text, PRIMARY KEY (owner, key));
     CREATE TABLE tags (name text PRIMARY KEY);
     CREATE SCHEMA shop;
     CREATE TABLE shop.orders (id bigint PRIMARY KEY, state text NOT NULL,
                               revision integer NOT NULL))";
-
-struct Job {
-    std::int64_t id{};
-    std::string name{};
-    std::string state{"new"};
-    std::optional<std::string> note{};
-    int tries{};
-    bool operator==(const Job&) const = default;
-};
-BOOST_DESCRIBE_STRUCT(Job, (), (id, name, state, note, tries))
-
-class Jobs : public txscope::BaseRepository<Jobs, Job> {
-public:
-    static constexpr std::string_view table = "jobs";
-    static constexpr auto generated = columns<&Job::id>;
-    using BaseRepository::BaseRepository;
-};
 
 struct Setting {
     std::string owner{};
