@@ -128,7 +128,7 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <txscope/observing/detail/sqlstate_of.hpp>
+#include <txscope/observing/detail/event_words.hpp>
 
 #include <algorithm>
 #include <iterator>
@@ -188,12 +188,6 @@ TXSCOPE_INLINE MetricsObserver::Transactions& MetricsObserver::transactions_of(
 }
 
 TXSCOPE_INLINE void MetricsObserver::notice(const ScopeEvent& event) noexcept {
-    const auto ended = [&](std::size_t outcome) {
-        Transactions& transactions = transactions_of(event.label);
-        transactions.ended[outcome].add(event.duration);
-        transactions.open.add(-1);
-        if (event.error) transactions.errors.add(event.error);
-    };
     switch (event.kind) {
         case ScopeEvent::begin:
             return transactions_of(event.label).open.add();
@@ -204,13 +198,16 @@ TXSCOPE_INLINE void MetricsObserver::notice(const ScopeEvent& event) noexcept {
         case ScopeEvent::retry:
             return transactions_of(event.label).retries.add();
         case ScopeEvent::commit:
-            return ended(0);
         case ScopeEvent::rollback:
-            return ended(1);
         case ScopeEvent::in_doubt:
-            return ended(2);
-        case ScopeEvent::leaked:
-            return ended(3);
+        case ScopeEvent::leaked: {
+            const auto outcome = std::ranges::find(outcomes, event.kind) - outcomes.begin();
+            Transactions& transactions = transactions_of(event.label);
+            transactions.ended[static_cast<std::size_t>(outcome)].add(event.duration);
+            transactions.open.add(-1);
+            if (event.error) transactions.errors.add(event.error);
+            return;
+        }
         case ScopeEvent::rollback_failure:
             return numbers_.rollback_failures.add();
         case ScopeEvent::hook_failure:

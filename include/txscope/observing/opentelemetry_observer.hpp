@@ -82,7 +82,7 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <txscope/observing/detail/sqlstate_of.hpp>
+#include <txscope/observing/detail/event_words.hpp>
 
 #include <boost/core/demangle.hpp>
 
@@ -109,17 +109,6 @@ inline std::string error_type(const std::exception_ptr& error) {
     }
 }
 
-inline std::string error_text(const std::exception_ptr& error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const std::exception& known) {
-        return known.what();
-    } catch (...) {
-        return {};
-    }
-}
-
-/// The first word of a statement, in capitals; empty where it does not begin with one.
 inline std::string operation_of(std::string_view sql) {
     const auto capital = [](char c) {
         return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
@@ -157,7 +146,7 @@ private:
         const std::string sqlstate = detail::sqlstate_of(error);
         span->set({"error.type", type});
         if (!sqlstate.empty()) span->set({"db.response.status_code", sqlstate});
-        span->fail(detail::error_text(error));
+        span->fail(detail::text_of(error, ""));
     }
 };
 
@@ -206,7 +195,7 @@ TXSCOPE_INLINE void OpenTelemetryObserver::notice(const ScopeEvent& event) noexc
     Tracer::Span& span = *static_cast<const Live*>(event.span)->span;
     const auto tell = [&](std::string_view name) {
         const std::string type = event.error ? detail::error_type(event.error) : "";
-        const std::string text = event.error ? detail::error_text(event.error) : "";
+        const std::string text = event.error ? detail::text_of(event.error, "") : "";
         std::vector<Tracer::Attribute> attributes{{"txscope.attempt", std::int64_t{event.attempt}}};
         if (event.error) attributes.push_back({"exception.type", type});
         if (event.error) attributes.push_back({"exception.message", text});
@@ -218,13 +207,10 @@ TXSCOPE_INLINE void OpenTelemetryObserver::notice(const ScopeEvent& event) noexc
             case ScopeEvent::statement:  // spans of their own
                 break;
             case ScopeEvent::commit:
-                return span.set({"txscope.outcome", "commit"});
             case ScopeEvent::rollback:
-                return span.set({"txscope.outcome", "rollback"});
             case ScopeEvent::in_doubt:
-                return span.set({"txscope.outcome", "in_doubt"});
             case ScopeEvent::leaked:
-                return span.set({"txscope.outcome", "leaked"});
+                return span.set({"txscope.outcome", detail::outcome_name(event.kind)});
             case ScopeEvent::retry:
                 return tell("retry");
             case ScopeEvent::rollback_failure:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/observing/detail/event_words.hpp>
 #include <txscope/session/observer.hpp>
 
 #include <fmt/format.h>
@@ -30,16 +31,6 @@ private:
 };
 
 namespace detail {
-
-inline std::string text_of(const std::exception_ptr& error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const std::exception& known) {
-        return known.what();
-    } catch (...) {
-        return "an exception of unknown type";
-    }
-}
 
 inline double in_milliseconds(std::chrono::nanoseconds time) {
     return std::chrono::duration<double, std::milli>{time}.count();

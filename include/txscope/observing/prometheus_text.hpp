@@ -18,9 +18,10 @@ std::string prometheus_text(const MetricsObserver& metrics, const PoolStatistics
 
 #if TXSCOPE_DEFINITIONS
 
+#include <txscope/observing/detail/event_words.hpp>
+
 #include <fmt/format.h>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -96,7 +97,6 @@ inline std::string escaped(std::string_view text) {
 TXSCOPE_INLINE std::string prometheus_text(const MetricsObserver& metrics,
                                            const PoolStatistics& pool) {
     constexpr std::string_view counter = "counter", gauge = "gauge", histogram = "histogram";
-    constexpr std::array outcomes{"commit", "rollback", "in_doubt", "leaked"};
     const MetricsObserver::Numbers& numbers = metrics.numbers();
     detail::PrometheusWriter out;
     const auto each_label = [&](const auto& write) {
@@ -114,9 +114,11 @@ TXSCOPE_INLINE std::string prometheus_text(const MetricsObserver& metrics,
     out.family("transaction_duration_seconds", histogram,
                "How long transactions have had their connection, by how they have ended.");
     each_label([&](const std::string& label, const MetricsObserver::Transactions& of) {
-        for (std::size_t i = 0; i < outcomes.size(); ++i)
+        for (std::size_t i = 0; i < of.ended.size(); ++i)
             if (of.ended[i].count() > 0)
-                out.histogram(fmt::format("{},outcome=\"{}\"", label, outcomes[i]), of.ended[i]);
+                out.histogram(fmt::format("{},outcome=\"{}\"", label,
+                                          detail::outcome_name(MetricsObserver::outcomes[i])),
+                              of.ended[i]);
     });
     out.family("transaction_errors_total", counter,
                "Errors that transactions have ended with, by the class of the SQLSTATE.");

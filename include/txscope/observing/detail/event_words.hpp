@@ -1,13 +1,43 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
+#include <txscope/session/observer.hpp>
 
 #include <pqxx/except>
 
 #include <exception>
 #include <string>
+#include <string_view>
 
+/// How observers say what happened.
 namespace txscope::detail {
+
+inline std::string text_of(const std::exception_ptr& error,
+                           std::string_view unknown = "an exception of unknown type") {
+    try {
+        std::rethrow_exception(error);
+    } catch (const std::exception& known) {
+        return known.what();
+    } catch (...) {
+        return std::string{unknown};
+    }
+}
+
+/// By which transactions are counted, and told apart; empty for what is no outcome.
+constexpr std::string_view outcome_name(ScopeEvent::Kind kind) noexcept {
+    switch (kind) {
+        case ScopeEvent::commit:
+            return "commit";
+        case ScopeEvent::rollback:
+            return "rollback";
+        case ScopeEvent::in_doubt:
+            return "in_doubt";
+        case ScopeEvent::leaked:
+            return "leaked";
+        default:
+            return {};
+    }
+}
 
 /// The code that a server gave for `error`, or for what is nested inside it; empty where none spoke.
 inline std::string sqlstate_of(const std::exception_ptr& error) {
