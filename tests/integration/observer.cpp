@@ -10,6 +10,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -433,7 +434,7 @@ TEST_CASE("on four threads an observer is told of every scope in order, and of n
     scopes.run(
         [&]() -> asio::awaitable<void> {
             for (int number = 0; number < clients; ++number)
-                asio::co_spawn(scopes.io, client(number), asio::detached);
+                asio::co_spawn(asio::make_strand(scopes.io), client(number), asio::detached);
             co_await support::eventually([&] { return over == clients; });
         },
         {.threads = 4});
