@@ -257,9 +257,10 @@ TEST_CASE("a nested scope whose savepoint was not set undoes nothing of the one 
         return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
             co_await fixture.insert_nested("one");
             // Its savepoint is released behind the scope's back, and then cannot be once more.
-            const auto ambient = txscope::detail::ambient_of(co_await asio::this_coro::executor);
+            const asio::any_io_executor executor = co_await asio::this_coro::executor;
             const auto& shared =
-                txscope::detail::find_ambient(ambient.get(), fixture.sessions.pool().get())
+                txscope::detail::find_ambient(txscope::detail::ambient_of(executor),
+                                              fixture.sessions.pool().get())
                     ->session->shared();
             const auto connection = shared.lease.member()->connection.get();
             const auto unseen = std::make_shared<txscope::detail::Response>();

@@ -388,9 +388,10 @@ TEST_CASE("a COMMIT that the server answers with ROLLBACK is no commit", "[trans
         return failure_of(fixture.scope([&]() -> asio::awaitable<void> {
             co_await fixture.insert("one");
             // A statement that fails behind the scope's back, on its connection.
-            const auto ambient = txscope::detail::ambient_of(co_await asio::this_coro::executor);
+            const asio::any_io_executor executor = co_await asio::this_coro::executor;
             const auto& shared =
-                txscope::detail::find_ambient(ambient.get(), fixture.sessions.pool().get())
+                txscope::detail::find_ambient(txscope::detail::ambient_of(executor),
+                                              fixture.sessions.pool().get())
                     ->session->shared();
             const auto connection = shared.lease.member()->connection.get();
             const auto unseen = std::make_shared<txscope::detail::Response>();

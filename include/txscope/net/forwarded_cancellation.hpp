@@ -33,7 +33,8 @@ class ForwardedCancellation {
     class Return;
 
 public:
-    ForwardedCancellation(const asio::cancellation_state& caller, Strand strand);
+    /// @param executor where the work is to run
+    ForwardedCancellation(const asio::cancellation_state& caller, AmbientExecutor executor);
     ForwardedCancellation(const ForwardedCancellation&) = delete;
     ForwardedCancellation& operator=(const ForwardedCancellation&) = delete;
 
@@ -47,26 +48,26 @@ public:
 
     /// Like `co_spawn` with that slot, for the coroutine that has this to await, once. It is a
     /// coroutine, too, and keeps its context at work meanwhile: the work does not have to.
-    auto spawn(AmbientExecutor executor, asio::awaitable<void> work) {
+    auto spawn(asio::awaitable<void> work) {
         return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
-            [this, executor = std::move(executor)](auto handler, asio::awaitable<void> spawned) {
+            [this](auto handler, asio::awaitable<void> spawned) {
                 callers_ = asio::get_associated_executor(handler);
                 awaiter_.set(std::move(handler));
-                start(executor, std::move(spawned));
+                start(std::move(spawned));
             },
             asio::deferred, std::move(work));
     }
 
 private:
-    void start(const AmbientExecutor& executor, asio::awaitable<void> work);
-    void launch(Return back, const AmbientExecutor& executor, asio::awaitable<void> work);
+    void start(asio::awaitable<void> work);
+    void launch(Return back, asio::awaitable<void> work);
 #ifdef TXSCOPE_KNOWS_ASIO_INTERNALS
     using EntryPoint = asio::awaitable<asio::detail::awaitable_thread_entry_point>;
     static EntryPoint enter(Return back, asio::awaitable<void> work);
     bool* over_ = nullptr;  // whether the work is, which has not been suspended yet
 #endif
 
-    const Strand strand_;
+    AmbientExecutor executor_;                   // until the work begins, which has it from then on
     std::shared_ptr<Channel> channel_;           // null: nobody can cancel the work
     std::unique_ptr<asio::steady_timer> timer_;  // mostly there is none
     asio::any_io_executor callers_;
@@ -142,11 +143,11 @@ private:
 };
 
 TXSCOPE_INLINE ForwardedCancellation::ForwardedCancellation(const asio::cancellation_state& caller,
-                                                            Strand strand)
-    : strand_{std::move(strand)} {
+                                                            AmbientExecutor executor)
+    : executor_{std::move(executor)} {
     asio::cancellation_slot slot = caller.slot();
     if (!slot.is_connected()) return;
-    channel_ = std::make_shared<Channel>(strand_);
+    channel_ = std::make_shared<Channel>(executor_.strand());
     slot.assign([to = std::weak_ptr{channel_}](asio::cancellation_type type) {
         Channel::cancel(to, type, Channel::Cancelled::by_caller);
     });
@@ -159,8 +160,8 @@ TXSCOPE_INLINE asio::cancellation_slot ForwardedCancellation::slot() const {
 /// The timer is on no strand: it would count as a branch there, for whose statements others wait.
 TXSCOPE_INLINE void ForwardedCancellation::cancel_at(Clock::time_point deadline) {
     if (deadline == Clock::time_point::max()) return;
-    if (!channel_) channel_ = std::make_shared<Channel>(strand_);
-    timer_ = std::make_unique<asio::steady_timer>(strand_.state().inner(), deadline);
+    if (!channel_) channel_ = std::make_shared<Channel>(executor_.strand());
+    timer_ = std::make_unique<asio::steady_timer>(executor_.strand().state().inner(), deadline);
     timer_->async_wait([to = std::weak_ptr{channel_}](boost::system::error_code ended) {
         if (!ended) Channel::cancel(to, asio::cancellation_type::all, Channel::Cancelled::by_time);
     });
@@ -196,10 +197,9 @@ TXSCOPE_INLINE ForwardedCancellation::EntryPoint ForwardedCancellation::enter(
 
 /// What `co_spawn` does, but without a way by the type-erased executor to the strand, where this begins
 /// already, and without outstanding work.
-TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, const AmbientExecutor& executor,
-                                                  asio::awaitable<void> work) {
+TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, asio::awaitable<void> work) {
     using Thread = asio::detail::awaitable_thread<asio::any_io_executor>;
-    Thread thread{enter(std::move(back), std::move(work)), executor, slot(),
+    Thread thread{enter(std::move(back), std::move(work)), std::move(executor_), slot(),
                   asio::cancellation_state{slot()}};
     if (channel_) channel_->repeat();
     struct Launch {
@@ -216,10 +216,9 @@ TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, const AmbientExec
 
 #else
 
-TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, const AmbientExecutor& executor,
-                                                  asio::awaitable<void> work) {
+TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, asio::awaitable<void> work) {
     const auto listening = channel_;  // this may be gone
-    asio::co_spawn(asio::any_io_executor{executor}, std::move(work), std::move(back));
+    asio::co_spawn(asio::any_io_executor{std::move(executor_)}, std::move(work), std::move(back));
     if (listening) listening->repeat();
 }
 
@@ -227,10 +226,9 @@ TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, const AmbientExec
 
 /// On the strand, which may have been told already that its time is over: nobody was listening then, and
 /// only there it is safe to begin to listen.
-TXSCOPE_INLINE void ForwardedCancellation::start(const AmbientExecutor& executor,
-                                                 asio::awaitable<void> work) {
-    executor.execute([back = Return{*this}, executor, work = std::move(work)]() mutable {
-        back.to().launch(std::move(back), executor, std::move(work));
+TXSCOPE_INLINE void ForwardedCancellation::start(asio::awaitable<void> work) {
+    executor_.execute([back = Return{*this}, work = std::move(work)]() mutable {
+        back.to().launch(std::move(back), std::move(work));
     });
 }
 

@@ -235,11 +235,10 @@ namespace txscope {
 
 template <typename Function>
 asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto strand = detail::strand_on(executor);
+    const detail::AmbientExecutor executor{detail::strand_on(co_await asio::this_coro::executor)};
     detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                               strand};
-    co_await cancellation.spawn(detail::AmbientExecutor{strand}, function(*pool));
+                                               executor};
+    co_await cancellation.spawn(function(*pool));
 }
 
 TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
@@ -328,8 +327,8 @@ TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen(
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
-    const auto ambient = detail::ambient_of(co_await asio::this_coro::executor);
-    const auto* around = detail::find_ambient(ambient.get(), pool.get());
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    const auto* around = detail::find_ambient(detail::ambient_of(executor), pool.get());
     for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))
         if (around->session && around->session->shared().lease)
             throw pqxx::usage_error{"a scope that has a connection waits for its own end here"};

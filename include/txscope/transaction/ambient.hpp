@@ -54,7 +54,7 @@ TXSCOPE_INLINE std::optional<Session> session_in(const Ambient* ambient,
 
 TXSCOPE_INLINE std::optional<Session> session_on(const asio::any_io_executor& executor,
                                                  const AsyncSessionFactory& sessions) {
-    return session_in(ambient_of(executor).get(), sessions);
+    return session_in(ambient_of(executor), sessions);
 }
 
 TXSCOPE_INLINE std::optional<Session> ambient_session_here(const AsyncSessionFactory& sessions) {

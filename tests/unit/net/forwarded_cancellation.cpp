@@ -38,8 +38,9 @@ struct Said final : AmbientContext {
 };
 
 asio::awaitable<void> await_on(Strand strand, asio::awaitable<void> work) {
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
-    co_await cancellation.spawn(AmbientExecutor{new Said{strand}}, std::move(work));
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                       AmbientExecutor{new Said{strand}}};
+    co_await cancellation.spawn(std::move(work));
 }
 
 asio::awaitable<void> look(const AmbientContext*& seen, bool waits) {
@@ -162,12 +163,13 @@ TEST_CASE("work whose time is over before it begins is cancelled", "[forwarded_c
     asio::thread_pool elsewhere{1};
     const Strand strand = strand_on(elsewhere.get_executor());
     support::run(io, [&]() -> asio::awaitable<void> {
-        ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, strand};
+        ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                           AmbientExecutor{strand}};
         cancellation.cancel_at(txscope::detail::Clock::now());
         while (!cancellation.expired()) std::this_thread::yield();
         std::exception_ptr error;
         try {
-            co_await cancellation.spawn(AmbientExecutor{strand}, wait_for_ever());
+            co_await cancellation.spawn(wait_for_ever());
         } catch (...) {
             error = std::current_exception();
         }

@@ -54,15 +54,15 @@ struct Ambient : AmbientContext {
     std::shared_ptr<LiveSpan> span{};  ///< Within which what is begun here begins; mostly null.
 };
 
-/// The ambient part of `executor`, null when it carries none.
-inline Ambient::Shared ambient_of(const asio::any_io_executor& executor) noexcept {
+/// The ambient part of `executor`, which keeps it; null when it carries none.
+inline const Ambient* ambient_of(const asio::any_io_executor& executor) noexcept {
     const auto* carrier = executor.target<AmbientExecutor>();
     return carrier != nullptr ? static_cast<const Ambient*>(carrier->ambient()) : nullptr;
 }
 
 /// Carries what is `ambient` elsewhere onto `strand`.
-inline AmbientExecutor executor_on(const Strand& strand, const Ambient::Shared& ambient) {
-    if (!ambient) return AmbientExecutor{strand};
+inline AmbientExecutor executor_on(const Strand& strand, const Ambient* ambient) {
+    if (ambient == nullptr) return AmbientExecutor{strand};
     return AmbientExecutor{new Ambient{strand, ambient}};
 }
 

@@ -58,11 +58,11 @@ TXSCOPE_INLINE asio::awaitable<void> call_hook(std::string name, AmbientExecutor
                                                asio::awaitable<void> work,
                                                Clock::time_point deadline) {
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    ForwardedCancellation cancellation{caller, executor.strand()};
+    ForwardedCancellation cancellation{caller, std::move(executor)};
     cancellation.cancel_at(deadline);
     std::exception_ptr error;
     try {
-        co_await cancellation.spawn(executor, std::move(work));
+        co_await cancellation.spawn(std::move(work));
     } catch (...) {
         error = std::current_exception();
     }

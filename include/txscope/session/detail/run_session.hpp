@@ -156,10 +156,10 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const auto session = open_session(std::move(pool), callers, where);
     if (session->shared().reporter) begin_span(*session);
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, session->on};
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                       executor_of(session)};
     ResultSlot<BodyResult<Body>> result;
-    co_await cancellation.spawn(executor_of(session),
-                                run_on_strand<Session>(session, body, result));
+    co_await cancellation.spawn(run_on_strand<Session>(session, body, result));
     co_return take_result<BodyResult<Body>>(result);
 }
 

@@ -207,7 +207,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
         self->check_not_ended();
         co_return co_await execute_apart(self, statement, deadline);
     }
-    self = &self->innermost(ambient_of(executor).get());
+    self = &self->innermost(ambient_of(executor));
     if (statement) self->check_allowed(*statement);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
     if (!self->nesting_.free()) co_await self->nesting_.pass();
@@ -274,15 +274,15 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const Shared&
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
     const Shared& self, std::optional<Statement>& statement, Clock::time_point deadline) {
     const auto executor = co_await asio::this_coro::executor;
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, self->on};
+    // With work, as a branch has it: others may come from elsewhere that send in the same turn.
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                       executor_on(self->on, ambient_of(executor))
+                                           .require(asio::execution::outstanding_work.tracked)};
     cancellation.cancel_at(deadline);
     const std::string sql{deadline != Clock::time_point::max() ? statement->sql() : ""};
     Result result;
-    // With work, as a branch has it: others may come from elsewhere that send in the same turn.
-    const auto on_strand = executor_on(self->on, ambient_of(executor));
     try {
-        co_await cancellation.spawn(on_strand.require(asio::execution::outstanding_work.tracked),
-                                    execute_into(result, self, statement));
+        co_await cancellation.spawn(execute_into(result, self, statement));
     } catch (const boost::system::system_error& error) {
         if (!cancellation.expired() || error.code() != asio::error::operation_aborted) throw;
         throw StatementTimeout{sql, self->where()};

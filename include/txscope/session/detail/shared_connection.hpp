@@ -176,9 +176,9 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
         if (found && !over) take(std::move(found), asked);
         if (lease || over) co_return;
     }
-    const auto ambient = ambient_of(co_await asio::this_coro::executor);
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     Requester requester{holder};
-    for (const Ambient* around = find_ambient(ambient.get(), pool.get()); around != nullptr;
+    for (const Ambient* around = find_ambient(ambient_of(executor), pool.get()); around != nullptr;
          around = find_ambient(around->outer.get(), pool.get()))
         if (around->session != nullptr && around->holder != &holder)
             requester.within.push_back(around->holder);

@@ -153,13 +153,13 @@ inline asio::awaitable<void> call_outcome_hooks(SessionState::Shared session) {
 /// interruptible.
 inline asio::awaitable<void> run_outcome_hooks(SessionState::Shared session) {
     const SharedConnection& shared = session->shared();
-    const auto around = ambient_of(co_await asio::this_coro::executor);
+    const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const boost::intrusive_ptr<Ambient> set_aside{
-        new Ambient{shared.strand, shared.pool.get(), around}};
+        new Ambient{shared.strand, shared.pool.get(), ambient_of(callers)}};
     set_aside->span = session->span;
-    const AmbientExecutor executor{set_aside};
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, shared.strand};
-    co_await cancellation.spawn(executor, call_outcome_hooks(session));
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+                                       AmbientExecutor{set_aside}};
+    co_await cancellation.spawn(call_outcome_hooks(session));
 }
 
 }  // namespace txscope::detail

@@ -46,9 +46,7 @@ public:
     bool has_deadline() const noexcept { return deadline_ != Clock::time_point::max(); }
     const SessionState::Shared& session() const noexcept { return session_; }
     /// Runs what `run_on_strand` or `run_joined` gives for these.
-    auto spawn(asio::awaitable<void> work) {
-        return cancellation_->spawn(executor(), std::move(work));
-    }
+    auto spawn(asio::awaitable<void> work) { return cancellation_->spawn(std::move(work)); }
 
     /// The attempt has ended, with `error` unless that is null. Returns whether to `settle` it.
     /// @throws what the scope ends with, if not
@@ -65,7 +63,6 @@ private:
     void begin_nested();
     void begin_joined(const asio::cancellation_state& caller);
     void watch();
-    AmbientExecutor executor() const;
     std::exception_ptr joined_error(std::exception_ptr error,
                                     const asio::cancellation_state& caller) const;
     bool tells_outcome() const;
@@ -111,7 +108,7 @@ TXSCOPE_INLINE ScopeRun::ScopeRun(const std::shared_ptr<SessionPool>& pool,
       options_{options},
       where_{where},
       callers_{callers},
-      outer_{find_session(ambient_of(callers).get(), pool.get())},
+      outer_{find_session(ambient_of(callers), pool.get())},
       entry_{entry_of(options, outer_, where)} {}
 
 TXSCOPE_INLINE ScopeRun::~ScopeRun() {
@@ -154,7 +151,7 @@ TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
     }
     ended_ = false;
     if (session_->shared().reporter) begin_span(*session_, options_.label, std::move(earlier));
-    cancellation_.emplace(caller, session_->on);
+    cancellation_.emplace(caller, executor_of(session_));
     cancellation_->cancel_at(deadline_);
     if (entry_ == Entry::begin) watch();
 }
@@ -180,13 +177,8 @@ TXSCOPE_INLINE void ScopeRun::begin_joined(const asio::cancellation_state& calle
     part_.emplace(outer_->joined_scopes());
     session_ = outer_;
     if (!has_deadline()) return;
-    cancellation_.emplace(caller, strand_on(callers_));
+    cancellation_.emplace(caller, *callers_.target<AmbientExecutor>());
     cancellation_->cancel_at(deadline_);
-}
-
-/// Where the body is to run.
-TXSCOPE_INLINE AmbientExecutor ScopeRun::executor() const {
-    return joins() ? *callers_.target<AmbientExecutor>() : executor_of(session_);
 }
 
 /// Tells the observer when the scope still runs after the time that its pool allows.
