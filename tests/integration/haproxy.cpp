@@ -92,10 +92,10 @@ TEST_CASE("scopes go on behind HAProxy at the standby that is promoted, with not
     transfers.await_more(100);
     transfers.stop();
 
-    WARN("promotion to first acknowledged transfer: "
-         << gap.count() << " ms, of which the promotion took " << promotion.count()
-         << " ms; longest gap: " << transfers.longest_gap().count()
-         << " ms; most attempts: " << transfers.most_attempts());
+    INFO("promotion: " << promotion.count()
+                       << " ms; to the first acknowledged transfer: " << gap.count()
+                       << " ms; longest gap: " << transfers.longest_gap().count() << " ms");
+    CHECK(gap <= 2s);  // ten times what it takes
     CHECK(transfers.failures() == std::map<std::string, int>{});
     CHECK(transfers.in_doubt() == 0);
     CHECK(transfers.most_attempts() <= 5);

@@ -77,7 +77,7 @@ bootstrap:
     retry_timeout: 3
     synchronous_mode: true
     postgresql:
-      parameters: {fsync: 'off', max_connections: 100, wal_keep_size: 1GB}
+      parameters: {fsync: 'off', max_connections: 100, wal_keep_size: 1GB, wal_retrieve_retry_interval: 100ms}
   initdb: [{encoding: UTF8}, no-locale, no-sync]
   pg_hba: [local all all trust, host all all 127.0.0.1/32 trust, host replication all 127.0.0.1/32 trust]
 postgresql:

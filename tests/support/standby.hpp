@@ -42,7 +42,9 @@ inline void follow(txscope::TemporaryPostgres& server, const txscope::TemporaryP
     txscope::detail::append_lines(
         data / "postgresql.conf",
         {"port = " + std::to_string(server.port()),
-         "unix_socket_directories = '" + server.socket_directory().string() + "'"});
+         "unix_socket_directories = '" + server.socket_directory().string() + "'",
+         // PostgreSQL 15 may sleep so long before it sees that it is promoted; its default is 5 s.
+         "wal_retrieve_retry_interval = '100ms'"});
     server.start();
     block_until([&] {  // a standby that streams is one that the primary knows
         return !query(primary.dsn(), "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")
