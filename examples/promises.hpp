@@ -105,8 +105,13 @@ inline asio::awaitable<void> writes_behind(TriedServer& server) {
         session.enqueue(insert, "behind 2");
         co_return;
     });
+    const auto round_trips = server.sessions().statistics().round_trips - before;
     expect(server.entries("behind") == "behind 1, behind 2", "It is not there.");
-    expect(server.sessions().statistics().round_trips == before + 1, "It took more round trips.");
+    if (!server.pipelines())
+        throw NotHere{
+            "The pooler hangs when a statement comes before the last one is answered. Set "
+            ".pipelining = false: each is a round trip of its own, and all else is as it was."};
+    expect(round_trips == 1, "It took more round trips.");
 }
 
 inline asio::awaitable<void> runs_branches(TriedServer& server) {

@@ -2,6 +2,7 @@
 
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/observer.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -44,11 +45,14 @@ inline void expect(bool holds, const char* otherwise) {
 class TriedServer : private txscope::Observer {
 public:
     /// `tables` are made in the schema, which is `txscope_conformance`.
-    TriedServer(asio::any_io_executor executor, std::string dsn, const char* tables)
+    TriedServer(asio::any_io_executor executor, std::string dsn, const char* tables, bool pipelines)
         : dsn_{std::move(dsn)},
+          pipelines_{pipelines},
           sessions_{std::move(executor),
                     dsn_,
-                    {.observer = this, .default_timeout = std::chrono::seconds{30}}} {
+                    {.pipelining = pipelines,
+                     .observer = this,
+                     .default_timeout = std::chrono::seconds{30}}} {
         pqxx::connection connection{dsn_};
         pqxx::work transaction{connection};
         // No IF NOT EXISTS: a schema of that name that is there already is somebody else's.
@@ -87,6 +91,8 @@ public:
             beginning + "%'");
     }
 
+    /// Whether statements may come before those ahead of them are answered.
+    bool pipelines() const { return pipelines_; }
     /// Whether the pooler has lost prepared statements.
     bool names_are_lost() const { return names_are_lost_; }
 
@@ -96,6 +102,7 @@ private:
     }
 
     std::string dsn_;
+    bool pipelines_;
     bool names_are_lost_ = false;
     txscope::AsyncSessionFactory sessions_;
 };
@@ -159,6 +166,24 @@ inline asio::awaitable<Finding> try_one(const Promise& promise, TriedServer& ser
     co_return finding;
 }
 
+/// Whether the server answers statements that come before those ahead of them are answered. Some poolers
+/// hang.
+inline asio::awaitable<bool> pipelines(const std::string& dsn) {
+    const txscope::AsyncSessionFactory sessions{
+        co_await asio::this_coro::executor,
+        dsn,
+        {.max_size = 1, .cleanup_timeout = std::chrono::seconds{1}, .statement_cache_size = 0}};
+    co_await sessions.ready();
+    const txscope::TransactionScope scope{sessions, {.timeout = std::chrono::seconds{5}}};
+    const bool hangs = co_await fails_by<txscope::TransactionTimeout>(
+        scope([](txscope::Session& session) -> asio::awaitable<void> {
+            session.enqueue("SELECT 1");
+            co_await session.execute("SELECT 2");
+        }));
+    co_await sessions.close();
+    co_return !hangs;
+}
+
 /// Tries the promises on the server of `dsn`, and calls `tell(finding)` with each.
 /// @throws pqxx::failure where the server is not reached, lets no schema be made, or has settings that
 ///     would change values behind its pooler
@@ -166,7 +191,8 @@ inline void try_all(std::span<const Promise> promises, const char* tables, const
                     const std::function<void(const Finding&)>& tell) {
     asio::io_context io;
     const auto work = [&]() -> asio::awaitable<void> {
-        TriedServer server{io.get_executor(), dsn, tables};
+        const bool pipelined = co_await pipelines(dsn);
+        TriedServer server{io.get_executor(), dsn, tables, pipelined};
         co_await server.sessions().ready();
         for (const Promise& promise : promises) {
             const Finding finding = co_await try_one(promise, server);

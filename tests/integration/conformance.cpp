@@ -1,6 +1,7 @@
 #include "../../examples/promises.hpp"
 #include "support/catch.hpp"
 #include "support/database.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/haproxy.hpp"
 #include "support/pgbouncer.hpp"
 #include "support/run.hpp"
@@ -73,6 +74,14 @@ TEST_CASE("behind a pooler that lends by transactions, three promises do not hol
     CHECK(not_here(pooler.dsn(), database) ==
           Promises{"prepared statements keep their names", "what a scope notifies arrives",
                    "settings and temporary tables of a session stay its own"});
+}
+
+TEST_CASE("behind a pooler that cannot pipeline, one promise does not hold", "[conformance]") {
+    const support::Database database;
+    support::FaultProxy proxy{support::server()};
+    proxy.stall_pipelines();
+    CHECK(not_here(proxy.dsn(database.name()), database) ==
+          Promises{"what is written behind goes with COMMIT, in one round trip"});
 }
 
 TEST_CASE("where nothing can be tried, the reason comes out", "[conformance]") {

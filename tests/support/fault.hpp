@@ -123,6 +123,9 @@ public:
         bool swallowed = false;
         std::chrono::milliseconds delay{0};
     };
+    /// Nothing passes any more, either way, once a statement comes before the last one is answered.
+    bool pipelines_stall = false;
+
     Conditions& conditions(Direction direction) {
         return conditions_[static_cast<std::size_t>(direction)];
     }

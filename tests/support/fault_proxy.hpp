@@ -83,6 +83,10 @@ public:
     void swallow(Direction direction);
     void swallow(When when) { arm({Deed::swallow, std::move(when)}); }
 
+    /// From now on be as a pooler that cannot pipeline: a connection on which a statement comes before the
+    /// last one is answered hangs for good.
+    void stall_pipelines();
+
     /// Pass everything on that much later.
     void delay(Direction direction, std::chrono::milliseconds by);
 
@@ -162,6 +166,10 @@ inline void FaultProxy::reset_counts() {
 
 inline void FaultProxy::stall(Direction direction) {
     perform([&] { plan_.conditions(direction).stalled = true; });
+}
+
+inline void FaultProxy::stall_pipelines() {
+    perform([&] { plan_.pipelines_stall = true; });
 }
 
 inline void FaultProxy::swallow(Direction direction) {

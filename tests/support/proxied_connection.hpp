@@ -172,6 +172,8 @@ inline bool ProxiedConnection::from_client(const wire::Message& message) {
             ++counts.sent[message.type];
             if (statement) counts.statements.push_back(*statement);
         });
+        if (plan_.pipelines_stall && conversation_.unanswered() > 1)
+            to_server_.stalled = to_client_.stalled = true;
     }
     forward(Direction::to_server, message.bytes);
     return true;
