@@ -3,6 +3,7 @@
 #include "support/database.hpp"
 #include "support/eventually.hpp"
 #include "support/failure.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/gate.hpp"
 #include "support/run.hpp"
 #include "support/started.hpp"
@@ -407,6 +408,25 @@ TEST_CASE("who listens has before_connect called, and nothing else", "[connectio
     CHECK(fixture.hooks.connected == 0);
     work.cancel();
     support::run_until(fixture.io, [&] { return work.done(); });
+}
+
+TEST_CASE("who looks up a COMMIT has before_connect called, and nothing else",
+          "[connection_hooks]") {
+    const support::Database database{"CREATE TABLE entries (name text)"};
+    support::FaultProxy proxy{support::server()};
+    Loans hooks;
+    asio::io_context io;
+    const AsyncSessionFactory sessions{io, proxy.dsn(database.name()),
+                                       support::observed({.max_size = 1, .hooks = &hooks})};
+    proxy.cut(support::before_answer("COMMIT"));
+    const TransactionScope scope{sessions, {.verify_commit = true}};
+    support::run(io, scope([&](Session& session) -> asio::awaitable<void> {
+                     co_await session.execute("INSERT INTO entries VALUES ('lost and found')");
+                 }));
+    CHECK(database.query("SELECT name FROM entries").value() == "lost and found");
+    CHECK(hooks.connects == 2);
+    CHECK(hooks.connected == 1);
+    CHECK(hooks.lends == 1);
 }
 
 TEST_CASE("hooks are called for replicas, too, with their connection strings",

@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <exception>
 #include <fstream>
+#include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
@@ -219,6 +220,30 @@ TEST_CASE("to read from a replica takes no round trip more than to read from the
     CHECK(fixture.run(fixture.look()) == Seen{false, 1});
     CHECK(primary.round_trips() == 2);
     CHECK(replica.round_trips() == 1);
+}
+
+TEST_CASE("who has a replica's connection is among the holders", "[replicas]") {
+    Fixture fixture{shared_cluster().servers(), {.max_size = 1}};
+    auto labelled = from_replica;
+    labelled.label = "report";
+    const auto here = std::source_location::current();
+    const TransactionScope report{fixture.sessions, labelled};
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT 1");
+        const auto inner = [&](Session& other) -> asio::awaitable<void> {
+            co_await other.execute("SELECT 2");
+            const auto holders = fixture.sessions.holders();
+            REQUIRE(holders.size() == 2);
+            CHECK(holders[0].held >= holders[1].held);
+            const auto& of_report = holders[holders[0].sql == "SELECT 1" ? 0 : 1];
+            CHECK(of_report.sql == "SELECT 1");
+            CHECK(of_report.label == "report");
+            CHECK(of_report.where.line() == here.line() + 1);
+        };
+        co_await fixture.sessions.session_scope(inner);
+    };
+    fixture.run(report(body));
+    CHECK(fixture.sessions.holders().empty());
 }
 
 TEST_CASE("parallel first statements share their round trip, also where it is asked again",

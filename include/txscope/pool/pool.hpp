@@ -72,7 +72,7 @@ public:
     /// The same for who can do without: waits for an idle one to answer a ping, but for none that is on
     /// loan or has to be opened, which is begun where there is room for it. None then.
     /// @throws PoolError
-    asio::awaitable<Lease> acquire_soon();
+    asio::awaitable<Lease> acquire_soon(Holder& holder);
 
     /// Takes a connection back; a dirty one is cleaned up first, or closed.
     void give_back(std::shared_ptr<PooledConnection> connection) noexcept;

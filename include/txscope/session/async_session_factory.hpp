@@ -192,10 +192,10 @@ public:
     /// Of all servers together.
     PoolStatistics statistics() const;
 
-    /// Who has the pool's connections, the longest first: what to look at where it is empty. A scope
-    /// that has taken none yet is not among them, nor who listens, whose connection is none of the
-    /// pool's, nor what is being opened or reset.
-    std::vector<ConnectionHolder> holders() const { return pool_->holders(); }
+    /// Who has the pool's connections, to the primary and to replicas, the longest first: what to look
+    /// at where it is empty. A scope that has taken none yet is not among them, nor who listens, whose
+    /// connection is none of the pool's, nor what is being opened or reset.
+    std::vector<ConnectionHolder> holders() const;
 
     /// For the layers above.
     const std::shared_ptr<detail::SessionPool>& pool() const noexcept { return pool_; }
@@ -230,6 +230,9 @@ private:
 
 #include <boost/asio/this_coro.hpp>
 #include <pqxx/except>
+
+#include <algorithm>
+#include <functional>
 
 namespace txscope {
 
@@ -267,6 +270,15 @@ TXSCOPE_INLINE PoolStatistics AsyncSessionFactory::statistics() const {
         all.acquired += one.acquired;
         all.round_trips += one.round_trips;
     });
+    return all;
+}
+
+TXSCOPE_INLINE std::vector<ConnectionHolder> AsyncSessionFactory::holders() const {
+    std::vector<ConnectionHolder> all;
+    pool_->for_each([&](const detail::Pool& pool) {
+        for (ConnectionHolder& one : pool.holders()) all.push_back(std::move(one));
+    });
+    std::ranges::sort(all, std::ranges::greater{}, &ConnectionHolder::held);
     return all;
 }
 

@@ -80,7 +80,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
     co_return lease(pooled(machine_.taken(request)));
 }
 
-TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire_soon() {
+TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire_soon(Holder& holder) {
     Lock lock{mutex_};
     const auto now = Clock::now();
     const auto deadline = deadline_in(limits_.ping_timeout, now);
@@ -89,7 +89,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire_soon() {
     carry_out(lock);
     lock.unlock();
     if (!idle) co_return Lease{};
-    co_return co_await acquire({}, deadline);
+    co_return co_await acquire(Requester{holder}, deadline);
 }
 
 TXSCOPE_INLINE std::exception_ptr Pool::why_none_is_open() const noexcept {

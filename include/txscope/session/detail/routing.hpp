@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/pool/holder.hpp>
 #include <txscope/pool/pool.hpp>
 #include <txscope/postgres/connection.hpp>
 #include <txscope/session/detail/replicas.hpp>
@@ -13,6 +14,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <source_location>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,8 +31,11 @@ public:
     /// Adds to a batch what begins the transaction on the connection that it has by then.
     using Opening = std::function<void(Connection::Batch&, const Connection::SharedResponse&)>;
 
-    Routing(Replicas& replicas, const ReadYourWrites& after, Opening opening)
+    /// @param where what holds the connection, for those who look; `label` outlives it
+    Routing(Replicas& replicas, const ReadYourWrites& after, const std::source_location& where,
+            std::string_view label, Opening opening)
         : replicas_{replicas},
+          holder_{where, label},
           after_{after},
           opening_{std::move(opening)},
           turn_{replicas.begin()} {}
@@ -70,6 +76,7 @@ private:
     using Moved = std::pair<Connection::SharedResponse, Connection::SharedResponse>;
 
     Replicas& replicas_;
+    Holder holder_;  // of replicas' connections: the primary's pool accounts for another one
     const ReadYourWrites after_;
     const Opening opening_;
     ReplicaOrder::Turn turn_;
@@ -94,7 +101,7 @@ namespace txscope::detail {
 
 TXSCOPE_INLINE Lease Routing::acquire_idle() {
     for (auto turn = turn_; const auto replica = replicas_.next(turn);) {
-        Lease found = replicas_.pools()[*replica]->acquire_idle();
+        Lease found = replicas_.pools()[*replica]->acquire_idle(&holder_);
         if (!found) continue;
         turn_ = turn;
         replica_ = replica;
@@ -108,7 +115,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Routing::acquire() {
         replica_ = replicas_.next(turn_);
         if (!replica_) co_return Lease{};
         try {
-            Lease found = co_await replicas_.pools()[*replica_]->acquire_soon();
+            Lease found = co_await replicas_.pools()[*replica_]->acquire_soon(holder_);
             if (found) co_return found;
         } catch (...) {
             if (is_cancellation(std::current_exception())) throw;

@@ -65,7 +65,7 @@ public:
         if (with.verify_commit && !read_only) id = std::make_shared<Response>();
         if (with.route == Route::prefer_replica && SharedConnection::pool->replicas() != nullptr)
             routing = std::make_unique<Routing>(
-                *SharedConnection::pool->replicas(), with.after,
+                *SharedConnection::pool->replicas(), with.after, where, with.label,
                 [this](auto& batch, auto& response) { begin_on_lease(batch, response); });
     }
 
