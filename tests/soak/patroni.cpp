@@ -1,11 +1,13 @@
 // Two servers that Patroni keeps, with etcd, and 64 scopes at a time that move money while the leader
-// hands over, and while it is killed. Every transfer that was acknowledged is in the ledger once.
+// hands over, and while it is killed: first over both servers' addresses, then over HAProxy, which asks
+// Patroni who leads. Every transfer that was acknowledged is in the ledger once.
 //
-// Ends with 77, for "skipped", where Patroni or etcd is not installed.
+// Ends with 77, for "skipped", where Patroni, etcd or HAProxy is not installed.
 
 #include "support/client.hpp"
 #include "support/daemon.hpp"
 #include "support/eventually.hpp"
+#include "support/haproxy.hpp"
 #include "support/standby.hpp"
 #include "support/transfers.hpp"
 #include <txscope/session/async_session_factory.hpp>
@@ -27,9 +29,11 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace {
 
@@ -97,6 +101,7 @@ postgresql:
     ~Member() { kill(); }
 
     std::uint16_t port() const { return port_; }
+    std::uint16_t control_port() const { return control_; }
     std::string dsn() const {
         return "host=127.0.0.1 port=" + std::to_string(port_) + " dbname=postgres user=postgres";
     }
@@ -152,7 +157,7 @@ private:
                             (folder_.path() / "log").string()};
 };
 
-int run() {
+int run(bool through_haproxy) {
     const support::Watchdog watchdog{"patroni", 2 * support::patience};
     const Etcd etcd;
     Member one{"one", etcd};
@@ -160,20 +165,27 @@ int run() {
     Member other{"other", etcd};
     query(one.dsn(), Transfers::schema);
 
+    std::optional<support::HaProxy> proxy;
+    std::string dsn = "host=127.0.0.1,127.0.0.1 port=" + std::to_string(one.port()) + "," +
+                      std::to_string(other.port()) + " dbname=postgres user=postgres";
+    if (through_haproxy) {
+        const support::HaProxy::Options asked{
+            .check = support::HaProxy::Check::leads,
+            .control_ports = {one.control_port(), other.control_port()}};
+        dsn = proxy.emplace(std::vector{one.port(), other.port()}, asked).dsn();
+    }
     asio::thread_pool threads{2};
-    const std::string ports = std::to_string(one.port()) + "," + std::to_string(other.port());
-    txscope::AsyncSessionFactory sessions{
-        threads,
-        "host=127.0.0.1,127.0.0.1 port=" + ports +
-            " dbname=postgres user=postgres target_session_attrs=read-write",
-        {.max_size = 16, .acquire_timeout = support::patience}};
+    txscope::AsyncSessionFactory sessions{threads,
+                                          dsn + " target_session_attrs=read-write",
+                                          {.max_size = 16, .acquire_timeout = support::patience}};
     Transfers transfers{sessions, 10'000'000};
     transfers.start(threads, 64);
     one.await_standby(other);
     transfers.await_more(1000);
 
     const auto tell = [&](const char* what) {
-        fmt::print("{}: nothing acknowledged for {} ms at most\n", what,
+        fmt::print("{}, {}: nothing acknowledged for {} ms at most\n",
+                   through_haproxy ? "through HAProxy" : "over both addresses", what,
                    transfers.longest_gap().count());
         std::fflush(stdout);
     };
@@ -202,12 +214,13 @@ int run() {
 }  // namespace
 
 int main() try {
-    for (const char* program : {"/usr/bin/patroni", "/usr/bin/etcd"})
+    for (const char* program : {"/usr/bin/patroni", "/usr/bin/etcd", "/usr/sbin/haproxy"})
         if (!std::filesystem::exists(program)) {
             fmt::print("there is no {}\n", program);
             return 77;
         }
-    return run();
+    const int direct = run(false);
+    return direct != 0 ? direct : run(true);
 } catch (const std::exception& error) {
     fmt::print(stderr, "patroni: {}\n", error.what());
     return 1;

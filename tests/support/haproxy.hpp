@@ -28,9 +28,12 @@ public:
     enum class Check {
         takes_writes,  ///< What `SHOW transaction_read_only` says there.
         answers,       ///< Anything (`option pgsql-check`): the first in the list is the one.
+        leads,         ///< That it leads, to `GET /primary`, by its Patroni.
     };
     struct Options {
         Check check = Check::takes_writes;
+        /// For `leads`: of the Patroni of each server.
+        std::vector<std::uint16_t> control_ports{};
         /// Of a server that is not the one any more: `on-marked-down shutdown-sessions`.
         bool closes_sessions = true;
         /// After which silence a connection is closed: by the first at once, by the second HAProxy's
@@ -47,14 +50,16 @@ public:
                 "1s\n"
              << "    timeout client " << options.client_timeout << "\n    timeout server "
              << options.server_timeout << "\nlisten postgres\n    bind 127.0.0.1:" << port_ << "\n"
-             << (options.check == Check::answers ? "    option pgsql-check user postgres\n"
-                                                 : question());
-        for (const std::uint16_t port : servers)
+             << question(options.check);
+        auto control_port = options.control_ports.begin();
+        for (const std::uint16_t port : servers) {
             file << "    server server" << port << " 127.0.0.1:" << port
-                 << " check inter 100ms fall 2 rise 1"
-                 << (options.closes_sessions ? " on-marked-down shutdown-sessions" : "")
+                 << " check inter 100ms fall 2 rise 1";
+            if (options.check == Check::leads) file << " port " << *control_port++;
+            file << (options.closes_sessions ? " on-marked-down shutdown-sessions" : "")
                  << (options.check == Check::answers && port != servers.front() ? " backup" : "")
                  << "\n";
+        }
         file.close();
         std::filesystem::permissions(configuration(), std::filesystem::perms::others_read,
                                      std::filesystem::perm_options::add);
@@ -80,8 +85,14 @@ public:
 private:
     std::filesystem::path configuration() const { return folder_.path() / "haproxy.cfg"; }
 
+    static std::string question(Check check) {
+        if (check == Check::answers) return "    option pgsql-check user postgres\n";
+        if (check == Check::leads)
+            return "    option httpchk GET /primary\n    http-check expect status 200\n";
+        return question_about_writes();
+    }
     // The bytes of a session: start-up, a query and good-bye; and those of a row that says "off".
-    static std::string question() {
+    static std::string question_about_writes() {
         using namespace std::string_literals;
         const std::string start = "\0\3\0\0user\0postgres\0database\0postgres\0\0"s;
         const std::string query = "SHOW transaction_read_only\0"s;
