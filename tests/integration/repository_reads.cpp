@@ -6,6 +6,7 @@
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
@@ -13,8 +14,12 @@
 
 #include <cstdint>
 #include <limits>
+#include <list>
 #include <optional>
+#include <ranges>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -33,7 +38,34 @@ using txscope::Page;
 const std::string schema = support::jobs_table + R"(
     INSERT INTO jobs (name, state, note, tries) VALUES
         ('build', 'done', 'x', 1), ('test', 'new', NULL, 2), ('ship', 'new', 'x', 2),
-        ('clean', 'done', NULL, 0), ('sign', 'new', 'y', 1))";
+        ('clean', 'done', NULL, 0), ('sign', 'new', 'y', 1);
+    CREATE SCHEMA "Shop";
+    CREATE TABLE "Shop"."Steps" (job bigint, "Number" smallint, of_step bigint, "Text" text,
+                                 PRIMARY KEY (job, "Number"));
+    INSERT INTO "Shop"."Steps" VALUES
+        (1, 1, NULL, 'fetch'), (1, 2, 1, 'compile'), (1, 3, 2, 'link'), (3, 1, NULL, 'pack'),
+        (3, 2, 1, 'send'))";
+
+/// A step of a job: a key of two columns, names that need quotes.
+struct Step {
+    std::int64_t job{};
+    std::int16_t number{};
+    std::optional<std::int64_t> of_step{};
+    std::string text{};
+    bool operator==(const Step&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Step, (), (job, number, of_step, text))
+
+class Steps : public txscope::BaseRepository<Steps, Step> {
+public:
+    static constexpr std::string_view table = "Shop.Steps";
+    static constexpr auto key = txscope::columns<&Step::job, &Step::number>;
+    static constexpr std::string_view column(std::string_view member) {
+        if (member == "number") return "Number";
+        return member == "text" ? "Text" : member;
+    }
+    using BaseRepository::BaseRepository;
+};
 
 struct Summary {
     std::string name{};
@@ -52,6 +84,16 @@ struct Fixture {
     asio::io_context io;
     txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed()};
     Jobs jobs{sessions};
+    Steps steps{sessions};
+
+    /// Awaits it, and says in how many round trips it was there.
+    template <typename T>
+    std::pair<T, std::uint64_t> counted(asio::awaitable<T> work) {
+        run(sessions.warm_up(1));
+        const auto before = sessions.statistics().round_trips;
+        T value = run(std::move(work));
+        return {std::move(value), sessions.statistics().round_trips - before};
+    }
 };
 
 constexpr auto tries = field<&Job::tries>;
@@ -137,6 +179,79 @@ TEST_CASE("rows are counted by the values of a column", "[repository]") {
           Counts{{"x", 2}, {"y", 1}, {std::nullopt, 2}});
     CHECK(f.run(f.jobs.count_by(tries, field<&Job::state> == "new")) ==
           std::vector<std::pair<int, std::int64_t>>{{1, 1}, {2, 2}});
+}
+
+TEST_CASE("rows are found by any number of keys in one round trip", "[repository]") {
+    Fixture f;
+    std::vector<int> keys{5, 1, 9, 1, 3};
+    const auto [found, trips] = f.counted(f.jobs.find_all(keys, ascending(name)));
+    CHECK(trips == 1);
+    CHECK(names_of(found) == "build ship sign ");
+    CHECK(names_of(f.run(f.jobs.find_all(keys, field<&Job::state> == "new", descending(name),
+                                         Page{.limit = 1}))) == "sign ");
+    // Any range will do, also one that cannot be read twice, or is not const.
+    const std::list<std::int64_t> list{4};
+    CHECK(names_of(f.run(f.jobs.find_all(list))) == "clean ");
+    CHECK(names_of(f.run(f.jobs.find_all(
+              keys | std::views::filter([](int key) { return key == 3; })))) == "ship ");
+    keys.clear();
+    for (int key = 1; key <= 100'000; ++key) keys.push_back(key);
+    CHECK(f.run(f.jobs.find_all(keys)).size() == 5);
+}
+
+TEST_CASE("rows are found by any number of keys of several columns in one round trip",
+          "[repository]") {
+    Fixture f;
+    const std::vector<std::tuple<int, int>> keys{{3, 1}, {1, 2}, {3, 1}, {1, 9}, {9, 1}};
+    const auto [found, trips] = f.counted(f.steps.find_all(keys, ascending(field<&Step::text>)));
+    CHECK(trips == 1);
+    CHECK(found == std::vector<Step>{{1, 2, 1, "compile"}, {3, 1, {}, "pack"}});
+    const std::vector<std::pair<std::int64_t, std::int16_t>> pairs{{3, 2}};
+    CHECK(f.run(f.steps.find_all(pairs, field<&Step::text> == "send")).size() == 1);
+    CHECK_THROWS_AS(f.steps.find_all(std::vector{std::tuple{1, 100'000}}), txscope::ValueError);
+}
+
+TEST_CASE("no keys find nothing without asking", "[repository]") {
+    Fixture f;
+    CHECK(f.counted(f.jobs.find_all(std::vector<int>{})).second == 0);
+    CHECK(f.counted(f.steps.find_all(std::vector<std::tuple<int, int>>{})).second == 0);
+    CHECK(f.counted(f.steps.find_by(field<&Step::job>, std::vector<int>{})).second == 0);
+}
+
+TEST_CASE("rows that are found by their keys can be locked", "[repository]") {
+    Fixture f;
+    const std::vector<int> keys{1, 2};
+    CHECK_THROWS_AS(f.run(f.jobs.find_all(keys, txscope::for_update)), txscope::PropagationError);
+    f.run(txscope::TransactionScope{f.sessions}([&]() -> asio::awaitable<void> {
+        const auto locked = co_await f.jobs.find_all(keys, ascending(name), txscope::for_update);
+        CHECK(names_of(locked) == "build test ");
+        const auto none = co_await f.jobs.find_all(std::vector<int>{}, txscope::for_update);
+        CHECK(none.empty());
+    }));
+}
+
+TEST_CASE("the children of any number of parents are found in one round trip", "[repository]") {
+    Fixture f;
+    const auto jobs = f.run(f.jobs.find_all(field<&Job::id> <= 3));
+    const auto ids = jobs | std::views::transform(&Job::id);
+    const auto [steps, trips] =
+        f.counted(f.steps.find_by(field<&Step::job>, ids, descending(field<&Step::number>)));
+    CHECK(trips == 1);
+    REQUIRE(steps.size() == 3);
+    CHECK(steps.at(1) ==
+          std::vector<Step>{{1, 3, 2, "link"}, {1, 2, 1, "compile"}, {1, 1, {}, "fetch"}});
+    CHECK(steps.at(2).empty());
+    CHECK(steps.at(3).size() == 2);
+}
+
+TEST_CASE("children are narrowed by conditions, and found by a column that may be NULL",
+          "[repository]") {
+    Fixture f;
+    const auto steps =
+        f.run(f.steps.find_by(field<&Step::of_step>, std::vector{1, 2, 1}, field<&Step::job> == 1));
+    REQUIRE(steps.size() == 2);
+    CHECK(steps.at(1) == std::vector<Step>{{1, 2, 1, "compile"}});
+    CHECK(steps.at(2) == std::vector<Step>{{1, 3, 2, "link"}});
 }
 
 }  // namespace repository_reads

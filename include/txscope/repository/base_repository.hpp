@@ -18,6 +18,7 @@
 #include <concepts>
 #include <cstdint>
 #include <optional>
+#include <ranges>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -102,8 +103,7 @@ public:
     /// generate is taken from them. Without any, nothing is sent.
     template <detail::ModelsOf<Model> Models>
     asio::awaitable<std::vector<Model>> create_all(Models&& models) const {
-        auto statement = detail::compose_insert_all<Mapping, true>(models);
-        return statement ? answer(*std::move(statement), &read_all) : no_models();
+        return answer_any(detail::compose_insert_all<Mapping, true>(models));
     }
 
     /// Inserts every column that the database does not generate, or updates the row that has the same
@@ -179,6 +179,14 @@ public:
     {
         return answer_in_scope(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
                                &read_all);
+    }
+
+    template <std::ranges::input_range Keys, typename... Clauses>
+    asio::awaitable<std::vector<Model>> find_all(Keys&& keys, const Clauses&... clauses) const
+        requires detail::LockedClausesOf<Model, Clauses...>
+    {
+        auto statement = detail::compose_select_keys<Mapping>(keys, clauses...);
+        return statement ? answer_in_scope(*std::move(statement), &read_all) : no_models();
     }
 
     /// Changes columns of the row with this key: `update(id, field<&Project::name> = "txscope")`.
@@ -265,6 +273,8 @@ public:
 
 private:
     using Reads::answer;
+    using Reads::answer_any;
+    using Reads::no_models;
     using Reads::read_all;
     using Reads::read_one;
     using Reads::read_one_or_none;
@@ -294,7 +304,6 @@ private:
         return static_cast<std::int64_t>(result.affected_rows());
     }
     static asio::awaitable<std::int64_t> no_rows() { co_return 0; }
-    static asio::awaitable<std::vector<Model>> no_models() { co_return std::vector<Model>{}; }
     static bool read_whether_affected(const Result& result) { return result.affected_rows() > 0; }
 };
 

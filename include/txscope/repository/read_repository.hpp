@@ -7,6 +7,7 @@
 #include <txscope/repository/detail/ambient_execution.hpp>
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/detail/keys.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/session/async_session_factory.hpp>
 
@@ -14,6 +15,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <ranges>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -75,7 +77,48 @@ public:
                       &read_all);
     }
 
-    /// The same, by a page whose `limit` says how many, with whether there are more behind.
+    /// Of the rows with these keys, which are any range, those for which all conditions hold; by one
+    /// statement, whose text does not depend on their number. Without a key, nothing is sent.
+    ///
+    /// ```cpp
+    /// auto found = co_await projects.find_all(ids, ascending(field<&Project::name>));
+    /// auto settings_of = co_await settings.find_all(std::vector{std::tuple{owner, "colour"}});
+    /// ```
+    ///
+    /// Each row comes once, however often its key is given, and a key without a row is passed over.
+    /// The order is that of the orderings, not that of the keys. A key of several columns is a tuple or
+    /// a pair.
+    template <std::ranges::input_range Keys, typename... Clauses>
+    asio::awaitable<std::vector<Model>> find_all(Keys&& keys, const Clauses&... clauses) const
+        requires detail::ClausesOf<Model, Clauses...>
+    {
+        return answer_any(detail::compose_select_keys<Mapping>(keys, clauses...));
+    }
+
+    /// The rows that have one of these values in a column, grouped by it, in one round trip: the
+    /// children of any number of parents. Each value has a group, which may be empty, so that `at`
+    /// finds that; in a group the rows are in the order of the orderings. Without a value, nothing is
+    /// sent.
+    ///
+    /// ```cpp
+    /// auto found = co_await projects.find_all(field<&Project::status> == "active");
+    /// auto flows = co_await workflows.find_by(field<&Workflow::project_id>,
+    ///                                         found | std::views::transform(&Project::id));
+    /// for (const Project& project : found) show(project, flows.at(project.id));
+    /// ```
+    template <auto Member, detail::OperandsFor<Member> Values, typename... Clauses>
+    asio::awaitable<detail::Groups<Member, Model>> find_by(Field<Member>, Values&& values,
+                                                           const Clauses&... clauses) const
+        requires detail::UnpagedClausesOf<Model, Clauses...>
+    {
+        detail::Groups<Member, Model> groups;
+        for (auto&& value : values) groups[detail::keep_operand<Member>(value)];
+        auto statement =
+            detail::compose_select_among<Mapping, Member>(std::views::keys(groups), clauses...);
+        return grouped<Member>(answer_any(std::move(statement)), std::move(groups));
+    }
+
+    /// The same as `find_all`, by a page whose `limit` says how many, with whether there are more behind.
     template <typename... Clauses>
     asio::awaitable<PageOf<Model>> find_page(const Clauses&... clauses) const
         requires detail::ClausesOf<Model, Clauses...> && (detail::pages_among<Clauses...> == 1)
@@ -175,6 +218,12 @@ private:
         return detail::execute_ambient(sessions_, std::move(statement), read);
     }
 
+    /// The rows that a statement finds; none without one.
+    asio::awaitable<std::vector<Model>> answer_any(std::optional<Statement> statement) const {
+        return statement ? answer(*std::move(statement), &read_all) : no_models();
+    }
+    static asio::awaitable<std::vector<Model>> no_models() { co_return std::vector<Model>{}; }
+
     template <typename Function, auto Member, typename Value, typename... Conditions>
     asio::awaitable<std::optional<Value>> aggregate(const Conditions&... conditions) const {
         return answer(
@@ -188,6 +237,16 @@ private:
         page.more = std::cmp_greater(page.rows.size(), limit);
         if (page.more) page.rows.pop_back();
         co_return page;
+    }
+    template <auto Member>
+    static asio::awaitable<detail::Groups<Member, Model>> grouped(
+        asio::awaitable<std::vector<Model>> found, detail::Groups<Member, Model> groups) {
+        std::vector<Model> rows = co_await std::move(found);
+        for (Model& row : rows) {
+            auto& group = detail::group_of<Member>(groups, row);
+            group.push_back(std::move(row));
+        }
+        co_return groups;
     }
     template <typename Value>
     static std::vector<std::pair<Value, std::int64_t>> read_pairs(const Result& result) {

@@ -113,6 +113,10 @@ concept SayOnePage =
 template <typename Model, typename... Ts>
 concept ClausesOf = (ClauseOn<Ts, Model> && ...) && SayOnePage<Ts...>;
 
+/// Conditions and orderings.
+template <typename Model, typename... Ts>
+concept UnpagedClausesOf = ((ConditionOn<Ts, Model> || OrderingOn<Ts, Model>) && ...);
+
 /// One of them is set, the last.
 template <bool... Flags>
 concept LastAlone = (std::size_t{0} + ... + std::size_t{Flags}) == 1 && std::array{Flags...}.back();

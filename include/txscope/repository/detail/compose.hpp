@@ -131,7 +131,12 @@ template <typename E, bool Returning, typename Models>
 std::optional<Statement> compose_insert_all(Models&& models) {
     static_assert(has_inserted_columns<E>, "txscope: the database generates all of this model");
     JsonRows rows;
-    for (const typename E::Model& model : models) rows.add<E>(model);
+    for (const typename E::Model& model : models)
+        rows.add([&](auto&& give) {
+            for_each_inserted<E>([&](auto column) {
+                give(E::column_name(decltype(column)::name), model.*decltype(column)::pointer);
+            });
+        });
     if (rows.empty()) return std::nullopt;
     return Statement{sql_text<E, InsertAll<E, Returning>>(), std::move(rows).take()};
 }

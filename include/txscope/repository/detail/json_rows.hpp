@@ -2,7 +2,6 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/core/value.hpp>
-#include <txscope/repository/detail/sql_builders.hpp>
 
 #include <string>
 #include <string_view>
@@ -10,21 +9,22 @@
 
 namespace txscope::detail {
 
-/// Any number of models as one parameter, `[{"name":"Apollo","stars":"3"},…]`: every value as the
+/// Any number of rows as one parameter, `[{"name":"Apollo","stars":"3"},…]`: every value as the
 /// text that it would be as a parameter of its own, for PostgreSQL to read as the column's type.
 class JsonRows {
 public:
+    /// A row of what `give_values` passes to its argument, each with its column's name.
     /// @throws ValueError for a text with a NUL character
-    template <typename E>
-    void add(const typename E::Model& model) {
+    template <typename GiveValues>
+    void add(GiveValues&& give_values) {
         text_ += text_.empty() ? "[{" : ",{";
         bool first = true;
-        for_each_inserted<E>([&](auto column) {
+        give_values([&](std::string_view column, const auto& value) {
             if (!std::exchange(first, false)) text_ += ',';
-            append_string(E::column_name(decltype(column)::name));
+            append_string(column);
             text_ += ':';
             value_.clear();
-            if (append_parameter(value_, model.*decltype(column)::pointer))
+            if (append_parameter(value_, value))
                 append_string(value_);
             else
                 text_ += "null";

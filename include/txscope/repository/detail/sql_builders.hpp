@@ -165,6 +165,13 @@ struct Insert {
     }
 };
 
+/// The rows of a `JsonRows` that is the next parameter, as rows of the table.
+template <typename E>
+constexpr void write_json_rows(SqlWriter& out) {
+    E::write_table(out << "pg_catalog.json_populate_recordset(NULL::");
+    (out << ", ").placeholder() << ")";
+}
+
 /// INSERT of any number of models, which are one parameter: see `JsonRows`.
 template <typename E, bool Returning>
 struct InsertAll {
@@ -172,8 +179,7 @@ struct InsertAll {
         E::write_table(out << "INSERT INTO ");
         write_inserted(out << " (");
         write_inserted(out << ") SELECT ");
-        E::write_table(out << " FROM pg_catalog.json_populate_recordset(NULL::");
-        (out << ", ").placeholder() << ")";
+        write_json_rows<E>(out << " FROM ");
         if constexpr (Returning) write_returning<E>(out);
     }
 

@@ -1,0 +1,133 @@
+#pragma once
+
+#include <txscope/postgres/statement.hpp>
+#include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/json_rows.hpp>
+#include <txscope/repository/detail/members.hpp>
+#include <txscope/repository/detail/operand.hpp>
+#include <txscope/repository/detail/sql_builders.hpp>
+#include <txscope/repository/detail/sql_writer.hpp>
+#include <txscope/repository/entity.hpp>
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <ranges>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// The rows whose key, of several columns, is one of any number:
+/// `("a", "b") IN (SELECT "a", "b" FROM …)`. They are one parameter, so that the text is the same
+/// whatever their number: see `JsonRows`.
+template <typename E, auto... Members>
+class AmongKeys : public Condition {
+public:
+    static constexpr Precedence precedence = Precedence::primary;
+    static constexpr bool fixed = true;
+    template <typename Model>
+    static constexpr bool applies_to = std::is_same_v<Model, typename E::Model>;
+
+    explicit AmongKeys(std::string keys) : keys_{std::move(keys)} {}
+
+    template <typename>
+    static constexpr void write(SqlWriter& out, const AmongKeys*) {
+        write_members(out << "(");
+        write_members(out << ") IN (SELECT ");
+        write_json_rows<E>(out << " FROM ");
+        out << ")";
+    }
+    void bind(Statement& statement) const { statement.bind(keys_); }
+
+private:
+    static constexpr void write_members(SqlWriter& out) {
+        Separator comma{out, ", "};
+        (comma.next().column(member_name<typename E::Model, Members>), ...);
+    }
+
+    std::string keys_;
+};
+
+/// A value of each column of a key, in a tuple or a pair.
+template <typename Key, typename Columns>
+inline constexpr bool is_key_tuple = false;
+template <template <typename...> typename Tuple, typename... Values, auto... Members>
+    requires(sizeof...(Values) == sizeof...(Members))
+inline constexpr bool is_key_tuple<Tuple<Values...>, Columns<Members...>> =
+    (OperandFor<Values, Members> && ...);
+
+/// The condition that the column is one of the values; nothing for none.
+template <auto Member, typename Values>
+auto one_of(Values&& values) {
+    std::vector<column_type<Member>> kept;
+    for (auto&& value : values) kept.push_back(keep_operand<Member>(value));
+    using Wanted = decltype(field<Member>.in(kept));
+    return kept.empty() ? std::nullopt : std::optional<Wanted>{field<Member>.in(kept)};
+}
+
+template <typename E, auto... Members, typename Key, std::size_t... i>
+void add_key(JsonRows& rows, const Key& key, std::index_sequence<i...>) {
+    rows.add([&](auto&& give) {
+        (give(E::column_name(member_name<typename E::Model, Members>),
+              keep_operand<Members>(std::get<i>(key))),
+         ...);
+    });
+}
+
+/// The condition that a row's key is one of a range; nothing for an empty one.
+template <typename E, auto Member, typename Keys>
+auto one_of_keys(Columns<Member>, Keys&& keys) {
+    static_assert(OperandsFor<Keys, Member>,
+                  "txscope: find_all takes a range of keys, each of the type of the key's member");
+    return one_of<Member>(keys);
+}
+template <typename E, auto... Members, typename Keys>
+auto one_of_keys(Columns<Members...>, Keys&& keys) {
+    using Key = std::remove_cvref_t<std::ranges::range_reference_t<Keys>>;
+    static_assert(is_key_tuple<Key, Columns<Members...>>,
+                  "txscope: find_all takes a range of keys: tuples of one value for each column of "
+                  "the key, in its order and of its type");
+    JsonRows rows;
+    for (auto&& key : keys)
+        add_key<E, Members...>(rows, key, std::make_index_sequence<sizeof...(Members)>{});
+    using Wanted = AmongKeys<E, Members...>;
+    return rows.empty() ? std::nullopt : std::optional<Wanted>{std::move(rows).take()};
+}
+
+/// SELECT of the rows that have one of the values in a column, likewise.
+template <typename E, auto Member, typename Values, typename... Clauses>
+std::optional<Statement> compose_select_among(Values&& values, const Clauses&... clauses) {
+    const auto wanted = one_of<Member>(values);
+    if (!wanted) return std::nullopt;
+    return compose_select<E, Select<E>>(*wanted, clauses...);
+}
+
+/// Rows by the value of a column.
+template <auto Member, typename Model>
+using Groups = std::map<column_type<Member>, std::vector<Model>>;
+
+/// The group of a row, whose column is not NULL.
+template <auto Member, typename Model>
+std::vector<Model>& group_of(Groups<Member, Model>& groups, const Model& row) {
+    if constexpr (Nullable<Member>)
+        return groups[(row.*Member).value()];
+    else
+        return groups[row.*Member];
+}
+
+/// SELECT of the rows whose key is one of a range, and that further clauses mean; nothing for an empty
+/// one.
+template <typename E, typename Keys, typename... Clauses>
+std::optional<Statement> compose_select_keys(Keys&& keys, const Clauses&... clauses) {
+    const auto wanted = one_of_keys<E>(E::key(), keys);
+    if (!wanted) return std::nullopt;
+    return compose_select<E, Select<E>>(*wanted, clauses...);
+}
+
+}  // namespace txscope::detail
