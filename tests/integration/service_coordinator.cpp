@@ -311,6 +311,60 @@ TEST_CASE("a coordinator's repository also works outside its transactions",
         f.service.repository<WorkflowRepository>().exists(field<&Workflow::name> == "workflow 1")));
 }
 
+TEST_CASE("a coordinator takes repositories that were made before", "[service_coordinator]") {
+    Fixture f;
+    ProjectService service{f.sessions, ProjectRepository{f.sessions},
+                           WorkflowRepository{f.sessions}};
+    f.run(service.create_project_with_workflows(project("txscope"), workflows(2)));
+    CHECK(f.database.count("workflows") == 2);
+}
+
+/// A repository of a factory that it has from elsewhere.
+class Elsewhere : public txscope::BaseRepository<Elsewhere, Project> {
+public:
+    static constexpr std::string_view table = "projects";
+    explicit Elsewhere(const txscope::AsyncSessionFactory&) : BaseRepository{*other} {}
+    static inline const txscope::AsyncSessionFactory* other = nullptr;
+};
+
+TEST_CASE("a repository of another factory is refused by the coordinator, which names both",
+          "[service_coordinator]") {
+    Fixture f;
+    const support::Database elsewhere{schema};
+    const txscope::AsyncSessionFactory others{f.io, elsewhere.dsn(), support::observed()};
+    const auto refused = [&](auto make) {
+        try {
+            make();
+        } catch (const pqxx::argument_error& error) {
+            return std::string{error.what()};
+        }
+        return std::string{"nothing"};
+    };
+    const auto wrong = refused([&] {
+        ProjectService{f.sessions, ProjectRepository{f.sessions}, WorkflowRepository{others}};
+    });
+    CHECK_THAT(wrong, ContainsSubstring("txscope: ") && ContainsSubstring("WorkflowRepository") &&
+                          ContainsSubstring(f.database.name()) &&
+                          ContainsSubstring(elsewhere.name()));
+    Elsewhere::other = &others;
+    CHECK_THAT(refused([&] { txscope::ServiceCoordinator<Elsewhere>{f.sessions}; }),
+               ContainsSubstring("Elsewhere"));
+    Elsewhere::other = nullptr;
+}
+
+TEST_CASE("a repository that is bound to a session is refused by a coordinator",
+          "[service_coordinator]") {
+    Fixture f;
+    const auto body = [&](Session& session) -> asio::awaitable<void> {
+        const ProjectRepository bound{session};
+        CHECK_THROWS_WITH(
+            (txscope::ServiceCoordinator<ProjectRepository>{f.sessions, bound}),
+            ContainsSubstring("ProjectRepository") && ContainsSubstring("bound to a session"));
+        co_return;
+    };
+    f.run(f.sessions.session_scope(body));
+}
+
 // What must not compile.
 
 template <typename Coordinator, typename Body>

@@ -51,6 +51,9 @@ public:
     /// All statements are prepared anew from now on.
     void forget_statements() noexcept { naming_.begin_generation(); }
 
+    /// Which database the connection string leads to, in words.
+    std::string database_words() const;
+
     /// What there is to say while the first attempt is under way.
     std::exception_ptr no_answer_yet() const noexcept;
 
@@ -80,13 +83,22 @@ TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::ope
     co_return std::make_shared<PooledConnection>(std::move(connection));
 }
 
-TXSCOPE_INLINE std::exception_ptr Connector::no_answer_yet() const noexcept try {
-    const ConnInfo info = parse_conninfo(conninfo_);
+inline std::string server_words(const ConnInfo& info) {
     const auto host = info.find("host");
+    return '"' + (host ? *host : info.find("hostaddr").value_or("")) + "\", port " +
+           info.find("port").value_or("5432");
+}
+
+TXSCOPE_INLINE std::string Connector::database_words() const {
+    const ConnInfo info = parse_conninfo(conninfo_);
+    const auto name = info.find("dbname");
+    return (name ? "database \"" + *name + '"' : "the default database") + " of " +
+           server_words(info);
+}
+
+TXSCOPE_INLINE std::exception_ptr Connector::no_answer_yet() const noexcept try {
     return std::make_exception_ptr(ConnectionFailed{
-        "no answer yet from \"" + (host ? *host : info.find("hostaddr").value_or("")) +
-            "\", port " + info.find("port").value_or("5432"),
-        {.is_transient = true}});
+        "no answer yet from " + server_words(parse_conninfo(conninfo_)), {.is_transient = true}});
 } catch (...) {
     return std::current_exception();
 }

@@ -12,6 +12,7 @@
 #include <txscope/repository/read_repository.hpp>
 #include <txscope/repository/row_lock.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/session.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -53,7 +54,8 @@ namespace txscope {
 /// ```
 ///
 /// **Transactions**: every call joins the ambient transaction of the coroutine that awaits it.
-/// Without one it is a transaction of its own, in one round trip.
+/// Without one it is a transaction of its own, in one round trip. A repository that was made of a
+/// session is bound to that.
 ///
 /// **Lifetime**: arguments are copied before a call returns its awaitable, which needs neither them
 /// nor the repository afterwards. Repositories are cheap handles, to be copied at will.
@@ -72,10 +74,20 @@ public:
     using Reads::find_all;
     using Reads::get;
 
-    explicit BaseRepository(AsyncSessionFactory sessions) : Reads{std::move(sessions)} {
-        static_assert(std::is_base_of_v<BaseRepository, T>,
-                      "a repository derives from BaseRepository<itself, its model>");
-    }
+    explicit BaseRepository(AsyncSessionFactory sessions)
+        : BaseRepository{detail::RepositorySession{std::move(sessions)}} {}
+
+    /// For calls that are always made in this session, whatever is ambient:
+    ///
+    /// ```cpp
+    /// co_await sessions.session_scope([&](Session& session) -> asio::awaitable<void> {
+    ///     co_await ProjectRepository{session}.create(project);
+    /// });
+    /// ```
+    ///
+    /// It ends with its scope, as the session does: `ScopeEnded`.
+    explicit BaseRepository(const Session& session)
+        : BaseRepository{detail::RepositorySession{session}} {}
 
     /// Inserts every column that the database does not generate; the row as it was stored.
     asio::awaitable<Model> create(const Model& model) const {
@@ -141,21 +153,21 @@ public:
     /// transaction until it first waits. Let such a task begin with a scope or an awaited call.
     /// @throws PropagationError in no scope of the factory: nothing would follow that sends it
     void add(const Model& model) const {
-        detail::enqueue_ambient(sessions_, detail::compose_insert<Mapping, false>(model));
+        detail::enqueue_ambient(session_, detail::compose_insert<Mapping, false>(model));
     }
     template <typename... Assignments>
     void add(const Assignments&... assignments) const
         requires detail::AssignmentsOf<Model, Assignments...>
     {
         detail::enqueue_ambient(
-            sessions_, detail::compose<Mapping, detail::Insert<Mapping, false>>(assignments...));
+            session_, detail::compose<Mapping, detail::Insert<Mapping, false>>(assignments...));
     }
 
     /// The same with all models of a range, by one statement.
     template <detail::ModelsOf<Model> Models>
     void add_all(Models&& models) const {
         auto statement = detail::compose_insert_all<Mapping, false>(models);
-        if (statement) detail::enqueue_ambient(sessions_, *std::move(statement));
+        if (statement) detail::enqueue_ambient(session_, *std::move(statement));
     }
 
     /// The same as `get`, `find` and `find_all`, with a lock on the rows as the last argument
@@ -271,6 +283,12 @@ public:
                       &read_affected);
     }
 
+protected:
+    explicit BaseRepository(detail::RepositorySession session) : Reads{std::move(session)} {
+        static_assert(std::is_base_of_v<BaseRepository, T>,
+                      "a repository derives from BaseRepository<itself, its model>");
+    }
+
 private:
     using Reads::answer;
     using Reads::answer_any;
@@ -279,13 +297,13 @@ private:
     using Reads::read_one;
     using Reads::read_one_or_none;
     using Reads::read_stored;
-    using Reads::sessions_;
+    using Reads::session_;
     using typename Reads::Mapping;
 
     template <typename Answer>
     asio::awaitable<Answer> answer_in_scope(Statement statement,
                                             Answer (*read)(const Result&)) const {
-        return detail::execute_ambient(sessions_, std::move(statement), read,
+        return detail::execute_ambient(session_, std::move(statement), read,
                                        detail::Where::in_scope);
     }
 

@@ -10,6 +10,7 @@
 #include <txscope/repository/detail/keys.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/session.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -44,10 +45,13 @@ class BaseRepository;
 template <typename T, typename Model>
 class ReadRepository {
 public:
-    explicit ReadRepository(AsyncSessionFactory sessions) : sessions_{std::move(sessions)} {
-        static_assert(std::is_base_of_v<ReadRepository, T>,
-                      "a repository derives from ReadRepository<itself, its model>");
-    }
+    explicit ReadRepository(AsyncSessionFactory sessions)
+        : ReadRepository{detail::RepositorySession{std::move(sessions)}} {}
+
+    /// For calls that are always made in this session, whatever is ambient. It ends with its scope, as
+    /// the session does: `ScopeEnded`.
+    explicit ReadRepository(const Session& session)
+        : ReadRepository{detail::RepositorySession{session}} {}
 
     /// The row.
     /// @throws NotFound when there is none, `pqxx::unexpected_rows` when there are several.
@@ -189,7 +193,16 @@ public:
                       &read_value<bool>);
     }
 
+    /// For the layers above.
+    const detail::RepositorySession& session() const { return session_; }
+
 protected:
+    /// For what else is of the same session as a repository.
+    explicit ReadRepository(detail::RepositorySession session) : session_{std::move(session)} {
+        static_assert(std::is_base_of_v<ReadRepository, T>,
+                      "a repository derives from ReadRepository<itself, its model>");
+    }
+
     /// SQL of the derived class's own; in the ambient transaction, like everything else.
     ///
     /// ```cpp
@@ -205,7 +218,7 @@ protected:
         return answer(std::move(statement), &read_result);
     }
 
-    const AsyncSessionFactory& sessions() const { return sessions_; }
+    const AsyncSessionFactory& sessions() const { return session_.sessions; }
 
 private:
     friend BaseRepository<T, Model>;
@@ -215,7 +228,7 @@ private:
 
     template <typename Answer>
     asio::awaitable<Answer> answer(Statement statement, Answer (*read)(const Result&)) const {
-        return detail::execute_ambient(sessions_, std::move(statement), read);
+        return detail::execute_ambient(session_, std::move(statement), read);
     }
 
     /// The rows that a statement finds; none without one.
@@ -272,7 +285,7 @@ private:
         return result.one().get<Value>(0);
     }
 
-    AsyncSessionFactory sessions_;
+    detail::RepositorySession session_;
 };
 
 }  // namespace txscope

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
+#include <txscope/core/detail/type_words.hpp>
+#include <txscope/repository/detail/ambient_execution.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/transaction/transaction.hpp>
 #include <txscope/transaction/transaction_options.hpp>
@@ -9,6 +12,7 @@
 
 #include <concepts>
 #include <source_location>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -38,6 +42,17 @@ using TransactedAwaitable = typename TransactedResult<Body, Repositories...>::ty
 template <typename Body, typename... Repositories>
 concept TransactedBody =
     requires { typename TransactedAwaitable<Body, Repositories...>::value_type; };
+
+/// @param repository its class, for the error
+/// @throws pqxx::argument_error unless what is executed there joins transactions of `sessions`
+void check_joins(const AsyncSessionFactory& sessions, const RepositorySession& session,
+                 const std::string& repository);
+
+template <typename Repository>
+void check_joins(const AsyncSessionFactory& sessions, const Repository& repository) {
+    if constexpr (requires { RepositorySession{repository.session()}; })
+        check_joins(sessions, repository.session(), type_words<Repository>());
+}
 
 }  // namespace detail
 
@@ -78,7 +93,21 @@ public:
     explicit ServiceCoordinator(AsyncSessionFactory sessions, TransactionOptions options = {})
         : repositories_{Repositories(sessions)...},
           sessions_{std::move(sessions)},
-          options_{options} {}
+          options_{options} {
+        check_repositories();
+    }
+
+    /// The same with repositories that were made before, of the same factory.
+    /// @throws pqxx::argument_error for one of another factory, or that is bound to a session: what it
+    ///     does would be no part of the coordinator's transactions
+    explicit ServiceCoordinator(AsyncSessionFactory sessions, Repositories... repositories,
+                                TransactionOptions options = {})
+        requires(sizeof...(Repositories) > 0)
+        : repositories_{std::move(repositories)...},
+          sessions_{std::move(sessions)},
+          options_{options} {
+        check_repositories();
+    }
 
     /// Runs `body(repositories...)` or `body(transaction, repositories...)` in a transaction: the
     /// ambient one, or else one of its own. Gives the body's result once that is committed.
@@ -103,6 +132,11 @@ public:
 
 private:
     using Owned = std::tuple<Repositories...>;
+
+    void check_repositories() const {
+        std::apply([&](const auto&... each) { (detail::check_joins(sessions_, each), ...); },
+                   repositories_);
+    }
 
     // The body is a parameter so that it lives as long as the coroutine that it makes.
     template <typename Body>
@@ -130,3 +164,26 @@ private:
 };
 
 }  // namespace txscope
+
+#if TXSCOPE_DEFINITIONS
+
+#include <pqxx/except>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE void check_joins(const AsyncSessionFactory& sessions,
+                                const RepositorySession& session, const std::string& repository) {
+    const std::string refused = "txscope: " + repository + " cannot be in this ServiceCoordinator";
+    if (session.sessions.pool() != sessions.pool())
+        throw pqxx::argument_error{refused + ": it is of another session factory (" +
+                                   session.sessions.pool()->connector().database_words() +
+                                   ") than the coordinator's transactions (" +
+                                   sessions.pool()->connector().database_words() + ')'};
+    if (session.bound)
+        throw pqxx::argument_error{refused +
+                                   ": it is bound to a session, and so joins no other transaction"};
+}
+
+}  // namespace txscope::detail
+
+#endif

@@ -77,6 +77,11 @@ public:
     AsyncSessionFactory(Context& context, Servers servers, PoolOptions options = {})
         : AsyncSessionFactory{context.get_executor(), std::move(servers), options} {}
 
+    /// The factory whose session it is.
+    static AsyncSessionFactory of(const Session& session) {
+        return AsyncSessionFactory{session.state().shared().pool};
+    }
+
     /// Executes one statement on a connection of its own, in one round trip. It commits by itself. One
     /// that fails because it was prepared for what is no more is asked again at once.
     /// @throws what `Session::execute` throws

@@ -153,6 +153,7 @@ public:
     /// For the layers above.
     Session(detail::SessionState::Shared state, bool joined)
         : state_{std::move(state)}, joined_{joined} {}
+    detail::SessionState& state() const noexcept { return *state_; }
 
 protected:
     bool in_transaction() const noexcept { return state_->machine().is_transaction(); }
