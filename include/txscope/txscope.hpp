@@ -17,6 +17,7 @@
 #include <txscope/repository/read_scope.hpp>
 #include <txscope/repository/row_lock.hpp>
 #include <txscope/repository/service_coordinator.hpp>
+#include <txscope/repository/with_deleted.hpp>
 
 // What begins, ends, nests and retries.
 #include <txscope/transaction/ambient.hpp>

@@ -11,6 +11,7 @@
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/read_repository.hpp>
 #include <txscope/repository/row_lock.hpp>
+#include <txscope/repository/with_deleted.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/session.hpp>
 
@@ -259,7 +260,8 @@ public:
                       &read_affected);
     }
 
-    /// Deletes the row with this key; whether there was one.
+    /// Deletes the row with this key; whether there was one. A repository with a `deleted_at` keeps it,
+    /// and says there since when it counts as deleted (`with_deleted.hpp`).
     template <typename... Key>
     asio::awaitable<bool> remove(const Key&... key) const
         requires detail::KeyOf<Model, Key...>
@@ -283,6 +285,31 @@ public:
                       &read_affected);
     }
 
+    /// The same table with the rows that count as deleted, where the repository has `deleted_at`.
+    auto with_deleted() const {
+        static_assert(detail::deletes_softly<Mapping>);
+        return WithDeleted<txscope::BaseRepository, T, Model>{session_};
+    }
+
+    /// Makes an end of the deletion of the row with this key. The row as it is now, or nothing when
+    /// there is no such row that was deleted.
+    template <typename... Key>
+    asio::awaitable<std::optional<Model>> restore(const Key&... key) const
+        requires detail::KeyOf<Model, Key...>
+    {
+        return answer(detail::compose_restore<All, true>(Mapping::deleted_at(), key...),
+                      &read_one_or_none);
+    }
+
+    /// The same with all rows that were deleted and for which the conditions hold; how many they were.
+    template <typename... Conditions>
+    asio::awaitable<std::int64_t> restore(const Conditions&... conditions) const
+        requires detail::ConditionsOf<Model, Conditions...>
+    {
+        return answer(detail::compose_restore<All, false>(Mapping::deleted_at(), conditions...),
+                      &read_affected);
+    }
+
 protected:
     explicit BaseRepository(detail::RepositorySession session) : Reads{std::move(session)} {
         static_assert(std::is_base_of_v<BaseRepository, T>,
@@ -299,6 +326,7 @@ private:
     using Reads::read_stored;
     using Reads::session_;
     using typename Reads::Mapping;
+    using All = Entity<WithDeleted<txscope::BaseRepository, T, Model>, Model>;  // deleted ones, too
 
     template <typename Answer>
     asio::awaitable<Answer> answer_in_scope(Statement statement,

@@ -23,6 +23,11 @@ struct Columns {
 template <auto... Members>
 inline constexpr Columns<Members...> columns{};
 
+template <auto... Left, auto... Right>
+constexpr Columns<Left..., Right...> operator+(Columns<Left...>, Columns<Right...>) {
+    return {};
+}
+
 /// A constraint of a table, by its name.
 struct Constraint {
     std::string_view name;
@@ -47,6 +52,14 @@ struct TableName {
 /// - `version`: the one of the `columns<…>` that counts a row's changes, an integer. By default, none.
 ///   Every update counts it up; one by a model, and a removal, is refused with `StaleEntity` where the
 ///   row has another version by now than the model.
+/// - `created_at`, `updated_at`: the one of the `columns<…>` each that has the server's time since which
+///   there is the row, and at which it was last written; always that of the transaction's begin
+///   (`now()`), whatever is in the model. An assignment to that very field is written as it is.
+/// - `deleted_at`: the one of the `columns<…>`, a `std::optional`, that has the time since which the row
+///   counts as deleted. `remove` sets it instead of deleting, and everything else passes over rows that
+///   have it; `with_deleted()` does not, and `restore` makes an end of it. A deleted row keeps its place
+///   in unique constraints: `save` brings back the one that it meets, `create_unless_exists` takes it for
+///   one that exists. An index `UNIQUE … WHERE deleted_at IS NULL` leaves the place to another row.
 /// - `column(member)`: what the column of a member is called. By default, like the member.
 ///
 /// All are `static constexpr` and public:
@@ -102,13 +115,31 @@ struct Entity {
     }
 
     static constexpr auto version() {
-        if constexpr (requires { Repository::version; }) {
-            static_assert(decltype(checked(Repository::version))::size == 1,
-                          "`version` is one column");
-            return checked(Repository::version);
-        } else {
+        if constexpr (requires { Repository::version; })
+            return single(Repository::version);
+        else
             return columns<>;
-        }
+    }
+
+    static constexpr auto created_at() {
+        if constexpr (requires { Repository::created_at; })
+            return single(Repository::created_at);
+        else
+            return columns<>;
+    }
+
+    static constexpr auto updated_at() {
+        if constexpr (requires { Repository::updated_at; })
+            return single(Repository::updated_at);
+        else
+            return columns<>;
+    }
+
+    static constexpr auto deleted_at() {
+        if constexpr (requires { Repository::deleted_at; })
+            return single(Repository::deleted_at);
+        else
+            return columns<>;
     }
 
     static constexpr TableName table() {
@@ -136,8 +167,15 @@ private:
     template <auto... Members>
     static constexpr auto checked(Columns<Members...> set) {
         static_assert((detail::ColumnOf<Model, Members> && ...),
-                      "`key`, `generated` and `version` name members that the model describes");
+                      "`key`, `generated`, `version` and the like name members that the model "
+                      "describes");
         return set;
+    }
+    template <auto... Members>
+    static constexpr auto single(Columns<Members...> set) {
+        static_assert(sizeof...(Members) == 1,
+                      "`version`, `created_at`, `updated_at` and `deleted_at` are one column each");
+        return checked(set);
     }
 
     static constexpr auto default_key() {

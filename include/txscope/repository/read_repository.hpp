@@ -9,6 +9,7 @@
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/detail/keys.hpp>
 #include <txscope/repository/entity.hpp>
+#include <txscope/repository/with_deleted.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/session.hpp>
 
@@ -191,6 +192,12 @@ public:
     {
         return answer(detail::compose_for<Mapping, detail::Exists<Mapping>>(selector...),
                       &read_value<bool>);
+    }
+
+    /// The same table with the rows that count as deleted, where the repository has `deleted_at`.
+    auto with_deleted() const {
+        static_assert(detail::deletes_softly<Mapping>);
+        return WithDeleted<txscope::ReadRepository, T, Model>{session_};
     }
 
     /// For the layers above.

@@ -251,6 +251,14 @@ Statement compose_for(const Arguments&... arguments) {
     }
 }
 
+/// UPDATE of rows that were deleted softly, to be so no more. `All` is the entity with them.
+template <typename All, bool Returning, auto DeletedAt, typename... Selector>
+Statement compose_restore(Columns<DeletedAt>, const Selector&... selector) {
+    static_assert(Nullable<DeletedAt>, "txscope: `deleted_at` is a member that is a std::optional");
+    return compose_for<All, Update<All, Returning>>(selector..., field<DeletedAt>.is_not_null(),
+                                                    field<DeletedAt> = std::nullopt);
+}
+
 /// SELECT of one row. Of the rows that conditions mean, two are enough to know that it is not one.
 template <typename E, typename... Selector>
 Statement compose_select_one(const Selector&... selector) {

@@ -35,11 +35,12 @@ private:
     bool first_ = true;
 };
 
-/// Calls `visit` for each column that an INSERT of a whole model gives a value.
+/// Calls `visit` for each column that an INSERT of a whole model gives the model's value.
 template <typename E, typename Visit>
 constexpr void for_each_inserted(Visit&& visit) {
+    using Others = decltype(E::generated() + E::created_at() + E::updated_at() + E::deleted_at());
     for_each_column<typename E::Model>([&](auto column) {
-        if constexpr (!contains<decltype(E::generated()), decltype(column)::pointer>) visit(column);
+        if constexpr (!contains<Others, decltype(column)::pointer>) visit(column);
     });
 }
 
@@ -69,6 +70,12 @@ inline constexpr bool has_updated_columns = [] {
     return any;
 }();
 
+/// Calls `visit(member)` with the name of each of the columns.
+template <typename E, auto... Members, typename Visit>
+constexpr void for_each_name(Columns<Members...>, Visit visit) {
+    (visit(member_name<typename E::Model, Members>), ...);
+}
+
 /// The columns of the entity that are members of `Row`, too. One that is called otherwise than its
 /// member is given the member's name, by which rows are read.
 template <typename E, typename Row = typename E::Model>
@@ -87,9 +94,17 @@ constexpr void write_returning(SqlWriter& out) {
     write_columns<E>(out);
 }
 
+/// `"deleted_at" IS NULL`, where the entity has that.
+template <typename E>
+constexpr void write_not_deleted(SqlWriter& out) {
+    for_each_name<E>(E::deleted_at(),
+                     [&](std::string_view member) { out.column(member) << " IS NULL"; });
+}
+
 template <typename E, typename... Parts>
 constexpr void write_where(SqlWriter& out, const Parts*... parts) {
-    constexpr auto conditions = (0 + ... + int{AnyCondition<Parts>});
+    constexpr bool passes_over_deleted = E::deleted_at().size > 0;
+    constexpr auto conditions = (int{passes_over_deleted} + ... + int{AnyCondition<Parts>});
     constexpr Precedence outer = conditions > 1 ? Precedence::conjunction : Precedence::disjunction;
     if constexpr (conditions > 0) out << " WHERE ";
     Separator conjunction{out, " AND "};
@@ -98,21 +113,43 @@ constexpr void write_where(SqlWriter& out, const Parts*... parts) {
             write_within<outer, typename E::Model>(conjunction.next(), part);
     };
     (write(parts), ...);
+    if constexpr (passes_over_deleted) write_not_deleted<E>(conjunction.next());
 }
 
-/// `("a", "b") VALUES ($1, $2)` for the members whose names `visit_names` passes to its argument.
-template <typename VisitNames>
+/// The same without those whose names `visit_names` passes to its argument.
+template <typename E, typename Set, typename VisitNames, typename Visit>
+constexpr void for_each_name_beside(Set set, VisitNames visit_names, Visit visit) {
+    for_each_name<E>(set, [&](std::string_view member) {
+        bool named = false;
+        visit_names([&](std::string_view name) { named = named || name == member; });
+        if (!named) visit(member);
+    });
+}
+
+inline constexpr auto no_names = [](const auto&) {};
+
+inline constexpr std::string_view server_time = "pg_catalog.now()";
+
+/// `("a", "b") VALUES ($1, $2)` for the members whose names `visit_names` passes to its argument, and
+/// the time for those that have it.
+template <typename E, typename VisitNames>
 constexpr void write_values(SqlWriter& out, VisitNames visit_names) {
-    bool any = false;
-    visit_names([&](std::string_view) { any = true; });
-    if (!any) {
+    constexpr auto times = E::created_at() + E::updated_at();
+    Separator column_comma{out, ", "};
+    const auto write_column = [&](std::string_view member) {
+        if (column_comma.first()) out << " (";
+        column_comma.next().column(member);
+    };
+    visit_names(write_column);
+    for_each_name_beside<E>(times, visit_names, write_column);
+    if (column_comma.first()) {
         out << " DEFAULT VALUES";
         return;
     }
-    Separator column_comma{out << " (", ", "};
-    visit_names([&](std::string_view member) { column_comma.next().column(member); });
     Separator value_comma{out << ") VALUES (", ", "};
     visit_names([&](std::string_view) { value_comma.next().placeholder(); });
+    for_each_name_beside<E>(times, visit_names,
+                            [&](std::string_view) { value_comma.next() << server_time; });
     out << ")";
 }
 
@@ -121,6 +158,14 @@ template <typename VisitNames>
 constexpr void write_assignments(Separator& comma, VisitNames visit_names) {
     visit_names(
         [&](std::string_view member) { (comma.next().column(member) << " = ").placeholder(); });
+}
+
+/// `"updated_at" = now()` for each of the columns whose name `visit_names` does not pass.
+template <typename E, typename Times, typename VisitNames>
+constexpr void write_times(Separator& comma, Times times, VisitNames visit_names) {
+    for_each_name_beside<E>(times, visit_names, [&](std::string_view member) {
+        comma.next().column(member) << " = " << server_time;
+    });
 }
 
 /// `"version" = "projects"."version" + 1`, where the entity has one.
@@ -156,9 +201,9 @@ struct Insert {
     static constexpr void write(SqlWriter& out, const Parts*... parts) {
         E::write_table(out << "INSERT INTO ");
         if constexpr (sizeof...(Parts) > 0)
-            write_values(out, assigned_names<E>(parts...));
+            write_values<E>(out, assigned_names<E>(parts...));
         else
-            write_values(out, [](auto visit) {
+            write_values<E>(out, [](auto visit) {
                 for_each_inserted<E>([&](auto column) { visit(decltype(column)::name); });
             });
         if constexpr (Returning) write_returning<E>(out);
@@ -176,16 +221,20 @@ constexpr void write_json_rows(SqlWriter& out) {
 template <typename E, bool Returning>
 struct InsertAll {
     static constexpr void write(SqlWriter& out) {
+        constexpr auto times = E::created_at() + E::updated_at();
         E::write_table(out << "INSERT INTO ");
-        write_inserted(out << " (");
-        write_inserted(out << ") SELECT ");
+        Separator column_comma{out << " (", ", "};
+        write_inserted(column_comma);
+        for_each_name<E>(times, [&](std::string_view name) { column_comma.next().column(name); });
+        Separator value_comma{out << ") SELECT ", ", "};
+        write_inserted(value_comma);
+        for_each_name<E>(times, [&](std::string_view) { value_comma.next() << server_time; });
         write_json_rows<E>(out << " FROM ");
         if constexpr (Returning) write_returning<E>(out);
     }
 
 private:
-    static constexpr void write_inserted(SqlWriter& out) {
-        Separator comma{out, ", "};
+    static constexpr void write_inserted(Separator& comma) {
         for_each_inserted<E>([&](auto column) { comma.next().column(decltype(column)::name); });
     }
 };
@@ -198,6 +247,8 @@ constexpr void write_conflict(SqlWriter& out, std::type_identity<E>, const Colum
         Separator comma{out << " (", ", "};
         (comma.next().column(member_name<typename E::Model, Members>), ...);
         out << ")";
+        // Then a unique index will do that leaves deleted rows aside.
+        if constexpr (E::deleted_at().size > 0) write_not_deleted<E>(out << " WHERE ");
     }
 }
 template <typename E>
@@ -222,6 +273,10 @@ struct Save {
                 take(decltype(column)::name);
         });
         write_next_version<E>(comma);
+        write_times<E>(comma, E::updated_at(), no_names);
+        for_each_name<E>(E::deleted_at(), [&](std::string_view member) {
+            comma.next().column(member) << " = NULL";
+        });
         // Something has to be set for the row to be returned.
         if (comma.first()) take_one(take, target);
         write_returning<E>(out);
@@ -257,12 +312,16 @@ struct Update {
     static constexpr void write(SqlWriter& out, const Parts*... parts) {
         E::write_table(out << "UPDATE ");
         Separator comma{out << " SET ", ", "};
-        if constexpr ((Assigning<Parts> || ...))
-            write_assignments(comma, assigned_names<E>(parts...));
-        else
+        if constexpr ((Assigning<Parts> || ...)) {
+            const auto names = assigned_names<E>(parts...);
+            write_assignments(comma, names);
+            write_times<E>(comma, E::updated_at(), names);
+        } else {
             write_assignments(comma, [](auto visit) {
                 for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });
             });
+            write_times<E>(comma, E::updated_at(), no_names);
+        }
         write_next_version<E>(comma);
         write_where<E>(out, parts...);
         if constexpr (Returning) write_returning<E>(out);
@@ -353,11 +412,19 @@ struct Exists {
     }
 };
 
+/// DELETE, or an UPDATE that says since when the rows count as deleted.
 template <typename E>
 struct Delete {
     template <typename... Conditions>
     static constexpr void write(SqlWriter& out, const Conditions*... conditions) {
-        E::write_table(out << "DELETE FROM ");
+        if constexpr (E::deleted_at().size > 0) {
+            E::write_table(out << "UPDATE ");
+            Separator comma{out << " SET ", ", "};
+            write_times<E>(comma, E::deleted_at() + E::updated_at(), no_names);
+            write_next_version<E>(comma);
+        } else {
+            E::write_table(out << "DELETE FROM ");
+        }
         write_where<E>(out, conditions...);
     }
 };
