@@ -57,6 +57,30 @@ public:
     using BaseRepository::BaseRepository;
 };
 
+/// The same rows as others see them, with all that a repository can say.
+struct Mark {
+    std::int64_t id{};
+    std::int16_t rank{};
+    int version{};
+    Time seen{};
+    std::optional<Time> gone{};
+};
+BOOST_DESCRIBE_STRUCT(Mark, (), (id, rank, version, seen, gone))
+
+class Marks : public txscope::BaseRepository<Marks, Mark> {
+public:
+    static constexpr std::string_view table = "things";
+    static constexpr auto generated = txscope::columns<&Mark::id>;
+    static constexpr auto key = txscope::columns<&Mark::id, &Mark::rank>;
+    static constexpr auto version = txscope::columns<&Mark::version>;
+    static constexpr auto updated_at = txscope::columns<&Mark::seen>;
+    static constexpr auto deleted_at = txscope::columns<&Mark::gone>;
+    static constexpr std::string_view column(std::string_view member) {
+        return member == "version" ? "changes" : member;
+    }
+    using BaseRepository::BaseRepository;
+};
+
 /// A table, and in `public` a twin of everything that PostgreSQL has: each function that can be
 /// written in PL/pgSQL, each operator of the types that are no text, and some types. Whoever comes to
 /// one gets an error.
@@ -65,7 +89,8 @@ constexpr const char* hostile_schema = R"(
     CREATE TABLE public.things (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text,
         rank smallint DEFAULT 0, price double precision DEFAULT 0, share real,
         open boolean DEFAULT false, seen timestamptz DEFAULT '2024-02-29',
-        due date DEFAULT '2024-02-29', raw bytea DEFAULT '');
+        due date DEFAULT '2024-02-29', raw bytea DEFAULT '', gone timestamptz,
+        UNIQUE (id, rank), changes integer);
     DO $do$
     DECLARE
         twin record;
@@ -152,6 +177,36 @@ asio::awaitable<void> call_everything(const Things& things) {
     co_await things.remove(name == "b");
 }
 
+asio::awaitable<void> mark_everything(const Marks& marks) {
+    const auto rank = field<&Mark::rank>;
+    const std::vector<Mark> two(2);
+    const auto made = co_await marks.create_all(two);
+    const std::vector<std::pair<std::int64_t, int>> keys{{made[0].id, 0}, {made[1].id, 0}};
+    const auto found = co_await marks.find_all(keys);
+    CHECK(found.size() == 2);
+    const auto groups = co_await marks.find_by(rank, std::vector{0, 1});
+    CHECK(groups.at(0).size() == 2);
+    const auto behind =
+        co_await marks.find_page(txscope::ascending(rank), txscope::descending(field<&Mark::id>),
+                                 txscope::after(made[1]), txscope::Page{.limit = 1});
+    CHECK(behind.rows.size() == 1);
+    const auto sum = co_await marks.sum(rank);
+    CHECK(sum == 0);
+    const auto average = co_await marks.average(rank);
+    CHECK(average == 0.0);
+    const auto most = co_await marks.max(rank);
+    CHECK(most == 0);
+    const auto counts = co_await marks.count_by(rank);
+    CHECK(counts.size() == 1);
+    const auto updated = co_await marks.update(made[0].id, 0, rank = 1);
+    CHECK(updated.has_value());
+    const auto removed = co_await marks.remove(rank >= 0);
+    CHECK(removed == 2);
+    const auto restored = co_await marks.restore(made[1].id, 0);
+    CHECK(restored.has_value());
+    co_await marks.with_deleted().remove(rank >= 0);
+}
+
 /// Scopes with every option, one after the other, nested, rolled back, and a session to be reset.
 asio::awaitable<void> open_every_scope(txscope::AsyncSessionFactory sessions) {
     const auto insert = [](Session& session) -> asio::awaitable<void> {
@@ -188,6 +243,7 @@ asio::awaitable<void> open_every_scope(txscope::AsyncSessionFactory sessions) {
 TEST_CASE("nothing of the caller's is called by a repository's SQL", "[names_in_sql]") {
     Fixture fixture;
     fixture.run(call_everything(fixture.things));
+    fixture.run(mark_everything(Marks{fixture.sessions}));
     CHECK(fixture.database.count("things") == 0);
 }
 
@@ -251,7 +307,8 @@ std::vector<std::string> tokens_of(std::string_view sql) {
 }
 
 /// The function, operator, type or relation in an SQL text that is found by the `search_path`; empty
-/// when there is none. An operator of a column of the caller's, which is quoted, belongs to its type.
+/// when there is none. An operator of a column of the caller's, which is quoted, belongs to its type; a quoted type is the
+/// caller's table.
 std::string unqualified_name_in(std::string_view sql) {
     constexpr std::array syntax{"ALL",    "AND",    "ANY",      "AS",   "CASE",   "COALESCE",
                                 "ELSE",   "EXISTS", "EXTRACT",  "FROM", "IN",     "INTERVAL",
@@ -269,7 +326,7 @@ std::string unqualified_name_in(std::string_view sql) {
         const bool keyword = std::ranges::find(syntax, upper) != syntax.end();
         const bool call = is_word(token[0]) && at(i + 1) == "(";
         if (call && !qualified && !alias && !keyword) return token;
-        if (token == "::" && at(i + 1) != "pg_catalog") return at(i + 1);
+        if (token == "::" && at(i + 1) != "pg_catalog" && at(i + 1)[0] != '"') return at(i + 1);
         if ((upper == "FROM" || upper == "JOIN") && is_word(at(i + 1)[0]) &&
             at(i + 1) != "pg_catalog")
             return at(i + 1);
@@ -292,6 +349,7 @@ TEST_CASE("every name in every SQL text of the library's is qualified", "[names_
 
     Fixture fixture;
     fixture.run(call_everything(fixture.things));
+    fixture.run(mark_everything(Marks{fixture.sessions}));
     fixture.run(open_every_scope(fixture.sessions));
     const TransactionScope scope{fixture.sessions,
                                  {.verify_commit = true, .verify_timeout = support::patience}};

@@ -16,6 +16,7 @@
 #include <optional>
 #include <ranges>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -23,9 +24,9 @@
 
 namespace txscope::detail {
 
-/// The rows whose key, of several columns, is one of any number:
-/// `("a", "b") IN (SELECT "a", "b" FROM …)`. They are one parameter, so that the text is the same
-/// whatever their number: see `JsonRows`.
+/// The rows whose key, of several columns, is one of any number: `EXISTS (SELECT FROM … AS "keys" WHERE
+/// "keys"."a" = "table"."a" AND "keys"."b" = "table"."b")`. They are one parameter, so that the text is
+/// the same whatever their number: see `JsonRows`.
 template <typename E, auto... Members>
 class AmongKeys : public Condition {
 public:
@@ -38,17 +39,26 @@ public:
 
     template <typename>
     static constexpr void write(SqlWriter& out, const AmongKeys*) {
-        write_members(out << "(");
-        write_members(out << ") IN (SELECT ");
-        write_json_rows<E>(out << " FROM ");
+        write_json_rows<E>(out << "EXISTS (SELECT FROM ");
+        out << " AS " << keys_name() << " WHERE ";
+        Separator conjunction{out, " AND "};
+        (write_equal<Members>(conjunction.next()), ...);
         out << ")";
     }
     void bind(Statement& statement) const { statement.bind(keys_); }
 
 private:
-    static constexpr void write_members(SqlWriter& out) {
-        Separator comma{out, ", "};
-        (comma.next().column(member_name<typename E::Model, Members>), ...);
+    /// What is not the table's own name, which would be hidden.
+    static constexpr std::string_view keys_name() {
+        return E::table().name == "keys" ? "wanted" : "keys";
+    }
+    template <auto Member>
+    static constexpr void write_equal(SqlWriter& out) {
+        constexpr std::string_view member = member_name<typename E::Model, Member>;
+        (out << keys_name() << ".").column(member);
+        write_operator<column_type<Member>, Equal>(out);
+        E::write_table(out);
+        (out << ".").column(member);
     }
 
     std::string keys_;

@@ -1,0 +1,509 @@
+#include "support/catch.hpp"
+#include "support/checking_observer.hpp"
+#include "support/database.hpp"
+#include "support/run.hpp"
+#include <txscope/core/error.hpp>
+#include <txscope/repository/base_repository.hpp>
+#include <txscope/session/async_session_factory.hpp>
+#include <txscope/transaction/transaction_scope.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/describe/class.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+/// Every call of a repository, on a table that has all that a table can have, with names and values that
+/// try to be SQL.
+
+namespace repository_calls {
+
+namespace asio = boost::asio;
+using txscope::after;
+using txscope::ascending;
+using txscope::Changes;
+using txscope::columns;
+using txscope::Constraint;
+using txscope::Criteria;
+using txscope::descending;
+using txscope::field;
+using txscope::for_share;
+using txscope::for_update;
+using txscope::Page;
+
+using Time = std::chrono::sys_time<std::chrono::microseconds>;
+
+const std::string schema = R"(
+    CREATE SCHEMA "S.""'; DROP SCHEMA public; --";
+    CREATE TABLE "S.""'; DROP SCHEMA public; --"."T""'; DROP TABLE witness; --" (
+        "a,b" integer NOT NULL,
+        "x) OR (TRUE" timestamptz,
+        "Updated At" timestamptz NOT NULL,
+        created_at timestamptz NOT NULL,
+        left_alone text NOT NULL DEFAULT 'never written',
+        "Length" bigint GENERATED ALWAYS AS (char_length("te'xt; --")) STORED,
+        "select" text,
+        "te'xt; --" text NOT NULL CONSTRAINT "C""; DROP TABLE witness; --" UNIQUE,
+        "Number" bigint GENERATED ALWAYS AS IDENTITY,
+        "co""de\" text NOT NULL,
+        "$1" bigint NOT NULL,
+        PRIMARY KEY ("$1", "co""de\"));
+    CREATE TABLE witness ();
+    CREATE TABLE keys (a bigint, b bigint, PRIMARY KEY (a, b));
+    INSERT INTO keys VALUES (1, 1), (1, 2))";
+
+struct Item {
+    std::int64_t shop{};
+    std::string code{};
+    std::int64_t number{};
+    std::string text{};
+    std::optional<std::string> note{};
+    std::int64_t length{};
+    int version{};
+    Time created_at{};
+    Time updated_at{};
+    std::optional<Time> deleted_at{};
+};
+BOOST_DESCRIBE_STRUCT(Item, (),
+                      (shop, code, number, text, note, length, version, created_at, updated_at,
+                       deleted_at))
+
+struct Part {
+    std::string text{};
+    std::optional<std::string> note{};
+};
+BOOST_DESCRIBE_STRUCT(Part, (), (text, note))
+
+class Items : public txscope::BaseRepository<Items, Item> {
+public:
+    static constexpr txscope::TableName table{.schema = "S.\"'; DROP SCHEMA public; --",
+                                              .name = "T\"'; DROP TABLE witness; --"};
+    static constexpr auto key = columns<&Item::shop, &Item::code>;
+    static constexpr auto generated = columns<&Item::number, &Item::length>;
+    static constexpr auto version = columns<&Item::version>;
+    static constexpr auto created_at = columns<&Item::created_at>;
+    static constexpr auto updated_at = columns<&Item::updated_at>;
+    static constexpr auto deleted_at = columns<&Item::deleted_at>;
+    static constexpr std::string_view column(std::string_view member) {
+        constexpr std::pair<std::string_view, std::string_view> names[] = {
+            {"shop", "$1"},        {"code", "co\"de\\"},         {"number", "Number"},
+            {"text", "te'xt; --"}, {"note", "select"},           {"length", "Length"},
+            {"version", "a,b"},    {"updated_at", "Updated At"}, {"deleted_at", "x) OR (TRUE"},
+        };
+        for (const auto& [from, to] : names)
+            if (from == member) return to;
+        return member;
+    }
+    using BaseRepository::BaseRepository;
+};
+
+/// A table that is called as a part of a statement might be.
+struct Pair {
+    std::int64_t a{};
+    std::int64_t b{};
+};
+BOOST_DESCRIBE_STRUCT(Pair, (), (a, b))
+
+class Pairs : public txscope::BaseRepository<Pairs, Pair> {
+public:
+    static constexpr std::string_view table = "keys";
+    static constexpr auto key = columns<&Pair::a, &Pair::b>;
+    using BaseRepository::BaseRepository;
+};
+
+constexpr auto shop = field<&Item::shop>;
+constexpr auto code = field<&Item::code>;
+constexpr auto text = field<&Item::text>;
+constexpr auto note = field<&Item::note>;
+const Constraint one_text{"C\"; DROP TABLE witness; --"};
+
+/// An item that says so of itself in all that the database fills, too.
+Item item(std::int64_t in, const std::string& value) {
+    return {.shop = in,
+            .code = value,
+            .number = -1,
+            .text = value,
+            .note = value,
+            .length = -1,
+            .version = 1,
+            .created_at = Time::min(),
+            .updated_at = Time::max(),
+            .deleted_at = Time{}};
+}
+
+std::size_t characters(std::string_view utf8) {
+    std::size_t count = 0;
+    for (const char c : utf8) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+    return count;
+}
+
+bool was_generated(const Item& found) {
+    const bool times = found.created_at > Time{} && found.updated_at >= found.created_at &&
+                       found.updated_at < Time::max();
+    return found.number > 0 && std::cmp_equal(found.length, characters(found.text)) && times &&
+           !found.deleted_at;
+}
+bool is_item(const Item& found, const Item& wanted) {
+    return found.shop == wanted.shop && found.code == wanted.code && found.text == wanted.text &&
+           found.note == wanted.note && was_generated(found);
+}
+
+const std::string table_text =
+    "\"S.\"\"'; DROP SCHEMA public; --\".\"T\"\"'; DROP TABLE witness; --\"";
+
+struct Fixture {
+    template <typename T>
+    T run(asio::awaitable<T> work) {
+        return support::run(io, std::move(work));
+    }
+    template <typename Body>
+    auto run_in_scope(Body body) {
+        return support::run(io, scope(std::move(body)));
+    }
+    /// Leaves an item (1, value, …) and (2, "plain", …), and nothing else.
+    void begin(const std::string& value) {
+        run_in_scope(
+            [&]() -> asio::awaitable<void> { co_await items.with_deleted().remove(shop != 0); });
+        one = run(items.create(item(1, value)));
+        two = run(items.create(item(2, "plain")));
+    }
+
+    support::Database database{schema};
+    asio::io_context io;
+    txscope::AsyncSessionFactory sessions{io, database.dsn(), support::observed()};
+    txscope::TransactionScope scope{sessions};
+    Items items{sessions};
+    Item one{}, two{};
+};
+
+/// A call, and whether it did what it says with one value in all places.
+struct Call {
+    std::string_view name;
+    std::function<bool(Fixture&, const std::string&)> works;
+};
+
+bool is_one(Fixture& f, const std::optional<Item>& found) {
+    return found && is_item(*found, f.one) && found->number == f.one.number;
+}
+bool is_one(Fixture& f, const std::vector<Item>& found) {
+    return found.size() == 1 && is_one(f, std::optional{found[0]});
+}
+/// The first item as it is after a change of its note, which another call cannot see half.
+bool is_changed(Fixture& f, const std::optional<Item>& now, const std::string& to) {
+    const Item stored = f.run(f.items.get(1, f.one.code));
+    return now && now->note == to && stored.note == to && was_generated(*now) &&
+           stored.text == f.one.text && now->version == f.one.version + 1 &&
+           now->created_at == f.one.created_at && f.run(f.items.get(2, "plain")).note == "plain";
+}
+Changes<Item> changes_to(const std::string& value) {
+    Changes<Item> changes;
+    changes.set(note = value);
+    return changes;
+}
+
+const std::vector<Call> inserts{
+    {"create by a model",
+     [](Fixture& f, const auto& v) {
+         const Item wanted = item(3, v + "'");
+         return is_item(f.run(f.items.create(wanted)), wanted);
+     }},
+    {"create by fields",
+     [](Fixture& f, const auto& v) {
+         const auto version = field<&Item::version> = 1;
+         const Item created =
+             f.run(f.items.create(shop = 3, code = v, text = v + "'", note = v, version));
+         return created.code == v && created.note == v && was_generated(created);
+     }},
+    {"create by changes",
+     [](Fixture& f, const auto& v) {
+         Changes<Item> changes = changes_to(v);
+         changes.set(shop = 3).set(code = v).set(text = v + "'").set(field<&Item::version> = 1);
+         const Item created = f.run(f.items.create(changes));
+         return created.code == v && created.note == v && was_generated(created);
+     }},
+    {"create_all",
+     [](Fixture& f, const auto& v) {
+         const std::vector<Item> wanted{item(3, v + "'"), item(4, v + "\"")};
+         const auto created = f.run(f.items.create_all(wanted));
+         return created.size() == 2 && is_item(created[0], wanted[0]) &&
+                is_item(created[1], wanted[1]);
+     }},
+    {"add",
+     [](Fixture& f, const auto& v) {
+         const auto version = field<&Item::version> = 1;
+         f.run_in_scope([&]() -> asio::awaitable<void> {
+             f.items.add(item(3, v + "'"));
+             f.items.add(shop = 4, code = v, text = v + "\"", note = v, version);
+             f.items.add_all(std::vector{item(5, v + "\\"), item(6, v + "$")});
+             co_return;
+         });
+         return is_item(f.run(f.items.get(3, v + "'")), item(3, v + "'")) &&
+                f.run(f.items.get(4, v)).note == v &&
+                is_item(f.run(f.items.get(5, v + "\\")), item(5, v + "\\")) &&
+                is_item(f.run(f.items.get(6, v + "$")), item(6, v + "$"));
+     }},
+    {"save by the key",
+     [](Fixture& f, const auto& v) {
+         Item wanted = f.one;
+         wanted.note = v + "'";
+         return is_changed(f, f.run(f.items.save(wanted)), v + "'") &&
+                is_item(f.run(f.items.save(item(3, v + "'"))), item(3, v + "'"));
+     }},
+    {"save by columns",
+     [](Fixture& f, const auto& v) {
+         Item wanted = f.one;
+         wanted.note = v + "'";
+         return is_changed(f, f.run(f.items.save(wanted, columns<&Item::text>)), v + "'");
+     }},
+    {"save by a constraint",
+     [](Fixture& f, const auto& v) {
+         Item wanted = f.one;
+         wanted.note = v + "'";
+         return is_changed(f, f.run(f.items.save(wanted, one_text)), v + "'");
+     }},
+    {"save onto a deleted row",
+     [](Fixture& f, const auto& v) {
+         f.run(f.items.remove(1, v));
+         return is_one(f, f.run(f.items.save(f.one)));
+     }},
+    {"create_unless_exists",
+     [](Fixture& f, const auto& v) {
+         return !f.run(f.items.create_unless_exists(f.one)) &&
+                !f.run(f.items.create_unless_exists(f.one, columns<&Item::text>)) &&
+                !f.run(f.items.create_unless_exists(f.one, one_text)) &&
+                f.run(f.items.create_unless_exists(item(3, v + "'"))).has_value();
+     }},
+};
+
+const std::vector<Call> reads{
+    {"get", [](Fixture& f, const auto& v) { return is_one(f, f.run(f.items.get(1, v))); }},
+    {"get by conditions",
+     [](Fixture& f, const auto& v) {
+         return is_one(f, f.run(f.items.get(text == v, note == v, code == v)));
+     }},
+    {"find",
+     [](Fixture& f, const auto& v) {
+         return is_one(f, f.run(f.items.find(1, v))) && !f.run(f.items.find(2, v));
+     }},
+    {"find by criteria",
+     [](Fixture& f, const auto& v) {
+         Criteria<Item> criteria = note == std::optional{v};
+         criteria &= code.in(std::vector{v}) && !(text != v);
+         return is_one(f, f.run(f.items.find(criteria)));
+     }},
+    {"find_all",
+     [](Fixture& f, const auto& v) {
+         return is_one(f, f.run(f.items.find_all(text == v, ascending(code), descending(note),
+                                                 Page{.limit = 5})));
+     }},
+    {"find_all by keys",
+     [](Fixture& f, const auto& v) {
+         const std::vector<std::tuple<int, std::string>> keys{{1, v}, {7, v}, {2, v + "'"}};
+         return is_one(f, f.run(f.items.find_all(keys, ascending(code), text == v)));
+     }},
+    {"find_by",
+     [](Fixture& f, const auto& v) {
+         const std::vector<std::string> values{v, v + "'"};
+         const auto groups = f.run(f.items.find_by(note, values, ascending(shop), text == v));
+         return groups.size() == 2 && is_one(f, groups.at(v)) && groups.at(v + "'").empty();
+     }},
+    {"find_page and after",
+     [](Fixture& f, const auto& v) {
+         const auto page = f.run(
+             f.items.find_page(ascending(shop), descending(text), code == v, Page{.limit = 1}));
+         const auto behind = f.run(f.items.find_all(ascending(text), after(item(0, v)), shop == 1));
+         return is_one(f, page.rows) && !page.more && behind.empty();
+     }},
+    {"select",
+     [](Fixture& f, const auto& v) {
+         const auto parts = f.run(f.items.template select<Part>(code == v, ascending(note)));
+         return parts.size() == 1 && parts[0].text == v && parts[0].note == v;
+     }},
+    {"count and exists",
+     [](Fixture& f, const auto& v) {
+         return f.run(f.items.count(text == v)) == 1 && f.run(f.items.exists(1, v)) &&
+                f.run(f.items.exists(note == v)) && !f.run(f.items.exists(text == v + "'"));
+     }},
+    {"aggregates",
+     [](Fixture& f, const auto& v) {
+         const auto one = code == v;
+         return f.run(f.items.sum(shop, one)) == 1 && f.run(f.items.average(shop, one)) == 1.0 &&
+                f.run(f.items.min(text, one)) == v && f.run(f.items.max(note, one)) == v;
+     }},
+    {"count_by",
+     [](Fixture& f, const auto& v) {
+         const auto counts = f.run(f.items.count_by(text, note == v));
+         return counts.size() == 1 && counts[0].first == v && counts[0].second == 1;
+     }},
+    {"locks",
+     [](Fixture& f, const auto& v) {
+         return f.run_in_scope([&]() -> asio::awaitable<bool> {
+             const std::vector<std::pair<int, std::string>> keys{{1, v}};
+             const Item got = co_await f.items.get(1, v, for_update);
+             const auto found = co_await f.items.find(text == v, for_share.no_wait());
+             const auto all = co_await f.items.find_all(note == v, for_update.skip_locked());
+             const auto by_keys = co_await f.items.find_all(keys, for_update);
+             co_return is_one(f, std::optional{got}) && is_one(f, found) && is_one(f, all) &&
+                 is_one(f, by_keys);
+         });
+     }},
+};
+
+const std::vector<Call> changes{
+    {"update of fields",
+     [](Fixture& f, const auto& v) {
+         return is_changed(f, f.run(f.items.update(1, v, note = v + "'")), v + "'");
+     }},
+    {"update by changes",
+     [](Fixture& f, const auto& v) {
+         return is_changed(f, f.run(f.items.update(1, v, changes_to(v + "'"))), v + "'") &&
+                f.run(f.items.update(1, v, Changes<Item>{})).value().note == v + "'";
+     }},
+    {"update from one model to another",
+     [](Fixture& f, const auto& v) {
+         Item wanted = f.one;
+         wanted.note = v + "'";
+         return is_changed(f, f.run(f.items.update(f.one, wanted)), v + "'");
+     }},
+    {"update by a model",
+     [](Fixture& f, const auto& v) {
+         Item wanted = item(1, v);
+         wanted.note = v + "'";
+         return is_changed(f, f.run(f.items.update(wanted)), v + "'");
+     }},
+    {"update of all for which conditions hold",
+     [](Fixture& f, const auto& v) {
+         return f.run(f.items.update(text == v, code == v, note = v + "'")) == 1 &&
+                is_changed(f, f.run(f.items.find(1, v)), v + "'");
+     }},
+    {"update of all by changes",
+     [](Fixture& f, const auto& v) {
+         return f.run(f.items.update(text == v, changes_to(v + "'"))) == 1 &&
+                is_changed(f, f.run(f.items.find(1, v)), v + "'");
+     }},
+    {"remove by the key, and restore",
+     [](Fixture& f, const auto& v) {
+         return f.run(f.items.remove(1, v)) && !f.run(f.items.exists(1, v)) &&
+                f.run(f.items.count()) == 1 && is_one(f, f.run(f.items.restore(1, v)));
+     }},
+    {"remove by a model",
+     [](Fixture& f, const auto&) {
+         return f.run(f.items.remove(f.one)) && f.run(f.items.count()) == 1;
+     }},
+    {"remove and restore by conditions",
+     [](Fixture& f, const auto& v) {
+         return f.run(f.items.remove(text == v, note == v)) == 1 && f.run(f.items.count()) == 1 &&
+                f.run(f.items.restore(text == v)) == 1 && f.run(f.items.count()) == 2;
+     }},
+    {"remove for good",
+     [](Fixture& f, const auto& v) {
+         const auto all = f.items.with_deleted();
+         f.run(f.items.remove(1, v));
+         return f.run(all.find(text == v)).value().deleted_at && f.run(all.remove(1, v)) &&
+                f.run(all.count()) == 1;
+     }},
+};
+
+/// Makes every call with this value, and sees whether anything else has happened.
+void call_all(Fixture& f, const std::string& value) {
+    for (const auto* calls : {&inserts, &reads, &changes})
+        for (const Call& call : *calls) {
+            INFO(call.name << " with " << value.substr(0, 100));
+            f.begin(value);
+            CHECK(call.works(f, value));
+        }
+    CHECK(f.database
+              .query("SELECT count(*) FROM " + table_text + " WHERE left_alone <> 'never written'")
+              .number() == 0);
+    CHECK(f.database.count("witness") == 0);
+}
+
+TEST_CASE("every call works with every kind of name and column", "[repository]") {
+    Fixture f;
+    call_all(f, "value");
+}
+
+TEST_CASE("no value is ever SQL", "[repository]") {
+    Fixture f;
+    for (const char* value : {"",
+                              " ",
+                              "'",
+                              "''",
+                              "\"",
+                              "\\",
+                              "\\'",
+                              "$1",
+                              "$$",
+                              "%",
+                              "_",
+                              "?",
+                              ":x",
+                              "{}",
+                              "{\"a\":1}",
+                              "[]",
+                              "null",
+                              "NULL",
+                              "TRUE",
+                              "0",
+                              "\t\n\r\x01\x1f\x7f",
+                              "\u00e4\u20ac\U0001f600\u202e",
+                              "'; DROP TABLE witness; --",
+                              "\"; DROP TABLE witness; --",
+                              "') OR TRUE; --",
+                              "\\'; DROP TABLE witness; /*",
+                              "\\u0027; DROP TABLE witness; --",
+                              "\",\"$1\":\"7",
+                              "}, {\"$1\": \"7\"}",
+                              "a\",\"b",
+                              "x'); COMMIT; DROP TABLE witness; --"})
+        call_all(f, value);
+    call_all(f, std::string(2000, '\''));
+}
+
+TEST_CASE("nor are values made of what SQL and JSON are made of", "[repository]") {
+    Fixture f;
+    const std::vector<std::string> pieces{
+        "'",  "\"",   "\\", ";",      "--",         "/*",
+        "*/", "$1",   "$$", "(",      ")",          ",",
+        "{",  "}",    "[",  "]",      ":",          "%",
+        "\n", "\x02", "E'", "U&'",    "\\u00",      "NULL",
+        "=",  " ",    "a",  "\u00e4", "\U0001f600", "DROP TABLE witness"};
+    std::minstd_rand random{20'26};
+    for (int i = 0; i < 30; ++i) {
+        std::string value;
+        for (auto length = random() % 12; length > 0; --length)
+            value += pieces[random() % pieces.size()];
+        call_all(f, value);
+    }
+}
+
+TEST_CASE("a name that no table can have is refused", "[repository]") {
+    Fixture f;
+    for (const std::string_view name : {std::string_view{}, std::string_view{"a\0b", 3}})
+        CHECK_THROWS_AS(f.items.save(item(1, "x"), Constraint{name}), std::invalid_argument);
+    for (const std::string_view name : {"no such", "x\" DO NOTHING; DROP TABLE witness; --"})
+        CHECK_THROWS_AS(f.run(f.items.save(item(1, "x"), Constraint{name})), txscope::SqlError);
+    CHECK(f.database.count("witness") == 0);
+}
+
+TEST_CASE("rows are found by their keys whatever the table is called", "[repository]") {
+    Fixture f;
+    const Pairs pairs{f.sessions};
+    const std::vector<std::pair<int, int>> keys{{1, 2}, {2, 1}};
+    const auto found = f.run(pairs.find_all(keys));
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].b == 2);
+}
+
+}  // namespace repository_calls
