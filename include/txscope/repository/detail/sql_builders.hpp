@@ -72,7 +72,7 @@ inline constexpr bool has_updated_columns = [] {
 
 /// Calls `visit(member)` with the name of each of the columns.
 template <typename E, auto... Members, typename Visit>
-constexpr void for_each_name(Columns<Members...>, Visit visit) {
+constexpr void for_each_name(Columns<Members...>, [[maybe_unused]] Visit visit) {
     (visit(member_name<typename E::Model, Members>), ...);
 }
 
