@@ -1,7 +1,12 @@
 #pragma once
 
+#include <txscope/core/detail/type_words.hpp>
+
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace txscope {
 
@@ -17,15 +22,16 @@ namespace txscope {
 /// | `std::string`; as parameters also `std::string_view`, `const char*` | `text` and all others |
 /// | `std::chrono::system_clock::time_point`, any `sys_time` | `timestamptz` |
 /// | `std::chrono::sys_days`, `std::chrono::year_month_day` | `date` |
-/// | `std::vector<std::byte>` | `bytea` |
+/// | `std::vector<std::byte>`; as parameters also `std::span<const std::byte>` | `bytea` |
 /// | an enumeration with `BOOST_DESCRIBE_ENUM` | its enumerators' names |
-/// | `std::vector<T>` | an array of one dimension |
+/// | a struct with `BOOST_DESCRIBE_STRUCT` | a composite type of its members |
+/// | `std::vector<T>`, `std::vector<std::vector<T>>`, … | an array of so many dimensions |
 ///
 /// `std::optional<T>` of any of them may be SQL's NULL; so is a parameter that is `nullptr`,
 /// `std::nullopt` or a null `const char*`.
 ///
-/// For a type of your own, either teach libpqxx (`pqxx::string_traits`), which is then used here
-/// too, or specialise `SqlValue`:
+/// A type that wraps one of them is a `WrappedValue`. For another type of your own, either teach libpqxx
+/// (`pqxx::string_traits`), which is then used here too, or specialise `SqlValue`:
 ///
 /// ```cpp
 /// template <>
@@ -53,9 +59,65 @@ namespace detail {
 template <typename Text, typename T>
 [[nodiscard]] bool append_parameter(Text& out, const T& value);
 
+/// A value inside of another; nothing is NULL.
+/// @throws ValueError for a NULL that `T` has no place for, or a text that is no `T`
+template <typename T>
+[[nodiscard]] T read_inner(std::optional<std::string_view> text, std::string_view whose);
+
 }  // namespace detail
+
+/// A type that holds one value, as a strong id does, is in SQL what it holds:
+///
+/// ```cpp
+/// struct ProjectId { std::int64_t value{}; bool operator==(const ProjectId&) const = default; };
+///
+/// template <>
+/// struct txscope::SqlValue<ProjectId> : txscope::WrappedValue<&ProjectId::value> {};
+/// ```
+///
+/// `member` may be a function instead, where a constructor takes what it returns.
+template <auto member>
+struct WrappedValue;
+
+template <typename Class, typename T, T Class::* member>
+struct WrappedValue<member> {
+    using Value = std::remove_cvref_t<std::invoke_result_t<T Class::*, const Class&>>;
+
+    static void append_text(auto& out, const Class& object) {
+        static_assert(!detail::IsOptional<Value>::value,
+                      "a strong type wraps a value; what may be NULL is an optional of it");
+        (void)detail::append_parameter(out, std::invoke(member, object));
+    }
+    static std::string to_text(const Class& object) {
+        std::string text;
+        append_text(text, object);
+        return text;
+    }
+    static Class from_text(std::string_view text) {
+        return Class{SqlValue<Value>::from_text(text)};
+    }
+};
+
+/// An enumeration as its number: `struct txscope::SqlValue<Level> : txscope::UnderlyingValue<Level> {};`
+template <typename Enum>
+    requires std::is_enum_v<Enum>
+struct UnderlyingValue {
+    using Value = std::underlying_type_t<Enum>;
+
+    static void append_text(auto& out, Enum value) {
+        (void)detail::append_parameter(out, static_cast<Value>(value));
+    }
+    static std::string to_text(Enum value) {
+        return SqlValue<Value>::to_text(static_cast<Value>(value));
+    }
+    static Enum from_text(std::string_view text) {
+        return static_cast<Enum>(SqlValue<Value>::from_text(text));
+    }
+};
+
 }  // namespace txscope
 
 #include <txscope/core/detail/builtin_values.hpp>
 #include <txscope/core/detail/calendar_values.hpp>
 #include <txscope/core/detail/container_values.hpp>
+#include <txscope/core/detail/described_values.hpp>

@@ -13,6 +13,7 @@
 #include <limits>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -253,7 +254,10 @@ TEST_CASE("a described enumeration goes by its enumerators' names", "[value]") {
 TEST_CASE("bytes are written in hexadecimal", "[value]") {
     using Bytes = std::vector<std::byte>;
     check_round_trip(Bytes{}, "\\x");
-    check_round_trip(Bytes{std::byte{0}, std::byte{0x7f}, std::byte{0xff}}, "\\x007fff");
+    const Bytes three{std::byte{0}, std::byte{0x7f}, std::byte{0xff}};
+    check_round_trip(three, "\\x007fff");
+    CHECK(text_of(std::span{three}) == "\\x007fff");
+    CHECK(text_of(std::span<const std::byte, 2>{three.data(), 2}) == "\\x007f");
     for (const char* text : {"", "00", "\\x0", "\\xzz", "\\000"}) check_refused<Bytes>(text);
 }
 
@@ -356,6 +360,31 @@ TEST_CASE("arrays are read as PostgreSQL writes them", "[value]") {
     for (const char* text : {R"({"a})", R"({"a"b})", R"({"a\)", R"({a"b"})"}) {
         check_refused<Texts>(text);
     }
+}
+
+TEST_CASE("vectors of vectors are arrays of as many dimensions", "[value]") {
+    using Table = std::vector<std::vector<std::optional<int>>>;
+    using Cube = std::vector<std::vector<std::vector<std::string>>>;
+    check_round_trip(Table{{1, std::nullopt}, {-2, 3}}, R"({{"1",NULL},{"-2","3"}})");
+    check_round_trip(Table{}, "{}");
+    check_round_trip(Cube{{{"a"}, {"{}\""}}, {{""}, {"NULL"}}},
+                     R"({{{"a"},{"{}\""}},{{""},{"NULL"}}})");
+    CHECK(SqlValue<Table>::from_text("[0:0][2:3]={{1,NULL}}") == Table{{1, std::nullopt}});
+    CHECK(SqlValue<Table>::from_text("{}").empty());
+    for (const char* text : {"{1}", "{{1}", "{{{1}}}", "{{1},2}", "{NULL}", "{{1}{2}}"}) {
+        check_refused<Table>(text);
+    }
+    CHECK_THROWS_WITH(SqlValue<Table>::from_text("{1}"),
+                      "the text is not an array of 2 dimensions");
+}
+
+TEST_CASE("rows of an array that PostgreSQL would refuse, or lose, are refused", "[value]") {
+    using Table = std::vector<std::vector<int>>;
+    for (const Table& table : {Table{{1}, {2, 3}}, Table{{1}, {}}, Table{{}}, Table{{}, {}}})
+        CHECK_THROWS_WITH(text_of(table), "the rows of an array differ in length, or have none");
+    using Cube = std::vector<Table>;
+    CHECK_THROWS_AS(text_of(Cube{{{1}, {2}}, {{3}}}), ValueError);
+    CHECK_THROWS_AS(text_of(Cube{{{1}}, {{3, 4}}}), ValueError);
 }
 
 TEST_CASE("an array is divided by what the type of its elements says", "[value]") {

@@ -191,5 +191,17 @@ bool append_parameter(Text& out, const T& value) {
     }
 }
 
+template <typename T>
+T read_inner(std::optional<std::string_view> text, std::string_view whose) {
+    if constexpr (IsOptional<T>::value) {
+        if (!text) return std::nullopt;
+        return SqlValue<typename T::value_type>::from_text(*text);
+    } else {
+        if (!text)
+            throw ValueError(std::string(whose) + " is NULL; ask for a std::optional to allow it");
+        return SqlValue<T>::from_text(*text);
+    }
+}
+
 }  // namespace detail
 }  // namespace txscope

@@ -1,16 +1,17 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/detail/quoted_text.hpp>
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
 
-#include <boost/describe/enumerators.hpp>
-#include <boost/mp11/algorithm.hpp>
-
 #include <algorithm>
+#include <array>
+#include <concepts>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -18,30 +19,52 @@
 
 namespace txscope {
 
+namespace detail {
+
 /// `bytea`, in hexadecimal: PostgreSQL's form unless `bytea_output` was changed (manual, "Binary
 /// Data Types").
+[[nodiscard]] std::string bytea_text(std::span<const std::byte> bytes);
+[[nodiscard]] std::vector<std::byte> read_bytea(std::string_view text);
+
+}  // namespace detail
+
 template <>
 struct SqlValue<std::vector<std::byte>> {
-    static std::string to_text(const std::vector<std::byte>& bytes);
-    static std::vector<std::byte> from_text(std::string_view text);
-
-private:
-    static constexpr std::string_view digits = "0123456789abcdef";
-
-    static std::size_t digit(char c) {
-        const std::size_t value = digits.find(c);
-        if (value == std::string_view::npos) fail();
-        return value;
+    static std::string to_text(std::span<const std::byte> bytes) {
+        return detail::bytea_text(bytes);
     }
-    [[noreturn]] static void fail() { throw ValueError("the text is not a bytea in hexadecimal"); }
+    static std::vector<std::byte> from_text(std::string_view text) {
+        return detail::read_bytea(text);
+    }
+};
+
+/// A parameter only: as a result it would point into a result that may be gone.
+template <typename Byte, std::size_t size>
+    requires std::same_as<std::remove_const_t<Byte>, std::byte>
+struct SqlValue<std::span<Byte, size>> {
+    static std::string to_text(std::span<const std::byte> bytes) {
+        return detail::bytea_text(bytes);
+    }
 };
 
 namespace detail {
 
+/// How many dimensions an array has; 0 for what is none, and `bytea` is none.
 template <typename T>
-inline constexpr bool is_vector = false;
+inline constexpr std::size_t dimensions = 0;
 template <typename T>
-inline constexpr bool is_vector<std::vector<T>> = true;
+inline constexpr std::size_t dimensions<std::vector<T>> = 1 + dimensions<T>;
+template <>
+inline constexpr std::size_t dimensions<std::vector<std::byte>> = 0;
+
+/// What is in an array, whatever its dimensions.
+template <typename T>
+struct ArrayElement {
+    using type = T;
+};
+template <typename T>
+    requires(dimensions<T> > 0)
+struct ArrayElement<T> : ArrayElement<typename T::value_type> {};
 
 template <typename T>
 concept DeclaresDelimiter = requires { SqlValue<T>::delimiter; };
@@ -63,20 +86,20 @@ enum class Delimiter {
 
 }  // namespace detail
 
-/// An array of one dimension, for one as `WHERE id = ANY($1)`. Elements that may be NULL are
-/// `std::optional`s. The text is taken apart at `SqlValue<T>::delimiter`, by default a comma; in a
-/// result's column of one of PostgreSQL's own types, at the one of that type.
+/// An array, for one as `WHERE id = ANY($1)`; vectors of vectors are one of several dimensions.
+/// Elements that may be NULL are `std::optional`s. The text is taken apart at `SqlValue<T>::delimiter`,
+/// by default a comma; in a result's column of one of PostgreSQL's own types, at the one of that type.
+///
+/// PostgreSQL's arrays are rectangular: rows of different lengths, or of none, are refused.
 template <typename T>
 struct SqlValue<std::vector<T>> {
     static std::string to_text(const std::vector<T>& elements) {
-        static_assert(!detail::is_vector<T> || std::is_same_v<T, std::vector<std::byte>>,
-                      "an array of several dimensions: the elements would become one text each");
-        std::string text = "{";
-        for (std::size_t i = 0; i < elements.size(); ++i) {
-            if (i > 0) text += detail::delimiter_of<Element>;
-            append_element(text, elements[i]);
-        }
-        return text += '}';
+        Lengths lengths{};
+        measure(elements, lengths.data());
+        std::string text;
+        std::string scratch;
+        append(text, elements, lengths.data(), scratch);
+        return text;
     }
 
     static std::vector<T> from_text(std::string_view text,
@@ -84,99 +107,91 @@ struct SqlValue<std::vector<T>> {
         // An array whose first index is not 1 shows its bounds: [0:2]={a,b,c}
         if (text.starts_with('['))
             text.remove_prefix(std::min(text.find('='), text.size() - 1) + 1);
-        if (text.size() < 2 || !text.starts_with('{') || !text.ends_with('}')) fail();
-        text = text.substr(1, text.size() - 2);
-        std::vector<T> elements;
-        if (text.empty()) return elements;
-        const char delimiter = known == detail::Delimiter::comma ? ','
-                               : known == detail::Delimiter::semicolon
-                                   ? ';'
-                                   : detail::delimiter_of<Element>;
-        const bool guessed =
-            known == detail::Delimiter::unknown && !detail::DeclaresDelimiter<Element>;
-        for (;;) {
-            elements.push_back(read_element(text, delimiter, guessed));
-            if (text.empty()) return elements;
-            if (!text.starts_with(delimiter)) fail();
-            text.remove_prefix(1);
-        }
+        const std::string wanted = depth == 1
+                                       ? std::string{"a one-dimensional array"}
+                                       : "an array of " + std::to_string(depth) + " dimensions";
+        detail::PieceReader reader{text, wanted};
+        using enum detail::Delimiter;
+        const char delimiter = known == comma       ? ','
+                               : known == semicolon ? ';'
+                                                    : detail::delimiter_of<Element>;
+        const bool guessed = known == unknown && !detail::DeclaresDelimiter<Element>;
+        auto elements = read<std::vector<T>>(reader, delimiter, guessed);
+        reader.end();
+        return elements;
     }
 
 private:
-    using Element = detail::without_optional<T>;
+    static constexpr std::size_t depth = detail::dimensions<std::vector<T>>;
+    using Item = typename detail::ArrayElement<T>::type;
+    using Element = detail::without_optional<Item>;
+    using Lengths = std::array<std::size_t, depth>;
+    static_assert(detail::dimensions<Element> == 0,
+                  "PostgreSQL knows no NULL for a row of an array, only for its elements");
 
-    static void append_element(std::string& out, const T& element) {
-        std::string text;
-        if (!detail::append_parameter(text, element)) {
-            out += "NULL";
-            return;
-        }
-        out += '"';
-        for (char c : text) {
-            if (c == '"' || c == '\\') out += '\\';
-            out += c;
-        }
-        out += '"';
+    /// The lengths of the first array of each dimension.
+    template <typename Array>
+    static void measure(const Array& elements, std::size_t* length) {
+        *length = elements.size();
+        if constexpr (detail::dimensions<typename Array::value_type> > 0)
+            if (!elements.empty()) measure(elements.front(), length + 1);
     }
 
-    /// Takes an element off the front. PostgreSQL quotes one that holds the delimiter, and those that
-    /// are in use beside the comma tell where that may not be it.
-    static T read_element(std::string_view& text, char delimiter, bool guessed) {
-        std::string element;
-        const bool quoted = text.starts_with('"');
-        std::size_t at = quoted ? 1 : 0;
-        for (; at < text.size() && text[at] != (quoted ? '"' : delimiter); ++at) {
-            if (!quoted && (text[at] == '{' || text[at] == '"')) fail();
-            if (!quoted && guessed && (text[at] == ':' || text[at] == ';'))
-                throw ValueError(
-                    "it is not known what divides the elements of this type's arrays, a comma or "
-                    "what stands in them; declare SqlValue<T>::delimiter, or select it as text[]");
-            if (text[at] == '\\' && ++at == text.size()) fail();
-            element += text[at];
+    template <typename Array>
+    static void append(std::string& out, const Array& elements, const std::size_t* length,
+                       std::string& scratch) {
+        if (elements.size() != *length) fail_shape();
+        out += '{';
+        for (std::size_t i = 0; i < elements.size(); ++i) {
+            if (i > 0) out += detail::delimiter_of<Element>;
+            if constexpr (detail::dimensions<typename Array::value_type> > 0) {
+                if (length[1] == 0) fail_shape();
+                append(out, elements[i], length + 1, scratch);
+            } else {
+                const Item& item = elements[i];
+                scratch.clear();
+                if (detail::append_parameter(scratch, item))
+                    detail::append_quoted(out, scratch);
+                else
+                    out += "NULL";
+            }
         }
-        if (quoted && at++ == text.size()) fail();
-        text.remove_prefix(at);
-        if (!quoted && element == "NULL") {
-            if constexpr (detail::IsOptional<T>::value) return std::nullopt;
-            throw ValueError("an element of the array is NULL; ask for std::optional elements");
-        }
-        return SqlValue<Element>::from_text(element);
+        out += '}';
     }
 
-    [[noreturn]] static void fail() { throw ValueError("the text is not a one-dimensional array"); }
-};
-
-/// An enumeration described with `BOOST_DESCRIBE_ENUM`: its enumerators' names are the labels of
-/// the PostgreSQL enum type, or the texts.
-template <typename E>
-    requires(std::is_enum_v<E> && boost::describe::has_describe_enumerators<E>::value)
-struct SqlValue<E> {
-    static std::string to_text(E value) {
-        std::string text;
-        for_each_enumerator([&](auto enumerator) {
-            if (enumerator.value == value) text = enumerator.name;
-        });
-        if (text.empty()) {
-            throw ValueError("a parameter is no enumerator of " + detail::type_words<E>());
-        }
-        return text;
-    }
-    static E from_text(std::string_view text) {
-        const E* found = nullptr;
-        for_each_enumerator([&](auto enumerator) {
-            static constexpr E value = decltype(enumerator)::value;
-            if (text == enumerator.name) found = &value;
-        });
-        if (found == nullptr) {
-            throw ValueError("the text is no enumerator of " + detail::type_words<E>());
-        }
-        return *found;
+    template <typename Array>
+    static Array read(detail::PieceReader& reader, char delimiter, bool guessed) {
+        using Value = typename Array::value_type;
+        Array elements;
+        reader.expect("{");
+        if (reader.take("}")) return elements;
+        do {
+            if constexpr (detail::dimensions<Value> > 0)
+                elements.push_back(read<Value>(reader, delimiter, guessed));
+            else
+                elements.push_back(read_item(reader, delimiter, guessed));
+        } while (reader.take({&delimiter, 1}));
+        reader.expect("}");
+        return elements;
     }
 
-private:
-    template <typename Visitor>
-    static void for_each_enumerator(Visitor visit) {
-        boost::mp11::mp_for_each<boost::describe::describe_enumerators<E>>(visit);
+    /// PostgreSQL quotes an element that holds the delimiter, and those that are in use beside the
+    /// comma tell where that may not be it.
+    static Item read_item(detail::PieceReader& reader, char delimiter, bool guessed) {
+        const char stops[] = {delimiter, '}', ':', ';'};
+        const auto [text, quoted] = reader.piece({stops, guessed ? 4u : 2u});
+        if (guessed && (reader.take(":") || reader.take(";")))
+            throw ValueError(
+                "it is not known what divides the elements of this type's arrays, a comma or "
+                "what stands in them; declare SqlValue<T>::delimiter, or select it as text[]");
+        if (!quoted && text.find('{') != text.npos) reader.fail();
+        return detail::read_inner<Item>(
+            text == "NULL" && !quoted ? std::nullopt : std::optional{text},
+            "an element of the array");
+    }
+
+    [[noreturn]] static void fail_shape() {
+        throw ValueError("the rows of an array differ in length, or have none");
     }
 };
 
@@ -184,30 +199,34 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-namespace txscope {
+namespace txscope::detail {
 
-TXSCOPE_INLINE std::string SqlValue<std::vector<std::byte>>::to_text(
-    const std::vector<std::byte>& bytes) {
+TXSCOPE_INLINE std::string bytea_text(std::span<const std::byte> bytes) {
+    constexpr std::string_view digits = "0123456789abcdef";
     std::string text = "\\x";
     text.reserve(2 + 2 * bytes.size());
-    for (std::byte byte : bytes) {
+    for (const std::byte byte : bytes) {
         text += digits[std::to_integer<std::size_t>(byte) >> 4];
         text += digits[std::to_integer<std::size_t>(byte) & 15];
     }
     return text;
 }
 
-TXSCOPE_INLINE std::vector<std::byte> SqlValue<std::vector<std::byte>>::from_text(
-    std::string_view text) {
+TXSCOPE_INLINE std::vector<std::byte> read_bytea(std::string_view text) {
+    const auto fail = [] { throw ValueError("the text is not a bytea in hexadecimal"); };
+    const auto digit = [&](char c) {
+        const std::size_t value = std::string_view{"0123456789abcdef"}.find(c);
+        if (value > 15) fail();
+        return value;
+    };
     if (!text.starts_with("\\x") || text.size() % 2 != 0) fail();
     std::vector<std::byte> bytes;
     bytes.reserve(text.size() / 2 - 1);
-    for (std::size_t i = 2; i < text.size(); i += 2) {
+    for (std::size_t i = 2; i < text.size(); i += 2)
         bytes.push_back(static_cast<std::byte>(digit(text[i]) << 4 | digit(text[i + 1])));
-    }
     return bytes;
 }
 
-}  // namespace txscope
+}  // namespace txscope::detail
 
 #endif

@@ -68,6 +68,18 @@ template <typename T>
 #endif
 }
 
+/// Whether a program has taught libpqxx to write or read `T`. Every type has a `nullness` where a type
+/// that was not taught looks like one that was, but it is no constant then.
+template <typename T>
+[[nodiscard]] consteval bool pqxx_knows() {
+#if PQXX_VERSION_MAJOR > 6
+    if constexpr (!requires { pqxx::string_traits<T>::converts_to_string; }) {
+        return requires { typename std::bool_constant<pqxx::nullness<T>::has_null>; };
+    }
+#endif
+    return pqxx_writes<T>() || pqxx_reads<T>();
+}
+
 /// Whether libpqxx takes this value for SQL's NULL.
 template <typename T>
 [[nodiscard]] bool pqxx_is_null(const T& value) {

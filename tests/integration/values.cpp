@@ -1,0 +1,321 @@
+#include "support/catch.hpp"
+#include "support/wire_connection.hpp"
+#include <txscope/core/value.hpp>
+#include <txscope/postgres/result.hpp>
+
+#include <boost/describe/class.hpp>
+
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+/// Values of every type, as the server takes them and gives them back: random ones, and those that are
+/// special.
+
+namespace values {
+
+using namespace std::string_literals;
+using Catch::Matchers::ContainsSubstring;
+using txscope::ValueError;
+
+struct Point {
+    std::int32_t x{};
+    std::optional<double> y{};
+    bool operator==(const Point&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Point, (), (x, y))
+
+struct Place {
+    std::optional<std::string> name{};
+    Point at{};
+    std::vector<Point> around{};
+    std::vector<std::vector<std::optional<std::string>>> table{};
+    bool operator==(const Place&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Place, (), (name, at, around, table))
+
+struct ProjectId {
+    std::int64_t value{};
+    bool operator==(const ProjectId&) const = default;
+};
+
+}  // namespace values
+
+template <>
+struct txscope::SqlValue<values::ProjectId> : txscope::WrappedValue<&values::ProjectId::value> {};
+
+namespace values {
+
+constexpr auto schema = R"(
+    CREATE TYPE point2 AS (x int, y float8);
+    CREATE TYPE place AS (name text, at point2, around point2[], "table" text[]);
+)";
+
+/// What `Make<T>` makes is any `T`, from the whole range of the type.
+template <typename T>
+struct Make;
+
+class Random {
+public:
+    template <typename T>
+    T value() {
+        return Make<T>::from(*this);
+    }
+    std::uint64_t bits() { return engine_(); }
+    /// From 0 to `limit`, without it.
+    std::size_t below(std::size_t limit) { return static_cast<std::size_t>(bits() % limit); }
+    /// One in so many.
+    bool once_in(std::size_t count) { return below(count) == 0; }
+    template <typename T>
+    std::vector<T> several(std::size_t count) {
+        std::vector<T> made;
+        for (std::size_t i = 0; i < count; ++i) made.push_back(value<T>());
+        return made;
+    }
+
+private:
+    std::mt19937_64 engine_{20240229};
+};
+
+template <std::integral T>
+struct Make<T> {
+    static T from(Random& random) {
+        // Small and large ones alike.
+        return static_cast<T>(random.bits() >> random.below(64));
+    }
+};
+
+template <std::floating_point T>
+struct Make<T> {
+    static T from(Random& random) {
+        using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+        const T number = std::bit_cast<T>(static_cast<Bits>(random.bits()));
+        return number == number ? number : T{};  // NaN is not equal to itself
+    }
+};
+
+void append_utf8(std::string& out, std::uint32_t code) {
+    const auto add = [&](std::uint32_t byte) { out += static_cast<char>(byte); };
+    const auto rest = [&](std::uint32_t shift) { add(0x80 | (code >> shift & 0x3f)); };
+    if (code < 0x80) {
+        add(code);
+    } else if (code < 0x800) {
+        add(0xc0 | code >> 6);
+        rest(0);
+    } else if (code < 0x10000) {
+        add(0xe0 | code >> 12);
+        rest(6);
+        rest(0);
+    } else {
+        add(0xf0 | code >> 18);
+        rest(12);
+        rest(6);
+        rest(0);
+    }
+}
+
+bool is_surrogate(std::uint32_t code) { return code >= 0xd800 && code < 0xe000; }
+
+template <>
+struct Make<std::string> {
+    static std::string from(Random& random) {
+        constexpr std::string_view special = "\"'\\{}()[],;:=> \t\n$%NULL";
+        std::string text;
+        for (std::size_t left = random.below(12); left > 0; --left) {
+            const auto code = static_cast<std::uint32_t>(1 + random.below(0x10ffff));
+            if (random.once_in(2))
+                text += special[random.below(special.size())];
+            else if (!is_surrogate(code))
+                append_utf8(text, code);
+        }
+        return text;
+    }
+};
+
+template <>
+struct Make<std::vector<std::byte>> {
+    static std::vector<std::byte> from(Random& random) {
+        std::vector<std::byte> bytes(random.below(40));
+        for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.bits());
+        return bytes;
+    }
+};
+
+template <typename T>
+struct Make<std::optional<T>> {
+    static std::optional<T> from(Random& random) {
+        if (random.once_in(4)) return std::nullopt;
+        return random.value<T>();
+    }
+};
+
+template <>
+struct Make<Point> {
+    static Point from(Random& random) {
+        return {.x = random.value<std::int32_t>(), .y = random.value<std::optional<double>>()};
+    }
+};
+
+template <>
+struct Make<Place> {
+    static Place from(Random& random) {
+        Place place;
+        place.name = random.value<std::optional<std::string>>();
+        place.at = random.value<Point>();
+        place.around = random.several<Point>(random.below(4));
+        const std::size_t columns = 1 + random.below(3);
+        place.table.resize(random.below(3));
+        for (auto& row : place.table) row = random.several<std::optional<std::string>>(columns);
+        return place;
+    }
+};
+
+template <>
+struct Make<ProjectId> {
+    static ProjectId from(Random& random) { return {random.value<std::int64_t>()}; }
+};
+
+class Server {
+public:
+    template <typename T>
+    T echoed(const T& value, const std::string& type) {
+        return wire_.ask("SELECT $1::" + type, value).one().template get<T>(0);
+    }
+
+    /// Random values, and these; alone, as optionals, and in arrays of one and two dimensions.
+    template <typename T>
+    void check_all_come_back(const std::string& type, std::vector<T> values) {
+        INFO("type " << type);
+        const std::vector<T> made = random_.several<T>(60);
+        values.insert(values.end(), made.begin(), made.end());
+        for (const T& value : values) {
+            INFO("value " << txscope::SqlValue<T>::to_text(value));
+            CHECK(echoed(value, type) == value);
+            CHECK(echoed(std::optional{value}, type) == value);
+        }
+        CHECK(echoed(std::optional<T>{}, type) == std::nullopt);
+
+        const std::string array = type + "[]";
+        CHECK(echoed(values, array) == values);
+        CHECK(echoed(std::vector<T>{}, array).empty());
+        CHECK(echoed(std::optional<std::vector<T>>{}, array) == std::nullopt);
+        std::vector<std::vector<std::optional<T>>> table(2);
+        for (const T& value : values) {
+            table[0].push_back(value);
+            table[1].push_back(random_.once_in(3) ? std::nullopt : std::optional{value});
+        }
+        table[0].front() = std::nullopt;
+        CHECK(echoed(table, array) == table);
+    }
+
+    template <typename T>
+    void check_refused(const T& value) {
+        CHECK_THROWS_MATCHES(
+            wire_.ask("SELECT $1", value), ValueError,
+            Catch::Matchers::Message("a text with a NUL character cannot be sent to PostgreSQL"));
+    }
+
+    txscope::Result ask(const std::string& sql) { return wire_.ask(sql); }
+
+private:
+    Random random_;
+    support::WireConnection wire_{schema};
+};
+
+template <typename T>
+std::vector<T> extremes() {
+    using Limits = std::numeric_limits<T>;
+    return {Limits::lowest(), Limits::min(), Limits::max(), T{}, T{1}};
+}
+
+TEST_CASE("numbers come back as they were sent", "[values]") {
+    Server server;
+    server.check_all_come_back<bool>("boolean", {});
+    server.check_all_come_back("smallint", extremes<std::int8_t>());
+    server.check_all_come_back("smallint", extremes<std::uint8_t>());
+    server.check_all_come_back("smallint", extremes<std::int16_t>());
+    server.check_all_come_back("integer", extremes<std::uint16_t>());
+    server.check_all_come_back("integer", extremes<std::int32_t>());
+    server.check_all_come_back("bigint", extremes<std::uint32_t>());
+    server.check_all_come_back("bigint", extremes<std::int64_t>());
+    server.check_all_come_back("numeric", extremes<std::uint64_t>());
+    for (const char* type : {"real", "double precision"}) {
+        auto floats = extremes<float>();
+        floats.insert(floats.end(), {std::numeric_limits<float>::infinity(),
+                                     -std::numeric_limits<float>::infinity()});
+        server.check_all_come_back(type, floats);
+    }
+    auto doubles = extremes<double>();
+    doubles.insert(doubles.end(), {std::numeric_limits<double>::infinity(),
+                                   -std::numeric_limits<double>::infinity(),
+                                   std::numeric_limits<double>::denorm_min()});
+    server.check_all_come_back("double precision", doubles);
+}
+
+TEST_CASE("texts and bytes come back as they were sent", "[values]") {
+    Server server;
+    server.check_all_come_back<std::string>(
+        "text", {"", "NULL", "null", "\"", "\\", "'", "{}", "()", "[1,2)", " a ", "\t\r\n"});
+    std::vector<std::byte> every(256);
+    for (std::size_t i = 0; i < 256; ++i) every[i] = static_cast<std::byte>(i);
+    server.check_all_come_back<std::vector<std::byte>>("bytea", {{}, every});
+}
+
+TEST_CASE("every character of Unicode comes back, alone and in whatever holds texts", "[values]") {
+    Server server;
+    std::vector<std::string> texts(1);
+    for (std::uint32_t code = 1; code <= 0x10ffff; ++code) {
+        if (is_surrogate(code)) continue;
+        if (code % 0x1000 == 0) texts.emplace_back();
+        append_utf8(texts.back(), code);
+    }
+    std::size_t wrong = 0;
+    for (const std::string& text : texts) wrong += server.echoed(text, "text") != text;
+    CHECK(wrong == 0);
+    CHECK((server.echoed(texts, "text[]") == texts));
+    Place place;
+    for (const std::string& text : texts) place.table.push_back({text});
+    CHECK((server.echoed(place, "place") == place));
+}
+
+TEST_CASE("composites come back as they were sent, within one another and in arrays", "[values]") {
+    Server server;
+    server.check_all_come_back<Point>("point2", {{}, {.x = 1, .y = 0.5}});
+    Place empty;
+    empty.name = "";
+    server.check_all_come_back<Place>("place", {{}, empty});
+    CHECK(server.ask("SELECT p FROM (VALUES (1, 2.5::float8)) AS p (x, y)").one().get<Point>(0) ==
+          Point{.x = 1, .y = 2.5});
+    CHECK_THROWS_WITH(server.ask("SELECT ROW(1, 2, 3) AS r").one().get<Point>(0),
+                      ContainsSubstring("column \"r\"") && ContainsSubstring("Point"));
+}
+
+TEST_CASE("a strong type comes back as it was sent", "[values]") {
+    Server server;
+    server.check_all_come_back<ProjectId>("bigint", {{0}, {-1}});
+}
+
+TEST_CASE("a NUL character is refused in whatever holds it, and nothing is sent", "[values]") {
+    Server server;
+    const std::string text = "a\0b"s;
+    server.check_refused(text);
+    server.check_refused(std::string_view{text});
+    server.check_refused(std::optional{text});
+    server.check_refused(std::vector{text});
+    server.check_refused(std::vector<std::vector<std::optional<std::string>>>{{"a"}, {text}});
+    Place place;
+    place.table = {{text}};
+    server.check_refused(place);
+    CHECK(server.echoed(1, "int") == 1);
+}
+
+}  // namespace values
