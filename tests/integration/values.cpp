@@ -1,11 +1,13 @@
 #include "support/catch.hpp"
 #include "support/wire_connection.hpp"
+#include <txscope/core/interval.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/result.hpp>
 
 #include <boost/describe/class.hpp>
 
 #include <bit>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -184,6 +187,49 @@ struct Make<ProjectId> {
     static ProjectId from(Random& random) { return {random.value<std::int64_t>()}; }
 };
 
+template <typename Clock, typename Duration>
+struct Make<std::chrono::time_point<Clock, Duration>> {
+    using Time = std::chrono::time_point<Clock, Duration>;
+    /// Of what PostgreSQL and the type both have, and no finer than a microsecond.
+    static Time from(Random& random) {
+        using namespace std::chrono;
+        constexpr auto first = sys_days{-4712y / January / 1d}.time_since_epoch();
+        constexpr auto last = sys_days{year::max() / December / 31d}.time_since_epoch();
+        constexpr auto count = static_cast<std::size_t>(microseconds{last - first}.count());
+        for (;;) {
+            const microseconds made = first + microseconds{random.below(count)};
+            if (txscope::detail::has_time<sys_time<Duration>>(sys_time<microseconds>{made}))
+                return Time{floor<Duration>(made)};
+        }
+    }
+};
+
+template <>
+struct Make<std::chrono::year_month_day> {
+    static std::chrono::year_month_day from(Random& random) {
+        return random.value<std::chrono::sys_days>();
+    }
+};
+
+template <>
+struct Make<txscope::Interval> {
+    static txscope::Interval from(Random& random) {
+        return {.months = random.value<std::int32_t>(),
+                .days = random.value<std::int32_t>(),
+                .microseconds = random.value<std::int64_t>() / 2000};  // PostgreSQL 14 has no more
+    }
+};
+
+template <typename Rep, typename Period>
+struct Make<std::chrono::duration<Rep, Period>> {
+    using Duration = std::chrono::duration<Rep, Period>;
+    static Duration from(Random& random) {
+        using std::chrono::microseconds;
+        const microseconds made{random.value<std::int64_t>() / 2000};
+        return std::chrono::floor<Duration>(made);
+    }
+};
+
 class Server {
 public:
     template <typename T>
@@ -224,7 +270,10 @@ public:
             Catch::Matchers::Message("a text with a NUL character cannot be sent to PostgreSQL"));
     }
 
-    txscope::Result ask(const std::string& sql) { return wire_.ask(sql); }
+    template <typename... Args>
+    txscope::Result ask(const std::string& sql, const Args&... args) {
+        return wire_.ask(sql, args...);
+    }
 
 private:
     Random random_;
@@ -285,6 +334,58 @@ TEST_CASE("every character of Unicode comes back, alone and in whatever holds te
     Place place;
     for (const std::string& text : texts) place.table.push_back({text});
     CHECK((server.echoed(place, "place") == place));
+}
+
+TEST_CASE("times of every resolution come back, and the infinities", "[values]") {
+    using namespace std::chrono;
+    Server server;
+    const auto check = [&]<typename Time>(const std::string& type, std::type_identity<Time>) {
+        server.check_all_come_back<Time>(type, {Time{}, Time::max(), Time::min()});
+    };
+    for (const char* zone : {"UTC", "America/St_Johns"}) {
+        server.ask("SELECT set_config('TimeZone', '"s + zone + "', false)");
+        check("timestamptz", std::type_identity<sys_time<nanoseconds>>{});
+        check("timestamptz", std::type_identity<sys_time<microseconds>>{});
+        check("timestamptz", std::type_identity<sys_time<milliseconds>>{});
+        check("timestamptz", std::type_identity<sys_time<seconds>>{});
+        check("timestamptz", std::type_identity<sys_time<minutes>>{});
+        check("timestamptz", std::type_identity<sys_time<hours>>{});
+        check("timestamp", std::type_identity<sys_time<microseconds>>{});
+        check("timestamp", std::type_identity<local_time<microseconds>>{});
+        check("timestamp", std::type_identity<local_time<seconds>>{});
+        check("date", std::type_identity<sys_days>{});
+        check("date", std::type_identity<local_days>{});
+        server.check_all_come_back<year_month_day>("date", {2000y / February / 29d, 0y / May / 4d});
+        server.check_all_come_back<sys_time<duration<std::int32_t>>>("timestamptz", {});
+    }
+    CHECK(server.ask("SELECT $1::timestamptz = 'infinity'", sys_seconds::max()).one().get<bool>(0));
+    CHECK_THROWS_AS(server.ask("SELECT now()").one().get<local_seconds>(0), txscope::ColumnError);
+}
+
+TEST_CASE("intervals come back part by part, and durations to the microsecond", "[values]") {
+    using namespace std::chrono;
+    using txscope::Interval;
+    Server server;
+    const int version = server.ask("SHOW server_version_num").one().get<int>(0);
+    std::vector<Interval> special{{}, {.months = -1, .days = 1, .microseconds = -1}};
+    if (version >= 150000) {  // before, what it writes it cannot read
+        auto largest = Interval::infinity();
+        auto smallest = Interval::minus_infinity();
+        largest.days = smallest.days = 0;
+        special.insert(special.end(), {largest, smallest});
+    }
+    if (version >= 170000)
+        special.insert(special.end(), {Interval::infinity(), Interval::minus_infinity()});
+    server.check_all_come_back("interval", special);
+
+    server.check_all_come_back<microseconds>("interval", {0us, -1us});
+    server.check_all_come_back<milliseconds>("interval", {});
+    server.check_all_come_back<seconds>("interval", {});
+    server.check_all_come_back<minutes>("interval", {});
+    server.check_all_come_back<hours>("interval", {});
+    server.check_all_come_back<days>("interval", {});
+    CHECK(server.ask("SELECT $1::interval = '36 hours'", 36h).one().get<bool>(0));
+    CHECK(server.ask("SELECT interval '2 days 3 hours'").one().get<hours>(0) == 51h);
 }
 
 TEST_CASE("composites come back as they were sent, within one another and in arrays", "[values]") {

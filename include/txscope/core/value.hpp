@@ -21,7 +21,9 @@ namespace txscope {
 /// | `float`, `double`, `long double` | `real`, `double precision`, `numeric` |
 /// | `std::string`; as parameters also `std::string_view`, `const char*` | `text` and all others |
 /// | `std::chrono::system_clock::time_point`, any `sys_time` | `timestamptz` |
-/// | `std::chrono::sys_days`, `std::chrono::year_month_day` | `date` |
+/// | any `std::chrono::local_time` | `timestamp` |
+/// | `std::chrono::sys_days`, `local_days`, `year_month_day` | `date` |
+/// | `Interval`, and `std::chrono`'s durations (`core/interval.hpp`) | `interval` |
 /// | `std::vector<std::byte>`; as parameters also `std::span<const std::byte>` | `bytea` |
 /// | an enumeration with `BOOST_DESCRIBE_ENUM` | its enumerators' names |
 /// | a struct with `BOOST_DESCRIBE_STRUCT` | a composite type of its members |

@@ -310,9 +310,36 @@ TEST_CASE("points in time are sent in UTC and read in any zone", "[value]") {
     CHECK(read("2024-02-29 12:19:32.5+00:19:32") == noon + 500ms);
     CHECK(read("2024-02-29 12:00:00.25+00") == noon + 250ms);
     for (const char* text : {"", "2024-02-29", "2024-02-29T12:00:00", "2024-02-29 12:00",
-                             "2024-02-29 12:00:00 CET", "infinity", "2024-02-29 12:00:00.+00"}) {
+                             "2024-02-29 12:00:00 CET", "infinit", "2024-02-29 12:00:00.+00"}) {
         check_refused<Micros>(text);
     }
+}
+
+TEST_CASE("the infinities are the outermost times of 64 bits", "[value]") {
+    using namespace std::chrono;
+    const auto check = []<typename Time>(std::type_identity<Time>) {
+        check_round_trip(Time::max(), "infinity");
+        check_round_trip(Time::min(), "-infinity");
+    };
+    check(std::type_identity<sys_time<nanoseconds>>{});
+    check(std::type_identity<sys_time<microseconds>>{});
+    check(std::type_identity<sys_seconds>{});
+    check(std::type_identity<sys_days>{});
+    check(std::type_identity<local_time<milliseconds>>{});
+    check_refused<sys_time<duration<std::int32_t>>>("infinity");
+    check_refused<year_month_day>("-infinity");
+}
+
+TEST_CASE("a local time has no zone", "[value]") {
+    using namespace std::chrono;
+    using Local = local_time<milliseconds>;
+    check_round_trip(Local{local_days{2024y / February / 29d} + 12h + 5ms},
+                     "2024-02-29 12:00:00.005000");
+    check_round_trip(local_days{0y / May / 4d}, "0001-05-04 BC");
+    check_refused<Local>("2024-02-29 12:00:00+00");
+    CHECK_THROWS_AS(
+        text_of(local_days{sys_days{year::max() / 12 / 31}.time_since_epoch()} + days{1}),
+        ValueError);
 }
 
 TEST_CASE("a clock's own time points come back but for what is finer than a microsecond",

@@ -1,48 +1,32 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/detail/text_reader.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
 
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <ratio>
 #include <string>
 #include <string_view>
 #include <utility>
 
-/// `date` and `timestamptz`, in the ISO form that PostgreSQL writes unless `DateStyle` was changed
-/// (PostgreSQL manual, "Date/Time Output").
+/// `date`, `timestamptz` and `timestamp`, in the ISO form that PostgreSQL writes unless `DateStyle` was
+/// changed (PostgreSQL manual, "Date/Time Output").
 namespace txscope {
 namespace detail {
 
-/// Reads a text from left to right; anything unexpected is a `ValueError` naming what was wanted.
-class CalendarReader {
-public:
-    CalendarReader(std::string_view text, std::string_view wanted) : rest_(text), wanted_(wanted) {}
-
-    [[nodiscard]] bool take(char c) noexcept;
-    void expect(char c) {
-        if (!take(c)) fail();
-    }
-    /// A number of so many digits.
-    [[nodiscard]] int number(std::size_t min_digits, std::size_t max_digits);
-    /// Year, month and day; the era, which comes at the very end, is looked at first.
-    [[nodiscard]] std::chrono::year_month_day date();
-    /// Hours, minutes, seconds and up to six digits of their fraction.
-    [[nodiscard]] std::chrono::microseconds time();
-    /// `+02`, `-03:30` or `+00:19:32`; nothing is UTC.
-    [[nodiscard]] std::chrono::seconds offset();
-    void end() {
-        if (!rest_.empty()) fail();
-    }
-    [[noreturn]] void fail() const;
-
-private:
-    std::string_view rest_;
-    std::string_view wanted_;
-};
+/// Year, month and day; the era, which comes at the very end, is looked at first.
+[[nodiscard]] std::chrono::year_month_day read_date(TextReader& reader);
+/// Hours, minutes, seconds and up to six digits of their fraction.
+[[nodiscard]] std::chrono::microseconds read_time(TextReader& reader);
+/// What follows the hours: minutes, seconds and up to six digits of their fraction.
+[[nodiscard]] std::chrono::microseconds read_minutes(TextReader& reader);
+/// `+02`, `-03:30` or `+00:19:32`; nothing is UTC.
+[[nodiscard]] std::chrono::seconds read_offset(TextReader& reader);
 
 void append_padded(std::string& out, std::int64_t number, std::size_t width);
 /// The date without its era, which PostgreSQL wants at the very end.
@@ -52,6 +36,11 @@ void append_era(std::string& out, std::chrono::year_month_day date);
 template <typename Duration>
 inline constexpr bool whole_days =
     std::ratio_less_equal_v<std::ratio<86400>, typename Duration::period>;
+
+/// Whether the outermost values of a time stand for PostgreSQL's infinities. Of a narrower one they are
+/// times that one may well mean.
+template <typename Duration>
+inline constexpr bool has_infinity = std::numeric_limits<typename Duration::rep>::digits >= 63;
 
 template <typename T>
 inline constexpr bool is_time = false;
@@ -83,21 +72,29 @@ struct SqlValue<std::chrono::year_month_day> {
     static std::chrono::year_month_day from_text(std::string_view text);
 };
 
-/// `date` for `std::chrono::sys_days`, else `timestamptz`, sent in UTC and read in whatever time
-/// zone the session shows it; a `timestamp` without a zone is taken for UTC. PostgreSQL keeps
-/// microseconds: what is finer is cut off. `infinity` is refused, and so is what `Duration` or the
-/// calendar of `std::chrono`, which ends in the years -32767 and 32767, has no room for.
-template <typename Duration>
-    requires std::signed_integral<typename Duration::rep>
-struct SqlValue<std::chrono::time_point<std::chrono::system_clock, Duration>> {
-    using Time = std::chrono::time_point<std::chrono::system_clock, Duration>;
+/// `date` for `std::chrono::sys_days` and `std::chrono::local_days`. Else a `sys_time` is a `timestamptz`,
+/// sent in UTC and read in whatever time zone the session shows it, a `timestamp` without a zone being
+/// taken for UTC; a `local_time` is a `timestamp`, and nothing that has a zone is read as one.
+///
+/// PostgreSQL keeps microseconds: what is finer is cut off. `infinity` and `-infinity` are `Time::max()`
+/// and `Time::min()`, where `Duration` has 64 bits. Refused is what `Duration` or the calendar of
+/// `std::chrono`, which ends in the years -32767 and 32767, has no room for.
+template <typename Clock, typename Duration>
+    requires((std::same_as<Clock, std::chrono::system_clock> ||
+              std::same_as<Clock, std::chrono::local_t>) &&
+             std::signed_integral<typename Duration::rep>)
+struct SqlValue<std::chrono::time_point<Clock, Duration>> {
+    using Time = std::chrono::time_point<Clock, Duration>;
     using Micros = std::chrono::microseconds;
 
     static std::string to_text(Time time) {
-        const auto day = std::chrono::floor<std::chrono::days>(time);
+        if constexpr (detail::has_infinity<Duration>) {
+            if (time == Time::max()) return "infinity";
+            if (time == Time::min()) return "-infinity";
+        }
+        const Days day = std::chrono::floor<std::chrono::days>(time);
         using std::chrono::year;
-        if (day < std::chrono::sys_days{year::min() / 1 / 1} ||
-            day > std::chrono::sys_days{year::max() / 12 / 31})
+        if (day < Days{year::min() / 1 / 1} || day > Days{year::max() / 12 / 31})
             throw ValueError("a parameter is a date outside the years -32767 to 32767");
         const std::chrono::year_month_day date{day};
         std::string text;
@@ -112,33 +109,41 @@ struct SqlValue<std::chrono::time_point<std::chrono::system_clock, Duration>> {
             detail::append_padded(text, clock.seconds().count(), 2);
             text += '.';
             detail::append_padded(text, clock.subseconds().count(), 6);
-            text += "+00";
+            if constexpr (has_zone) text += "+00";
         }
         detail::append_era(text, date);
         return text;
     }
 
     static Time from_text(std::string_view text) {
-        detail::CalendarReader reader(text,
-                                      detail::whole_days<Duration> ? "a date" : "a timestamp");
-        const std::chrono::sys_days day{reader.date()};
+        if constexpr (detail::has_infinity<Duration>) {
+            if (text == "infinity") return Time::max();
+            if (text == "-infinity") return Time::min();
+        }
+        detail::TextReader reader(text, detail::whole_days<Duration>
+                                            ? "a date, or out of its range"
+                                            : "a timestamp, or out of its range");
+        const std::chrono::sys_days day{detail::read_date(reader)};
         if constexpr (detail::whole_days<Duration>) {
             reader.end();
             return narrow(day, reader);
         } else {
-            reader.expect(' ');
-            std::chrono::sys_time<Micros> time = day + reader.time();
-            time -= reader.offset();
+            reader.expect(" ");
+            std::chrono::sys_time<Micros> time = day + detail::read_time(reader);
+            if constexpr (has_zone) time -= detail::read_offset(reader);
             reader.end();
             return narrow(time, reader);
         }
     }
 
 private:
+    using Days = std::chrono::time_point<Clock, std::chrono::days>;
+    static constexpr bool has_zone = std::same_as<Clock, std::chrono::system_clock>;
+
     template <typename From>
-    static Time narrow(std::chrono::sys_time<From> time, const detail::CalendarReader& reader) {
-        if (!detail::has_time<Time>(time)) reader.fail();
-        return std::chrono::floor<Duration>(time);
+    static Time narrow(std::chrono::sys_time<From> time, const detail::TextReader& reader) {
+        if (!detail::has_time<std::chrono::sys_time<Duration>>(time)) reader.fail();
+        return Time{std::chrono::floor<Duration>(time.time_since_epoch())};
     }
 };
 
@@ -149,68 +154,46 @@ private:
 namespace txscope {
 namespace detail {
 
-TXSCOPE_INLINE bool CalendarReader::take(char c) noexcept {
-    if (!rest_.starts_with(c)) return false;
-    rest_.remove_prefix(1);
-    return true;
-}
-
-TXSCOPE_INLINE int CalendarReader::number(std::size_t min_digits, std::size_t max_digits) {
-    int value = 0;
-    std::size_t digits = 0;
-    while (digits < max_digits && digits < rest_.size() && rest_[digits] >= '0' &&
-           rest_[digits] <= '9') {
-        value = value * 10 + (rest_[digits++] - '0');
-    }
-    if (digits < min_digits) fail();
-    rest_.remove_prefix(digits);
-    return value;
-}
-
-TXSCOPE_INLINE std::chrono::year_month_day CalendarReader::date() {
-    const bool before_christ = rest_.ends_with(" BC");
-    if (before_christ) rest_.remove_suffix(3);
-    const int year = number(4, 7);
-    expect('-');
-    const int month = number(2, 2);
-    expect('-');
-    const int day = number(2, 2);
-    if (year > static_cast<int>(std::chrono::year::max())) fail();
+TXSCOPE_INLINE std::chrono::year_month_day read_date(TextReader& reader) {
+    const bool before_christ = reader.take_last(" BC");
+    const std::int64_t year = reader.number(4, 7);
+    reader.expect("-");
+    const auto month = static_cast<unsigned>(reader.number(2, 2));
+    reader.expect("-");
+    const auto day = static_cast<unsigned>(reader.number(2, 2));
+    if (year > static_cast<int>(std::chrono::year::max())) reader.fail();
     const std::chrono::year_month_day date{
-        std::chrono::year{before_christ ? 1 - year : year},  // 1 BC is the year 0
-        std::chrono::month{static_cast<unsigned>(month)},
-        std::chrono::day{static_cast<unsigned>(day)}};
-    if (!date.ok()) fail();
+        std::chrono::year{static_cast<int>(before_christ ? 1 - year : year)},  // 1 BC is the year 0
+        std::chrono::month{month}, std::chrono::day{day}};
+    if (!date.ok()) reader.fail();
     return date;
 }
 
-TXSCOPE_INLINE std::chrono::microseconds CalendarReader::time() {
-    const int hours = number(2, 2);
-    expect(':');
-    const int minutes = number(2, 2);
-    expect(':');
-    const int seconds = number(2, 2);
-    int fraction = 0;
-    if (take('.')) {
-        const std::size_t before = rest_.size();
-        fraction = number(1, 6);
-        for (std::size_t digits = before - rest_.size(); digits < 6; ++digits) fraction *= 10;
+TXSCOPE_INLINE std::chrono::microseconds read_time(TextReader& reader) {
+    const std::chrono::hours hours{reader.number(2, 2)};
+    reader.expect(":");
+    return hours + read_minutes(reader);
+}
+
+TXSCOPE_INLINE std::chrono::microseconds read_minutes(TextReader& reader) {
+    const std::chrono::minutes minutes{reader.number(2, 2)};
+    reader.expect(":");
+    std::chrono::microseconds time = minutes + std::chrono::seconds{reader.number(2, 2)};
+    if (reader.take(".")) {
+        std::int64_t unit = 100'000;
+        time += std::chrono::microseconds{unit * reader.number(1, 1)};
+        while ((unit /= 10) > 0) time += std::chrono::microseconds{unit * reader.number(0, 1)};
     }
-    return std::chrono::hours{hours} + std::chrono::minutes{minutes} +
-           std::chrono::seconds{seconds} + std::chrono::microseconds{fraction};
+    return time;
 }
 
-TXSCOPE_INLINE std::chrono::seconds CalendarReader::offset() {
-    const bool west = take('-');
-    if (!west && !take('+')) return {};
-    std::chrono::seconds offset = std::chrono::hours{number(2, 2)};
-    if (take(':')) offset += std::chrono::minutes{number(2, 2)};
-    if (take(':')) offset += std::chrono::seconds{number(2, 2)};
+TXSCOPE_INLINE std::chrono::seconds read_offset(TextReader& reader) {
+    const bool west = reader.take("-");
+    if (!west && !reader.take("+")) return {};
+    std::chrono::seconds offset = std::chrono::hours{reader.number(2, 2)};
+    if (reader.take(":")) offset += std::chrono::minutes{reader.number(2, 2)};
+    if (reader.take(":")) offset += std::chrono::seconds{reader.number(2, 2)};
     return west ? -offset : offset;
-}
-
-TXSCOPE_INLINE void CalendarReader::fail() const {
-    throw ValueError("the text is not " + std::string(wanted_) + ", or out of its range");
 }
 
 TXSCOPE_INLINE void append_padded(std::string& out, std::int64_t number, std::size_t width) {
@@ -245,8 +228,8 @@ TXSCOPE_INLINE std::string SqlValue<std::chrono::year_month_day>::to_text(
 
 TXSCOPE_INLINE std::chrono::year_month_day SqlValue<std::chrono::year_month_day>::from_text(
     std::string_view text) {
-    detail::CalendarReader reader(text, "a date");
-    const auto date = reader.date();
+    detail::TextReader reader(text, "a date, or out of its range");
+    const auto date = detail::read_date(reader);
     reader.end();
     return date;
 }

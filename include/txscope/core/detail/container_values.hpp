@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
-#include <txscope/core/detail/quoted_text.hpp>
+#include <txscope/core/detail/text_reader.hpp>
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
@@ -110,7 +110,7 @@ struct SqlValue<std::vector<T>> {
         const std::string wanted = depth == 1
                                        ? std::string{"a one-dimensional array"}
                                        : "an array of " + std::to_string(depth) + " dimensions";
-        detail::PieceReader reader{text, wanted};
+        detail::TextReader reader{text, wanted};
         using enum detail::Delimiter;
         const char delimiter = known == comma       ? ','
                                : known == semicolon ? ';'
@@ -160,7 +160,7 @@ private:
     }
 
     template <typename Array>
-    static Array read(detail::PieceReader& reader, char delimiter, bool guessed) {
+    static Array read(detail::TextReader& reader, char delimiter, bool guessed) {
         using Value = typename Array::value_type;
         Array elements;
         reader.expect("{");
@@ -177,7 +177,7 @@ private:
 
     /// PostgreSQL quotes an element that holds the delimiter, and those that are in use beside the
     /// comma tell where that may not be it.
-    static Item read_item(detail::PieceReader& reader, char delimiter, bool guessed) {
+    static Item read_item(detail::TextReader& reader, char delimiter, bool guessed) {
         const char stops[] = {delimiter, '}', ':', ';'};
         const auto [text, quoted] = reader.piece({stops, guessed ? 4u : 2u});
         if (guessed && (reader.take(":") || reader.take(";")))

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <txscope/core/detail/pqxx_compat.hpp>
-#include <txscope/core/detail/quoted_text.hpp>
+#include <txscope/core/detail/text_reader.hpp>
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
@@ -83,7 +83,7 @@ struct SqlValue<T> {
 
     static T from_text(std::string_view text) {
         const std::string wanted = "a composite like " + detail::type_words<T>();
-        detail::PieceReader reader{text, wanted};
+        detail::TextReader reader{text, wanted};
         T value{};
         char before = '(';
         for_each_member([&](auto member) {
