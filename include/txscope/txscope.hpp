@@ -44,7 +44,9 @@
 
 // What knows no I/O.
 #include <txscope/core/connection_holder.hpp>
+#include <txscope/core/decimal.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/interval.hpp>
+#include <txscope/core/range.hpp>
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/core/value.hpp>

@@ -1,6 +1,8 @@
 #include "support/catch.hpp"
 #include "support/wire_connection.hpp"
+#include <txscope/core/decimal.hpp>
 #include <txscope/core/interval.hpp>
+#include <txscope/core/range.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/result.hpp>
 
@@ -14,7 +16,7 @@
 #include <limits>
 #include <optional>
 #include <random>
-#include <span>
+#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -28,6 +30,10 @@ namespace values {
 
 using namespace std::string_literals;
 using Catch::Matchers::ContainsSubstring;
+using txscope::Decimal;
+using txscope::Multirange;
+using txscope::Range;
+using txscope::SqlValue;
 using txscope::ValueError;
 
 struct Point {
@@ -60,6 +66,7 @@ namespace values {
 
 constexpr auto schema = R"(
     CREATE TYPE point2 AS (x int, y float8);
+    CREATE TYPE textrange AS RANGE (subtype = text, collation = "C");
     CREATE TYPE place AS (name text, at point2, around point2[], "table" text[]);
 )";
 
@@ -230,6 +237,61 @@ struct Make<std::chrono::duration<Rep, Period>> {
     }
 };
 
+template <>
+struct Make<txscope::Decimal> {
+    static txscope::Decimal from(Random& random) {
+        std::string text = random.once_in(2) ? "-" : "";
+        const auto digits = [&](std::size_t count) {
+            while (count-- > 0) text += static_cast<char>('0' + random.below(10));
+        };
+        text += static_cast<char>('1' + random.below(9));
+        digits(random.below(60));
+        text += '.';
+        digits(1 + random.below(60));
+        return txscope::Decimal{text};
+    }
+};
+
+template <typename T>
+bool is_less(const T& left, const T& right) {
+    return left < right;
+}
+bool is_less(const Decimal& left, const Decimal& right) {
+    return SqlValue<long double>::from_text(left.text()) <
+           SqlValue<long double>::from_text(right.text());
+}
+
+/// In the form in which PostgreSQL gives it back.
+template <typename T>
+struct Make<txscope::Range<T>> {
+    static txscope::Range<T> from(Random& random) {
+        if (random.once_in(8)) return {.empty = true};
+        txscope::Range<T> range;
+        range.lower = random.value<std::optional<T>>();
+        range.upper = random.value<std::optional<T>>();
+        if (!range.lower || !range.upper) return range;
+        if (*range.lower == *range.upper) return {.empty = true};
+        if (is_less(*range.upper, *range.lower)) std::swap(range.lower, range.upper);
+        return range;
+    }
+};
+
+template <typename T>
+struct Make<txscope::Multirange<T>> {
+    static txscope::Multirange<T> from(Random& random) {
+        std::set<T> bounds;
+        while (bounds.size() < 6) bounds.insert(random.value<T>());
+        txscope::Multirange<T> made;
+        for (auto bound = bounds.begin(); bound != bounds.end(); ++bound) {
+            made.ranges.push_back({.lower = *bound++, .upper = *bound});
+        }
+        if (random.once_in(2)) made.ranges.front().lower.reset();
+        if (random.once_in(2)) made.ranges.back().upper.reset();
+        if (random.once_in(4)) made.ranges.clear();
+        return made;
+    }
+};
+
 class Server {
 public:
     template <typename T>
@@ -244,7 +306,7 @@ public:
         const std::vector<T> made = random_.several<T>(60);
         values.insert(values.end(), made.begin(), made.end());
         for (const T& value : values) {
-            INFO("value " << txscope::SqlValue<T>::to_text(value));
+            INFO("value " << SqlValue<T>::to_text(value));
             CHECK(echoed(value, type) == value);
             CHECK(echoed(std::optional{value}, type) == value);
         }
@@ -386,6 +448,40 @@ TEST_CASE("intervals come back part by part, and durations to the microsecond", 
     server.check_all_come_back<days>("interval", {});
     CHECK(server.ask("SELECT $1::interval = '36 hours'", 36h).one().get<bool>(0));
     CHECK(server.ask("SELECT interval '2 days 3 hours'").one().get<hours>(0) == 51h);
+}
+
+TEST_CASE("decimals come back digit for digit", "[values]") {
+    Server server;
+    server.check_all_come_back<Decimal>(
+        "numeric", {Decimal{0}, Decimal{"1.00"}, Decimal{"NaN"}, Decimal{"Infinity"},
+                    Decimal{"-Infinity"}, Decimal{"0." + std::string(16000, '7')}});
+    CHECK(server.ask("SELECT $1::numeric(10, 2)", Decimal{"1.5"}).one().get<Decimal>(0).text() ==
+          "1.50");
+}
+
+TEST_CASE("ranges and multiranges come back, whatever their bounds", "[values]") {
+    using namespace std::chrono;
+    Server server;
+    using Int = std::int32_t;
+    using Text = std::string;
+    server.check_all_come_back<Range<Int>>("int4range", {{}, {.lower = 1, .upper = 2}});
+    server.check_all_come_back<Range<std::int64_t>>("int8range", {});
+    server.check_all_come_back<Range<sys_days>>("daterange", {{.lower = sys_days::min()}});
+    server.check_all_come_back<Range<sys_time<microseconds>>>(
+        "tstzrange", {{.upper = sys_time<microseconds>::max(), .includes_upper = true}});
+    server.check_all_come_back<Range<local_seconds>>("tsrange", {});
+    server.check_all_come_back<Range<Decimal>>(
+        "numrange",
+        {{.lower = 1, .upper = 1, .includes_upper = true}, {.lower = Decimal{"-Infinity"}}});
+    server.check_all_come_back<Range<Text>>("textrange", {{.lower = "", .includes_lower = false}});
+    CHECK(server.echoed(Range<Int>{.lower = 1, .upper = 4, .includes_upper = true}, "int4range") ==
+          Range<Int>{.lower = 1, .upper = 5});
+
+    server.check_all_come_back<Multirange<Int>>("int4multirange", {{}});
+    server.check_all_come_back<Multirange<sys_days>>("datemultirange", {});
+    server.check_all_come_back<Multirange<Text>>("textmultirange", {{{{}}}});
+    CHECK(server.echoed(Multirange<Int>{{{.lower = 5}, {.upper = 5}}}, "int4multirange") ==
+          Multirange<Int>{{{}}});
 }
 
 TEST_CASE("composites come back as they were sent, within one another and in arrays", "[values]") {

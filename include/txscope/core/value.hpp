@@ -25,6 +25,8 @@ namespace txscope {
 /// | `std::chrono::sys_days`, `local_days`, `year_month_day` | `date` |
 /// | `Interval`, and `std::chrono`'s durations (`core/interval.hpp`) | `interval` |
 /// | `std::vector<std::byte>`; as parameters also `std::span<const std::byte>` | `bytea` |
+/// | `Decimal` (`core/decimal.hpp`) | `numeric`, digit for digit |
+/// | `Range<T>`, `Multirange<T>` (`core/range.hpp`) | range and multirange types |
 /// | an enumeration with `BOOST_DESCRIBE_ENUM` | its enumerators' names |
 /// | a struct with `BOOST_DESCRIBE_STRUCT` | a composite type of its members |
 /// | `std::vector<T>`, `std::vector<std::vector<T>>`, … | an array of so many dimensions |
