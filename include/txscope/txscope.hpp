@@ -2,8 +2,9 @@
 
 /// Everything of txscope, layer by layer: each stands on those below it alone.
 ///
-/// Two layers stay outside: `txscope/observing/`, whose observers most programs write themselves, and
-/// `txscope/testing/`, which starts servers and belongs into test suites.
+/// Three layers stay outside: `txscope/values/`, whose headers include other libraries, each for types of
+/// its own; `txscope/observing/`, whose observers most programs write themselves; and `txscope/testing/`,
+/// which starts servers and belongs into test suites.
 
 #include <txscope/core/config.hpp>
 #include <txscope/version.hpp>

@@ -5,8 +5,14 @@
 #include <txscope/core/range.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/result.hpp>
+#include <txscope/values/decimal_float.hpp>
+#include <txscope/values/hstore.hpp>
+#include <txscope/values/inet.hpp>
+#include <txscope/values/json.hpp>
+#include <txscope/values/uuid.hpp>
 
 #include <boost/describe/class.hpp>
+#include <boost/uuid/uuid_io.hpp>
 
 #include <bit>
 #include <chrono>
@@ -14,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
 #include <random>
 #include <set>
@@ -30,6 +37,9 @@ namespace values {
 
 using namespace std::string_literals;
 using Catch::Matchers::ContainsSubstring;
+namespace ip = boost::asio::ip;
+using boost::multiprecision::cpp_dec_float_50;
+using Hstore = std::map<std::string, std::optional<std::string>>;
 using txscope::Decimal;
 using txscope::Multirange;
 using txscope::Range;
@@ -292,6 +302,107 @@ struct Make<txscope::Multirange<T>> {
     }
 };
 
+template <>
+struct Make<boost::uuids::uuid> {
+    static boost::uuids::uuid from(Random& random) {
+        boost::uuids::uuid uuid;
+        for (std::uint8_t& byte : uuid) byte = random.value<std::uint8_t>();
+        return uuid;
+    }
+};
+
+template <>
+struct Make<ip::address_v4> {
+    static ip::address_v4 from(Random& random) {
+        return ip::address_v4{random.value<std::uint32_t>()};
+    }
+};
+
+template <>
+struct Make<ip::address_v6> {
+    static ip::address_v6 from(Random& random) {
+        ip::address_v6::bytes_type bytes;
+        const std::size_t zeros = random.below(16);  // which may be left out of the text
+        for (std::size_t i = 0; i < 16; ++i)
+            bytes[i] = i < zeros ? std::uint8_t{} : random.value<std::uint8_t>();
+        return ip::address_v6{bytes};
+    }
+};
+
+template <>
+struct Make<ip::address> {
+    static ip::address from(Random& random) {
+        if (random.once_in(2)) return random.value<ip::address_v4>();
+        return random.value<ip::address_v6>();
+    }
+};
+
+template <>
+struct Make<ip::network_v4> {
+    static ip::network_v4 from(Random& random) {
+        const auto length = static_cast<unsigned short>(random.below(33));
+        return ip::network_v4{random.value<ip::address_v4>(), length}.canonical();
+    }
+};
+
+template <>
+struct Make<ip::network_v6> {
+    static ip::network_v6 from(Random& random) {
+        const auto length = static_cast<unsigned short>(random.below(129));
+        return ip::network_v6{random.value<ip::address_v6>(), length}.canonical();
+    }
+};
+
+template <>
+struct Make<Hstore> {
+    static Hstore from(Random& random) {
+        Hstore made;
+        for (std::size_t left = random.below(5); left > 0; --left)
+            made.emplace(random.value<std::string>(), random.value<std::optional<std::string>>());
+        return made;
+    }
+};
+
+template <>
+struct Make<boost::json::value> {
+    static boost::json::value from(Random& random) {
+        switch (random.below(8)) {
+            case 0:
+                return nullptr;
+            case 1:
+                return random.once_in(2);
+            case 2:
+                return random.value<std::int64_t>();
+            case 3:
+                return random.value<std::uint64_t>();
+            case 4:
+                return random.value<std::int16_t>() + 0.25;
+            case 5: {
+                boost::json::array array;
+                for (std::size_t left = random.below(4); left > 0; --left)
+                    array.push_back(from(random));
+                return array;
+            }
+            case 6: {
+                boost::json::object object;
+                for (std::size_t left = random.below(4); left > 0; --left)
+                    object[random.value<std::string>()] = from(random);
+                return object;
+            }
+            default:
+                return boost::json::string{random.value<std::string>()};
+        }
+    }
+};
+
+template <>
+struct Make<cpp_dec_float_50> {
+    /// With guard digits, too.
+    static cpp_dec_float_50 from(Random& random) {
+        return cpp_dec_float_50{random.value<Decimal>().text().substr(0, 50)} / 7;
+    }
+};
+
 class Server {
 public:
     template <typename T>
@@ -484,6 +595,36 @@ TEST_CASE("ranges and multiranges come back, whatever their bounds", "[values]")
           Multirange<Int>{{{}}});
 }
 
+TEST_CASE("what other libraries have types for comes back as theirs", "[values]") {
+    Server server;
+    server.check_all_come_back<boost::uuids::uuid>("uuid", {{}});
+    server.check_all_come_back<ip::address>("inet", {ip::make_address("::ffff:1.2.3.4")});
+    server.check_all_come_back<ip::address_v4>("inet", {{}});
+    server.check_all_come_back<ip::address_v6>("cidr", {{}});
+    server.check_all_come_back<ip::network_v4>("cidr", {ip::make_network_v4("0.0.0.0/0")});
+    server.check_all_come_back<ip::network_v4>("inet", {ip::make_network_v4("10.0.0.1/8")});
+    server.check_all_come_back<ip::network_v6>("cidr", {ip::make_network_v6("::/0")});
+    for (const char* type : {"json", "jsonb"})
+        server.check_all_come_back<boost::json::value>(type, {{}, "", boost::json::object{}});
+    using Limits = std::numeric_limits<cpp_dec_float_50>;
+    server.check_all_come_back<cpp_dec_float_50>(
+        "numeric", {0, cpp_dec_float_50{"1e1000"}, cpp_dec_float_50{"-1e-1000"}, Limits::infinity(),
+                    -Limits::infinity()});
+    CHECK(isnan(server.echoed(Limits::quiet_NaN(), "numeric")));
+}
+
+TEST_CASE("an hstore comes back as it was sent", "[values]") {
+    Server server;
+    if (server.ask("SELECT FROM pg_available_extensions WHERE name = 'hstore'").empty()) {
+        WARN("the extension hstore is not installed");
+        return;
+    }
+    server.ask("CREATE EXTENSION hstore");
+    server.check_all_come_back<Hstore>("hstore", {{}, {{"", std::nullopt}}, {{"a", "NULL"}}});
+    server.check_refused(Hstore{{"a", "b\0c"s}});
+    server.check_refused(Hstore{{"a\0b"s, std::nullopt}});
+}
+
 TEST_CASE("composites come back as they were sent, within one another and in arrays", "[values]") {
     Server server;
     server.check_all_come_back<Point>("point2", {{}, {.x = 1, .y = 0.5}});
@@ -512,6 +653,8 @@ TEST_CASE("a NUL character is refused in whatever holds it, and nothing is sent"
     Place place;
     place.table = {{text}};
     server.check_refused(place);
+    server.check_refused(Range<std::string>{.lower = text});
+    CHECK_THROWS_AS(server.echoed(boost::json::value{text}, "jsonb"), pqxx::data_exception);
     CHECK(server.echoed(1, "int") == 1);
 }
 

@@ -31,6 +31,16 @@ namespace txscope {
 /// | a struct with `BOOST_DESCRIBE_STRUCT` | a composite type of its members |
 /// | `std::vector<T>`, `std::vector<std::vector<T>>`, … | an array of so many dimensions |
 ///
+/// Of other libraries, by a header of `txscope/values/` each:
+///
+/// | C++ | PostgreSQL | header |
+/// |---|---|---|
+/// | `boost::uuids::uuid` | `uuid` | `uuid.hpp` |
+/// | `boost::json::value` | `json`, `jsonb` | `json.hpp` |
+/// | Boost.Multiprecision's `cpp_dec_float` | `numeric` | `decimal_float.hpp` |
+/// | Asio's `ip::address`, `network_v4` and the like | `inet`, `cidr` | `inet.hpp` |
+/// | `std::map<std::string, std::optional<std::string>>` | `hstore` | `hstore.hpp` |
+///
 /// `std::optional<T>` of any of them may be SQL's NULL; so is a parameter that is `nullptr`,
 /// `std::nullopt` or a null `const char*`.
 ///
