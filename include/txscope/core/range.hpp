@@ -42,7 +42,7 @@ struct Range {
 /// order, joined where they touch.
 template <typename T>
 struct Multirange {
-    std::vector<Range<T>> ranges{};
+    std::vector<Range<T>> ranges;
 
     bool operator==(const Multirange&) const = default;
 };
