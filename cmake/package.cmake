@@ -31,6 +31,8 @@ install(FILES
     "${PROJECT_SOURCE_DIR}/cmake/Findlibpqxx.cmake"
     "${PROJECT_SOURCE_DIR}/cmake/compiled.cmake"
     "${PROJECT_SOURCE_DIR}/cmake/compiled.cpp"
+    "${PROJECT_SOURCE_DIR}/cmake/check_sql.cmake"
+    "${PROJECT_SOURCE_DIR}/cmake/check_sql.cpp.in"
     DESTINATION ${package_dir})
 install(DIRECTORY cmake/libpqxx_as_cxx17 DESTINATION ${package_dir}) # for Findlibpqxx.cmake
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DATADIR}/licenses/txscope")

@@ -41,6 +41,7 @@
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/row_mapping.hpp>
 #include <txscope/postgres/server_name.hpp>
+#include <txscope/postgres/sql.hpp>
 #include <txscope/postgres/statement.hpp>
 
 // What knows no I/O.

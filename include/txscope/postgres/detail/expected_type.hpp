@@ -1,0 +1,146 @@
+#pragma once
+
+#include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/value.hpp>
+
+#include <boost/describe/enumerators.hpp>
+#include <boost/describe/members.hpp>
+#include <boost/mp11/algorithm.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace txscope::detail {
+
+/// A type as the server knows it; of a domain, the one below it.
+struct ServerType {
+    std::string name;       ///< `pg_type.typname`: `int4`
+    char kind = 'b';        ///< `pg_type.typtype`: 'b' base, 'e' enumeration, 'c' composite, …
+    std::string words;      ///< `integer`, `character varying(20)`
+    bool is_array = false;  ///< Then the others, but for the words, are its elements'.
+    std::vector<std::string> labels{};  ///< Of an enumeration.
+};
+
+/// What a C++ type takes, to be compared with what the server has.
+struct ExpectedType {
+    std::string words;  ///< `a 64-bit integer`
+    bool (*fits)(const ServerType&);
+    bool is_array = false;  ///< Then what fits, and the labels, are its elements'.
+    bool nullable = false;
+    std::vector<std::string_view> labels{};  ///< Of an enumeration: what can be read.
+};
+
+template <typename T>
+inline constexpr bool is_time_point = false;
+template <typename Clock, typename Duration>
+inline constexpr bool is_time_point<std::chrono::time_point<Clock, Duration>> = true;
+template <typename T>
+inline constexpr bool is_calendar_date = std::is_same_v<T, std::chrono::year_month_day>;
+template <typename Clock>
+inline constexpr bool is_calendar_date<std::chrono::time_point<Clock, std::chrono::days>> = true;
+template <typename T>
+inline constexpr bool is_local_time = false;
+template <typename Duration>
+inline constexpr bool is_local_time<std::chrono::local_time<Duration>> = true;
+template <typename T>
+inline constexpr bool is_length_of_time = false;
+template <typename Count, typename Period>
+inline constexpr bool is_length_of_time<std::chrono::duration<Count, Period>> = true;
+
+template <typename T>
+concept SqlText = std::same_as<T, std::string> || std::same_as<T, std::string_view> ||
+                  std::same_as<T, const char*> || std::same_as<T, char*>;
+template <typename T>
+concept SqlBytes =
+    std::same_as<T, std::vector<std::byte>> || std::same_as<T, std::span<const std::byte>>;
+
+/// How many bytes a column's integers have; 0 for what is none.
+inline std::size_t integer_size(const std::string& type) {
+    return type == "int2" ? 2 : type == "int4" ? 4 : type == "int8" ? 8 : 0;
+}
+inline bool is_float(const std::string& type) { return type == "float4" || type == "float8"; }
+
+/// What a value is for: the types that can take each `T`, but for integers beyond their range, which are
+/// refused; or those whose every value a `T` can take.
+enum class Use {
+    sent,
+    read
+};
+
+/// Whether the server's type is one of these. A text is for all that has no C++ type of its own.
+template <typename T, Use use>
+bool takes(const ServerType& type) {
+    if constexpr (requires { SqlValue<T>::type_name; }) {
+        return type.name == SqlValue<T>::type_name;
+    } else if constexpr (std::same_as<T, bool>) {
+        return type.name == "bool";
+    } else if constexpr (Integer<T>) {
+        const std::size_t size = integer_size(type.name);
+        if (size > 0) return use == Use::sent || size <= std::max(sizeof(T), std::size_t{2});
+        return type.name == "numeric" || type.name == "oid" ||
+               (use == Use::sent && is_float(type.name));
+    } else if constexpr (std::floating_point<T>) {
+        return type.name == "float4" || type.name == "numeric" ||
+               (type.name == "float8" && (use == Use::sent || sizeof(T) >= 8));
+    } else if constexpr (SqlText<T>) {
+        return integer_size(type.name) == 0 && !is_float(type.name) && type.name != "bool" &&
+               type.name != "bytea";
+    } else if constexpr (SqlBytes<T>) {
+        return type.name == "bytea";
+    } else if constexpr (is_calendar_date<T>) {
+        return type.name == "date";
+    } else if constexpr (is_time_point<T>) {
+        return type.name == (is_local_time<T> ? "timestamp" : "timestamptz");
+    } else if constexpr (is_length_of_time<T>) {
+        return type.name == "interval";
+    } else if constexpr (boost::describe::has_describe_enumerators<T>::value) {
+        return type.kind == 'e' || type.name == "text" || type.name == "varchar" ||
+               type.name == "bpchar";
+    } else if constexpr (boost::describe::has_describe_members<T>::value) {
+        return type.kind == 'c';
+    } else {
+        return true;  // nobody has said
+    }
+}
+
+template <typename T>
+inline constexpr bool is_array_value = false;
+template <typename T, typename Allocator>
+inline constexpr bool is_array_value<std::vector<T, Allocator>> = !std::same_as<T, std::byte>;
+
+template <typename T, Use use>
+ExpectedType expected_type() {
+    if constexpr (std::same_as<T, std::nullptr_t> || std::same_as<T, std::nullopt_t>) {
+        return {.words = "NULL", .fits = [](const ServerType&) { return true; }, .nullable = true};
+    } else if constexpr (IsOptional<T>::value) {
+        ExpectedType type = expected_type<typename T::value_type, use>();
+        type.nullable = true;
+        return type;
+    } else if constexpr (is_array_value<T>) {
+        ExpectedType type = expected_type<typename T::value_type, use>();
+        type.words = "an array, each " + type.words;
+        type.is_array = true;
+        type.nullable = false;
+        return type;
+    } else if constexpr (requires { typename SqlValue<T>::Value; }) {  // a strong type
+        ExpectedType type = expected_type<typename SqlValue<T>::Value, use>();
+        type.words = type_words<T>() + ", " + type.words;
+        return type;
+    } else {
+        ExpectedType type{.words = SqlText<T> ? "a text" : type_words<T>(), .fits = &takes<T, use>};
+        if constexpr (boost::describe::has_describe_enumerators<T>::value)
+            boost::mp11::mp_for_each<boost::describe::describe_enumerators<T>>(
+                [&](auto enumerator) { type.labels.push_back(enumerator.name); });
+        return type;
+    }
+}
+
+}  // namespace txscope::detail

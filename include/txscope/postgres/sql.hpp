@@ -1,0 +1,120 @@
+#pragma once
+
+#include <txscope/core/value.hpp>
+#include <txscope/postgres/detail/expected_type.hpp>
+#include <txscope/postgres/row_mapping.hpp>
+#include <txscope/postgres/statement.hpp>
+
+#include <boost/describe/members.hpp>
+#include <boost/describe/modifiers.hpp>
+#include <boost/mp11/algorithm.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+namespace detail {
+
+/// SQL as the argument of a template.
+template <std::size_t size>
+struct SqlLiteral {
+    constexpr SqlLiteral(const char (&literal)[size]) { std::copy_n(literal, size, text); }
+    constexpr std::string_view view() const { return {text, size - 1}; }
+
+    char text[size]{};
+};
+
+/// A column that is read.
+struct ExpectedColumn {
+    std::string name;  ///< Empty for one that is read by its place.
+    ExpectedType type;
+};
+
+template <typename Row>
+struct ExpectedRow {
+    static_assert(Described<Row>, "txscope: the rows of sql<…> are a described struct or a tuple");
+    static std::vector<ExpectedColumn> columns() {
+        std::vector<ExpectedColumn> all;
+        using Members = boost::describe::describe_members<Row, boost::describe::mod_any_access |
+                                                                   boost::describe::mod_inherited>;
+        boost::mp11::mp_for_each<Members>([&](auto member) {
+            using Member = std::remove_cvref_t<decltype(std::declval<Row&>().*member.pointer)>;
+            all.push_back({member.name, expected_type<Member, Use::read>()});
+        });
+        return all;
+    }
+};
+template <typename... Values>
+struct ExpectedRow<std::tuple<Values...>> {
+    static std::vector<ExpectedColumn> columns() {
+        return {{"", expected_type<Values, Use::read>()}...};
+    }
+};
+template <>
+struct ExpectedRow<void> {
+    static std::vector<ExpectedColumn> columns() { return {}; }
+};
+
+/// Every `sql<…>` that the program names: linked to a list before `main`.
+class NamedSql {
+public:
+    using Parameters = std::vector<ExpectedType> (*)();
+    using Columns = std::vector<ExpectedColumn> (*)();
+
+    NamedSql(std::string_view said, Parameters given, Columns wanted) noexcept
+        : text{said}, parameters{given}, columns{wanted}, next_{std::exchange(first_, this)} {}
+    NamedSql(const NamedSql&) = delete;
+
+    template <typename Visit>
+    static void for_each(Visit visit) {
+        for (const NamedSql* named = first_; named != nullptr; named = named->next_) visit(*named);
+    }
+
+    const std::string_view text;
+    const Parameters parameters;  ///< What is bound.
+    const Columns columns;        ///< What is read; none where that is not said.
+
+private:
+    static constinit inline const NamedSql* first_ = nullptr;
+    const NamedSql* const next_;
+};
+
+template <SqlLiteral text, typename Row, typename... Values>
+inline const NamedSql named_sql{
+    text.view(), [] { return std::vector<ExpectedType>{expected_type<Values, Use::sent>()...}; },
+    &ExpectedRow<Row>::columns};
+
+}  // namespace detail
+
+/// A statement whose text is known when the program is compiled, with its values, to be given wherever a
+/// statement is:
+///
+/// ```cpp
+/// co_await session.execute(sql<"UPDATE projects SET status = $1 WHERE id = $2">(status, id));
+///
+/// struct Summary { std::string name; std::int64_t stars{}; };
+/// BOOST_DESCRIBE_STRUCT(Summary, (), (name, stars))
+///
+/// const auto found = co_await session.execute(
+///     sql<"SELECT name, stars FROM projects WHERE status = $1", Summary>(status));
+/// show(found.as<Summary>());
+/// ```
+///
+/// It is what a `Statement` of that text is. The program can be asked for all of them, whether they are
+/// executed or not: `testing::check` has a server look whether it knows their tables and columns, and
+/// whether the types of the values fit; and those of the rows, where `Row` says what they are read as, a
+/// described struct or a tuple. One in a template counts where that is instantiated.
+template <detail::SqlLiteral text, typename Row = void, typename... Values>
+Statement sql(const Values&... values) {
+    static_cast<void>(&detail::named_sql<text, Row, std::decay_t<const Values&>...>);
+    return Statement{text.view(), values...};
+}
+
+}  // namespace txscope

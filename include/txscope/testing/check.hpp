@@ -1,0 +1,131 @@
+#pragma once
+
+#include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/read_repository.hpp>
+#include <txscope/testing/detail/checked_schema.hpp>
+#include <txscope/testing/temporary_postgres.hpp>
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+namespace detail {
+
+template <typename T, typename Model>
+std::type_identity<Model> model_of(const ReadRepository<T, Model>&);
+
+/// Calls `visit(sql)` with the statements of a `ReadRepository` or a `BaseRepository`: of calls that take
+/// conditions and fields, without these.
+template <typename E, typename Visit>
+void for_each_statement_that_reads(Visit visit) {
+    visit(sql_text<E, Select<E>>());
+    visit(sql_text<E, Select<E>>(Page{}));
+    visit(sql_text<E, Count<E>>());
+    with_key_of(E::key(), typename E::Model{}, [&](const auto&... key) {
+        visit(sql_text<E, Select<E>>(key...));
+        visit(sql_text<E, Exists<E>>(key...));
+    });
+}
+template <typename E, typename Visit>
+void for_each_statement_that_writes(Visit visit) {
+    const typename E::Model model{};
+    visit(sql_text<E, Insert<E, true>>());
+    visit(sql_text<E, CreateUnlessExists<E>>(columns<>));
+    if constexpr (has_inserted_columns<E>) visit(sql_text<E, InsertAll<E, true>>());
+    if constexpr (inserts_all_of<E, std::remove_const_t<decltype(E::key())>>)
+        visit(sql_text<E, Save<E>>(E::key()));
+    with_row_of<E>(model, [&](const auto&... equal) {
+        if constexpr (has_updated_columns<E>) visit(sql_text<E, Update<E, true>>(equal...));
+        visit(sql_text<E, Delete<E>>(equal...));
+    });
+    with_key_of(E::key(), model,
+                [&](const auto&... key) { visit(sql_text<E, Select<E>>(key..., for_update)); });
+}
+
+template <typename Repository>
+ExpectedTable expected_table() {
+    using Model = typename decltype(model_of(std::declval<const Repository&>()))::type;
+    using E = Entity<Repository, Model>;
+    constexpr bool writes = std::is_base_of_v<BaseRepository<Repository, Model>, Repository>;
+    ExpectedTable table{
+        .name = std::string{E::table().name}, .quoted = table_text<E>(), .writes = writes};
+    if (!E::table().schema.empty()) table.name.insert(0, std::string{E::table().schema} + ".");
+    for_each_column<Model>([&](auto column) {
+        constexpr std::string_view member = decltype(column)::name;
+        using Member = member_type<decltype(column)::pointer>;
+        table.columns.push_back(
+            {std::string{E::column_name(member)}, expected_type<Member, Use::read>()});
+    });
+    const auto keep = [&](std::string_view sql) { table.statements.emplace_back(sql); };
+    for_each_statement_that_reads<E>(keep);
+    if constexpr (writes) for_each_statement_that_writes<E>(keep);
+    return table;
+}
+
+}  // namespace detail
+
+namespace testing {
+
+/// A file of SQL that makes a schema, such as `pg_dump --schema-only` writes; `psql`'s own commands in it
+/// are passed over.
+struct SchemaFile {
+    std::filesystem::path path;
+};
+
+/// Whether a schema is what the program takes it for: has the server prepare every statement of these
+/// repositories, and every `sql<"…">` that the program names, and compares types and NULLs. Executes none
+/// of them. What does not fit, a line each, with the table, the column, what is there, and what the program
+/// has in its place:
+///
+/// ```cpp
+/// TEST_CASE("the program and its schema fit together") {
+///     CHECK(check<ProjectRepository, WorkflowRepository>(SchemaFile{"schema.sql"}) == Mismatches{});
+/// }
+/// // projects.stars is bigint, where the program has a 32-bit integer
+/// // projects.note may be NULL, where the program has a text, no std::optional
+/// // sql<"SELECT nam FROM projects">: column "nam" does not exist
+/// ```
+///
+/// A column of a type that has no C++ type of its own may be a text; so may any, where the type of the
+/// member is one of the program's own: `static constexpr std::string_view type_name = "citext";` in its
+/// `SqlValue` says which it is. That a member cannot be NULL where its column can be is a mismatch; the
+/// other way round is none.
+using Mismatches = std::vector<std::string>;
+
+/// The schema that is there.
+/// @param dsn a connection string
+/// @throws std::runtime_error where nothing can be checked
+template <typename... Repositories>
+Mismatches check(const std::string& dsn) {
+    detail::CheckedSchema schema{dsn};
+    Mismatches mismatches;
+    (schema.check(detail::expected_table<Repositories>(), mismatches), ...);
+    detail::NamedSql::for_each(
+        [&](const detail::NamedSql& named) { schema.check(named, mismatches); });
+    return mismatches;
+}
+
+/// That of a file, on a `TemporaryPostgres`.
+template <typename... Repositories>
+Mismatches check(const SchemaFile& file) {
+    std::ifstream in{file.path};
+    if (!in) throw std::runtime_error{"cannot read " + file.path.string()};
+    std::string sql;
+    for (std::string line; std::getline(in, line);)
+        if (!line.starts_with('\\')) sql += line + '\n';
+    const TemporaryPostgres server;
+    detail::CheckedSchema{server.dsn()}.load(sql);
+    return check<Repositories...>(server.dsn());
+}
+
+}  // namespace testing
+}  // namespace txscope

@@ -1,0 +1,254 @@
+#pragma once
+
+#include <txscope/postgres/detail/expected_type.hpp>
+#include <txscope/postgres/sql.hpp>
+
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace txscope::detail {
+
+/// What a repository takes for granted.
+struct ExpectedTable {
+    std::string name;    ///< `app.projects`
+    std::string quoted;  ///< `"app"."projects"`
+    bool writes = false;
+    std::vector<ExpectedColumn> columns{};
+    std::vector<std::string> statements{};
+};
+
+/// Looks at a schema, over a connection of its own, by plain blocking calls. Executes no statement that
+/// it is to look at.
+class CheckedSchema {
+public:
+    /// @throws std::runtime_error where there is no connection
+    explicit CheckedSchema(const std::string& conninfo)
+        : connection_{PQconnectdb(conninfo.c_str()), &PQfinish} {
+        if (PQstatus(native()) != CONNECTION_OK) throw std::runtime_error{PQerrorMessage(native())};
+        PQsetNoticeReceiver(native(), [](void*, const PGresult*) {}, nullptr);
+    }
+
+    /// Runs a file of statements.
+    /// @throws std::runtime_error where one fails
+    void load(const std::string& sql) {
+        const Answer answer = own(PQexec(native(), sql.c_str()));
+        const auto status = PQresultStatus(answer.get());
+        if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY)
+            throw std::runtime_error{PQerrorMessage(native())};
+    }
+
+    /// What does not fit, a line each.
+    void check(const ExpectedTable& table, std::vector<std::string>& mismatches);
+    void check(const NamedSql& named, std::vector<std::string>& mismatches);
+
+private:
+    using Answer = std::unique_ptr<PGresult, decltype(&PQclear)>;
+    using Texts = std::vector<std::string>;
+    struct Column {
+        std::string name;
+        Oid type;
+        std::string words;
+        bool not_null;
+        bool filled;  ///< By the server, where a row says nothing of it.
+    };
+
+    static Answer own(PGresult* result) { return {result, &PQclear}; }
+    PGconn* native() const noexcept { return connection_.get(); }
+
+    std::vector<Texts> ask(const char* sql, const Texts& values);
+    std::vector<Column> columns_of(const std::string& table);
+    ServerType type_of(Oid type, std::string words = {});
+    std::optional<std::string> refusal(const std::string& sql);
+    std::optional<std::string> difference(const ServerType& has, const ExpectedType& wants) const;
+    bool may_be_null(const PGresult* description, int column);
+
+    std::unique_ptr<PGconn, decltype(&PQfinish)> connection_;
+};
+
+/// The rows, whose NULLs are empty.
+inline std::vector<CheckedSchema::Texts> CheckedSchema::ask(const char* sql, const Texts& values) {
+    std::vector<const char*> given;
+    for (const std::string& value : values) given.push_back(value.c_str());
+    const Answer answer = own(PQexecParams(native(), sql, static_cast<int>(given.size()), nullptr,
+                                           given.data(), nullptr, nullptr, 0));
+    if (PQresultStatus(answer.get()) != PGRES_TUPLES_OK)
+        throw std::runtime_error{PQerrorMessage(native())};
+    std::vector<Texts> rows;
+    for (int row = 0; row < PQntuples(answer.get()); ++row) {
+        rows.emplace_back();
+        for (int column = 0; column < PQnfields(answer.get()); ++column)
+            rows.back().emplace_back(PQgetvalue(answer.get(), row, column));
+    }
+    return rows;
+}
+
+inline std::vector<CheckedSchema::Column> CheckedSchema::columns_of(const std::string& table) {
+    std::vector<Column> columns;
+    // What a view or a foreign table does not say of NULL may be so.
+    for (const Texts& row :
+         ask("SELECT attname, atttypid, pg_catalog.format_type(atttypid, atttypmod), "
+             "attnotnull OR relkind NOT IN ('r', 'p'), "
+             "NOT attnotnull OR atthasdef OR attidentity <> '' OR relkind NOT IN ('r', 'p') "
+             "FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class c ON attrelid = c.oid "
+             "WHERE c.oid = pg_catalog.to_regclass($1) AND attnum > 0 AND NOT attisdropped "
+             "ORDER BY attnum",
+             {table}))
+        columns.push_back(
+            {row[0], static_cast<Oid>(std::stoul(row[1])), row[2], row[3] == "t", row[4] == "t"});
+    return columns;
+}
+
+inline ServerType CheckedSchema::type_of(Oid type, std::string words) {
+    const Texts row =
+        ask("SELECT typname, typtype, typbasetype, typelem, typcategory, "
+            "pg_catalog.format_type(oid, NULL) FROM pg_catalog.pg_type WHERE oid = $1",
+            {std::to_string(type)})
+            .at(0);
+    if (words.empty()) words = row[5];
+    const auto inner = [&](const std::string& oid) {
+        return type_of(static_cast<Oid>(std::stoul(oid)), std::move(words));
+    };
+    if (row[1] == "d") return inner(row[2]);
+    if (row[4] == "A" && row[3] != "0") {
+        ServerType array = inner(row[3]);
+        array.is_array = true;
+        return array;
+    }
+    ServerType found{.name = row[0], .kind = row[1][0], .words = std::move(words)};
+    if (found.kind == 'e')
+        for (Texts& label : ask("SELECT enumlabel FROM pg_catalog.pg_enum WHERE enumtypid = $1 "
+                                "ORDER BY enumsortorder",
+                                {std::to_string(type)}))
+            found.labels.push_back(std::move(label[0]));
+    return found;
+}
+
+inline std::optional<std::string> CheckedSchema::difference(const ServerType& has,
+                                                            const ExpectedType& wants) const {
+    if (has.is_array != wants.is_array || !wants.fits(has))
+        return "is " + has.words + ", where the program has " + wants.words;
+    if (!wants.labels.empty())
+        for (const std::string& label : has.labels)
+            if (std::ranges::find(wants.labels, label) == wants.labels.end())
+                return "may be '" + label + "', which is no enumerator of " + wants.words;
+    return std::nullopt;
+}
+
+/// Why the server does not know what to do with a statement, which it prepares under no name.
+inline std::optional<std::string> CheckedSchema::refusal(const std::string& sql) {
+    const auto reason = [](const PGresult* answer) {
+        const char* text = PQresultErrorField(answer, PG_DIAG_MESSAGE_PRIMARY);
+        const char* hint = PQresultErrorField(answer, PG_DIAG_MESSAGE_HINT);
+        if (text == nullptr) throw std::runtime_error{PQresultErrorMessage(answer)};
+        return hint != nullptr ? std::string{text} + " (" + hint + ")" : std::string{text};
+    };
+    own(PQexec(native(), "DEALLOCATE ALL"));
+    const Answer prepared = own(PQprepare(native(), "checked", sql.c_str(), 0, nullptr));
+    if (PQresultStatus(prepared.get()) != PGRES_COMMAND_OK) return reason(prepared.get());
+    // Whether there is a unique index for ON CONFLICT, only its plan tells.
+    const Answer description = own(PQdescribePrepared(native(), "checked"));
+    std::string nulls;
+    for (int i = 0; i < PQnparams(description.get()); ++i) nulls += i == 0 ? "(NULL" : ", NULL";
+    if (!nulls.empty()) nulls += ")";
+    const Answer plan = own(PQexec(native(), ("EXPLAIN EXECUTE checked" + nulls).c_str()));
+    const char* sqlstate = PQresultErrorField(plan.get(), PG_DIAG_SQLSTATE);
+    if (sqlstate != nullptr && std::string_view{sqlstate} == "42P10") return reason(plan.get());
+    return std::nullopt;
+}
+
+inline void CheckedSchema::check(const ExpectedTable& table, std::vector<std::string>& mismatches) {
+    const std::vector<Column> columns = columns_of(table.quoted);
+    if (columns.empty()) {
+        mismatches.push_back(table.name + ": there is no such table");
+        return;
+    }
+    bool all_there = true;
+    const auto tell = [&](const std::string& column, const std::string& what) {
+        mismatches.push_back(table.name + "." + column + " " + what);
+    };
+    for (const ExpectedColumn& wanted : table.columns) {
+        const auto found = std::ranges::find(columns, wanted.name, &Column::name);
+        if (found == columns.end()) {
+            all_there = false;
+            tell(wanted.name, "is not there, where the program has " + wanted.type.words);
+            continue;
+        }
+        if (const auto what = difference(type_of(found->type, found->words), wanted.type))
+            tell(wanted.name, *what);
+        if (!found->not_null && !wanted.type.nullable)
+            tell(wanted.name,
+                 "may be NULL, where the program has " + wanted.type.words + ", no std::optional");
+    }
+    if (table.writes)
+        for (const Column& column : columns)
+            if (!column.filled && std::ranges::find(table.columns, column.name,
+                                                    &ExpectedColumn::name) == table.columns.end()) {
+                tell(column.name,
+                     "is NOT NULL without a default, and the program does not have it");
+            }
+    if (!all_there) return;  // which every statement would say again
+    for (const std::string& sql : table.statements)
+        if (const auto why = refusal(sql))
+            mismatches.push_back(table.name + ": " + *why + ": " + sql);
+}
+
+inline bool CheckedSchema::may_be_null(const PGresult* description, int column) {
+    if (PQftable(description, column) == 0) return false;  // nobody knows
+    return !ask("SELECT 1 FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class c ON attrelid = "
+                "c.oid WHERE attrelid = $1 AND attnum = $2 AND NOT attnotnull AND relkind IN "
+                "('r', 'p')",
+                {std::to_string(PQftable(description, column)),
+                 std::to_string(PQftablecol(description, column))})
+                .empty();
+}
+
+inline void CheckedSchema::check(const NamedSql& named, std::vector<std::string>& mismatches) {
+    const auto tell = [&](const std::string& what) {
+        mismatches.push_back("sql<\"" + std::string{named.text} + "\">: " + what);
+    };
+    if (const auto why = refusal(std::string{named.text})) return tell(*why);
+    const Answer description = own(PQdescribePrepared(native(), "checked"));
+
+    const std::vector<ExpectedType> parameters = named.parameters();
+    const int count = PQnparams(description.get());
+    if (std::cmp_not_equal(count, parameters.size()))
+        return tell("it has " + std::to_string(count) + " parameters, and the program gives " +
+                    std::to_string(parameters.size()));
+    for (int i = 0; i < count; ++i)
+        if (const auto what = difference(type_of(PQparamtype(description.get(), i)),
+                                         parameters[static_cast<std::size_t>(i)]))
+            tell("$" + std::to_string(i + 1) + " " + *what);
+
+    int place = 0;
+    for (const ExpectedColumn& wanted : named.columns()) {
+        const std::string name = wanted.name.empty() ? "column " + std::to_string(place + 1)
+                                                     : "column \"" + wanted.name + "\"";
+        int found = -1;
+        for (int i = 0; i < PQnfields(description.get()); ++i)
+            if (wanted.name.empty() ? i == place : PQfname(description.get(), i) == wanted.name)
+                found = i;
+        ++place;
+        if (found < 0) {
+            tell(name + " is not there, where the program has " + wanted.type.words);
+            continue;
+        }
+        if (const auto what = difference(type_of(PQftype(description.get(), found)), wanted.type))
+            tell(name + " " + *what);
+        if (!wanted.type.nullable && may_be_null(description.get(), found))
+            tell(name + " may be NULL, where the program has " + wanted.type.words +
+                 ", no std::optional");
+    }
+}
+
+}  // namespace txscope::detail

@@ -1,0 +1,228 @@
+#include "support/catch.hpp"
+#include "support/database.hpp"
+#include "support/run.hpp"
+#include "support/scope_fixture.hpp"
+#include <txscope/postgres/sql.hpp>
+#include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/read_repository.hpp>
+#include <txscope/testing/check.hpp>
+
+#include <boost/describe/class.hpp>
+#include <boost/describe/enum.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+// What a program takes a schema for, and what becomes of that when the schema changes. All `sql<…>` of
+// this program are checked along, so the tests look at what is said of these tables.
+namespace checked_sql {
+
+using txscope::sql;
+using txscope::Statement;
+using txscope::testing::Mismatches;
+
+enum class Kind {
+    small,
+    large
+};
+BOOST_DESCRIBE_ENUM(Kind, small, large)
+
+struct Project {
+    std::int64_t id{};
+    std::string name;
+    std::int32_t stars{};
+    std::optional<std::string> status;
+    std::vector<std::string> tags;
+    Kind kind{};
+    std::chrono::system_clock::time_point since;
+};
+BOOST_DESCRIBE_STRUCT(Project, (), (id, name, stars, status, tags, kind, since))
+
+struct Setting {
+    std::string owner;
+    std::string name;
+    bool on{};
+};
+BOOST_DESCRIBE_STRUCT(Setting, (), (owner, name, on))
+
+struct Summary {
+    std::string name;
+    std::int64_t stars{};
+};
+BOOST_DESCRIBE_STRUCT(Summary, (), (name, stars))
+
+class Projects : public txscope::BaseRepository<Projects, Project> {
+public:
+    static constexpr std::string_view table = "checked.projects";
+    static constexpr auto generated = txscope::columns<&Project::id>;
+    static constexpr std::string_view column(std::string_view member) {
+        return member == "kind" ? "class" : member;
+    }
+    using BaseRepository::BaseRepository;
+};
+class Settings : public txscope::BaseRepository<Settings, Setting> {
+public:
+    static constexpr std::string_view table = "checked.settings";
+    static constexpr auto key = txscope::columns<&Setting::owner, &Setting::name>;
+    using BaseRepository::BaseRepository;
+};
+class Totals : public txscope::ReadRepository<Totals, Summary> {
+public:
+    static constexpr std::string_view table = "checked.totals";
+    static constexpr auto key = txscope::columns<&Summary::name>;
+    using ReadRepository::ReadRepository;
+};
+
+const std::string schema = R"(
+    CREATE SCHEMA checked;
+    CREATE TYPE checked.kind AS ENUM ('small', 'large');
+    CREATE DOMAIN checked.title AS varchar(80);
+    CREATE TABLE checked.projects (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name checked.title NOT NULL,
+        stars integer NOT NULL, status text, tags text[] NOT NULL, class checked.kind NOT NULL,
+        since timestamptz NOT NULL, remark text);
+    CREATE TABLE checked.settings (
+        owner text, name text, "on" boolean NOT NULL, PRIMARY KEY (owner, name));)";
+
+Statement with_status(std::string_view status) {
+    return sql<"SELECT name, stars FROM checked.projects WHERE status = $1", Summary>(status);
+}
+Statement rename(std::int64_t id, const char* name) {
+    return sql<"UPDATE checked.projects SET name = $1 WHERE id = $2">(name, id);
+}
+Statement best(std::int32_t limit) {
+    return sql<"SELECT max(stars), status FROM checked.projects GROUP BY status LIMIT $1",
+               std::tuple<std::int32_t, std::optional<std::string>>>(limit);
+}
+
+Mismatches of_these_tables(Mismatches all) {
+    std::erase_if(all, [](const std::string& one) { return one.find("checked") == one.npos; });
+    return all;
+}
+template <typename... Repositories>
+Mismatches found_by(const std::string& change) {
+    const support::Database database{schema + change};
+    return of_these_tables(txscope::testing::check<Repositories...>(database.dsn()));
+}
+Mismatches found_after(const std::string& change) { return found_by<Projects, Settings>(change); }
+
+TEST_CASE("nothing is said of a schema that the program fits", "[checked_sql]") {
+    CHECK(found_after("") == Mismatches{});
+}
+
+TEST_CASE("nothing is said where the program takes more than there can be", "[checked_sql]") {
+    CHECK(found_after("ALTER TABLE checked.projects ALTER stars TYPE smallint, "
+                      "ALTER status SET NOT NULL, ADD more int NOT NULL DEFAULT 0") ==
+          Mismatches{});
+}
+
+TEST_CASE("a view is only asked for its columns, and a repository that reads for what it reads",
+          "[checked_sql]") {
+    CHECK(found_by<Totals>("CREATE VIEW checked.totals AS SELECT name, sum(stars) AS stars, 1 AS "
+                           "more FROM checked.projects GROUP BY 1") == Mismatches{});
+    CHECK(found_by<Totals>("CREATE VIEW checked.totals AS SELECT 1 AS name, 1 AS stars") ==
+          Mismatches{"checked.totals.name is integer, where the program has a text"});
+}
+
+TEST_CASE("a table or a column that is not there is named", "[checked_sql]") {
+    CHECK(found_after("DROP TABLE checked.settings") ==
+          Mismatches{"checked.settings: there is no such table"});
+    CHECK(found_after("ALTER TABLE checked.projects DROP since") ==
+          Mismatches{"checked.projects.since is not there, where the program has " +
+                     txscope::detail::type_words<std::chrono::system_clock::time_point>()});
+}
+
+TEST_CASE("a column that was renamed is missed by its old name, and new by the other",
+          "[checked_sql]") {
+    const auto found = found_after("ALTER TABLE checked.projects RENAME stars TO likes");
+    REQUIRE(found.size() == 4);
+    CHECK(found[0] ==
+          "checked.projects.stars is not there, where the program has a 32-bit integer");
+    CHECK(found[1] ==
+          "checked.projects.likes is NOT NULL without a default, and the program does not have it");
+    for (const auto& of_literal : {found[2], found[3]})
+        CHECK_THAT(of_literal,
+                   Catch::Matchers::ContainsSubstring("column \"stars\" does not exist"));
+}
+
+TEST_CASE("a column of another type is named, with what is read from it and compared with it",
+          "[checked_sql]") {
+    CHECK(found_after("ALTER TABLE checked.projects ALTER tags DROP NOT NULL, "
+                      "ALTER tags TYPE text USING tags::text") ==
+          Mismatches{"checked.projects.tags is text, where the program has an array, each a text",
+                     "checked.projects.tags may be NULL, where the program has an array, each a "
+                     "text, no std::optional"});
+    CHECK(found_after("ALTER TABLE checked.settings ALTER \"on\" TYPE integer USING 1") ==
+          Mismatches{"checked.settings.on is integer, where the program has a bool"});
+    const auto found = found_after(
+        "ALTER TABLE checked.projects ALTER status TYPE integer USING 1, ALTER stars TYPE bigint");
+    CHECK(std::set(found.begin(), found.end()) ==
+          std::set<std::string>{
+              "checked.projects.stars is bigint, where the program has a 32-bit integer",
+              "checked.projects.status is integer, where the program has a text",
+              "sql<\"SELECT name, stars FROM checked.projects WHERE status = $1\">: $1 is integer, "
+              "where the program has a text",
+              "sql<\"SELECT max(stars), status FROM checked.projects GROUP BY status LIMIT $1\">: "
+              "column 1 is bigint, where the program has a 32-bit integer",
+              "sql<\"SELECT max(stars), status FROM checked.projects GROUP BY status LIMIT $1\">: "
+              "column 2 is integer, where the program has a text"});
+}
+
+TEST_CASE("a column that may be NULL is named where the member may not", "[checked_sql]") {
+    CHECK(found_after("ALTER TABLE checked.projects ALTER name DROP NOT NULL") ==
+          Mismatches{"checked.projects.name may be NULL, where the program has a text, no "
+                     "std::optional",
+                     "sql<\"SELECT name, stars FROM checked.projects WHERE status = $1\">: column "
+                     "\"name\" may be NULL, where the program has a text, no std::optional"});
+}
+
+TEST_CASE("a value of an enumeration that the program does not know is named", "[checked_sql]") {
+    CHECK(found_after("ALTER TYPE checked.kind ADD VALUE 'huge'") ==
+          Mismatches{"checked.projects.class may be 'huge', which is no enumerator of "
+                     "checked_sql::Kind"});
+}
+
+TEST_CASE("a key that no index holds unique is told with the statement", "[checked_sql]") {
+    const auto found = found_after("ALTER TABLE checked.settings DROP CONSTRAINT settings_pkey");
+    REQUIRE(found.size() == 1);
+    CHECK_THAT(found[0],
+               Catch::Matchers::ContainsSubstring("checked.settings: ") &&
+                   Catch::Matchers::ContainsSubstring("ON CONFLICT (\"owner\", \"name\")"));
+}
+
+TEST_CASE("a schema is read from a file, without what is for psql", "[checked_sql]") {
+    const auto path = std::filesystem::temp_directory_path() / "txscope_checked_sql.sql";
+    std::ofstream{path} << "\\restrict secret\n" << schema << "\n\\unrestrict secret\n";
+    const auto check = [&] {
+        return of_these_tables(
+            txscope::testing::check<Projects, Settings>(txscope::testing::SchemaFile{path}));
+    };
+    CHECK(check() == Mismatches{});
+    std::ofstream{path} << "CREATE TABLE nonsense (";
+    CHECK_THROWS_AS(check(), std::runtime_error);
+    std::filesystem::remove(path);
+    CHECK_THROWS_AS(check(), std::runtime_error);
+}
+
+TEST_CASE("sql<…> is a statement with its values", "[checked_sql]") {
+    const Statement statement = rename(7, "Apollo");
+    CHECK(statement.sql() == "UPDATE checked.projects SET name = $1 WHERE id = $2");
+    CHECK(statement.parameter(0) == "Apollo");
+    CHECK(statement.parameter(1) == "7");
+    support::ScopeFixture fixture;
+    const auto answer = fixture.run(fixture.sessions.execute(sql<"SELECT $1::int + 1">(41)));
+    CHECK(answer.one().get<int>(0) == 42);
+    CHECK(with_status("new").size() == 1);
+    CHECK(best(1).size() == 1);
+}
+
+}  // namespace checked_sql
