@@ -2,6 +2,8 @@
 #include "support/database.hpp"
 #include "support/run.hpp"
 #include "support/scope_fixture.hpp"
+#include <txscope/core/decimal.hpp>
+#include <txscope/core/interval.hpp>
 #include <txscope/postgres/sql.hpp>
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/repository/read_repository.hpp>
@@ -21,6 +23,15 @@
 #include <string_view>
 #include <tuple>
 #include <vector>
+
+namespace checked_sql {
+struct ProductId {
+    std::int64_t value{};
+};
+}  // namespace checked_sql
+template <>
+struct txscope::SqlValue<checked_sql::ProductId>
+    : txscope::WrappedValue<&checked_sql::ProductId::value> {};
 
 // What a program takes a schema for, and what becomes of that when the schema changes. All `sql<…>` of
 // this program are checked along, so the tests look at what is said of these tables.
@@ -47,6 +58,31 @@ struct Project {
 };
 BOOST_DESCRIBE_STRUCT(Project, (), (id, name, stars, status, tags, kind, since))
 
+/// One member of each kind of value.
+struct Size {
+    int width{};
+    int height{};
+};
+BOOST_DESCRIBE_STRUCT(Size, (), (width, height))
+struct Product {
+    ProductId id;
+    txscope::Decimal price;
+    double weight{};
+    std::vector<std::vector<std::int32_t>> grid;
+    std::vector<std::byte> picture;
+    std::chrono::year_month_day from;
+    std::chrono::sys_days until;
+    std::chrono::local_seconds opens;
+    std::chrono::minutes takes{};
+    txscope::Interval warranty;
+    Size size;
+    std::optional<std::string> document;
+    std::uint32_t oid{};
+};
+BOOST_DESCRIBE_STRUCT(Product, (),
+                      (id, price, weight, grid, picture, from, until, opens, takes, warranty, size,
+                       document, oid))
+
 struct Setting {
     std::string owner;
     std::string name;
@@ -67,6 +103,11 @@ public:
     static constexpr std::string_view column(std::string_view member) {
         return member == "kind" ? "class" : member;
     }
+    using BaseRepository::BaseRepository;
+};
+class Products : public txscope::BaseRepository<Products, Product> {
+public:
+    static constexpr std::string_view table = "checked.products";
     using BaseRepository::BaseRepository;
 };
 class Settings : public txscope::BaseRepository<Settings, Setting> {
@@ -123,6 +164,38 @@ TEST_CASE("nothing is said where the program takes more than there can be", "[ch
     CHECK(found_after("ALTER TABLE checked.projects ALTER stars TYPE smallint, "
                       "ALTER status SET NOT NULL, ADD more int NOT NULL DEFAULT 0") ==
           Mismatches{});
+}
+
+TEST_CASE("each kind of value has its types", "[checked_sql]") {
+    const std::vector<std::string> columns{"id bigint PRIMARY KEY",
+                                           "price numeric(9,2)",
+                                           "weight double precision",
+                                           "grid integer[]",
+                                           "picture bytea",
+                                           "\"from\" date",
+                                           "until date",
+                                           "opens timestamp",
+                                           "takes interval",
+                                           "warranty interval",
+                                           "size checked.size",
+                                           "document jsonb",
+                                           "oid oid"};
+    const auto found = [&](const std::string& type) {
+        std::string create =
+            "CREATE TYPE checked.size AS (width int, height int); "
+            "CREATE TABLE checked.products (";
+        for (const std::string& column : columns) {
+            const auto name = column.substr(0, column.find(' '));
+            create += (column == columns.front() ? "" : ", ") +
+                      (type.empty() ? column : name + " " + type) +
+                      (name == "id" || name == "document" ? "" : " NOT NULL");
+        }
+        return found_by<Products>(create + (type.empty() ? "" : ", PRIMARY KEY (id)") + ")").size();
+    };
+    CHECK(found("") == 0);
+    CHECK(found("uuid") == columns.size() - 1);      // for a text may be one
+    CHECK(found("smallint") == columns.size() - 2);  // integers
+    CHECK(found("date[]") > columns.size());         // and some statements have no operator
 }
 
 TEST_CASE("a view is only asked for its columns, and a repository that reads for what it reads",

@@ -46,6 +46,8 @@ private:
 
 template <>
 struct SqlValue<Decimal> {
+    static constexpr std::string_view type_names[] = {"numeric"};
+
     static void append_text(auto& out, const Decimal& value) { out += value.text(); }
     static std::string to_text(const Decimal& value) { return value.text(); }
     static Decimal from_text(std::string_view text) { return Decimal{std::string{text}}; }

@@ -44,6 +44,8 @@ struct Interval {
 
 template <>
 struct SqlValue<Interval> {
+    static constexpr std::string_view type_names[] = {"interval"};
+
     static std::string to_text(const Interval& interval);
     static Interval from_text(std::string_view text);
 };

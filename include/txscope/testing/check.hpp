@@ -2,6 +2,7 @@
 
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/detail/keys.hpp>
 #include <txscope/repository/read_repository.hpp>
 #include <txscope/testing/detail/checked_schema.hpp>
 #include <txscope/testing/temporary_postgres.hpp>
@@ -12,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -22,6 +24,15 @@ namespace detail {
 
 template <typename T, typename Model>
 std::type_identity<Model> model_of(const ReadRepository<T, Model>&);
+
+/// The condition that `find_all` has for a range of keys.
+template <typename E, auto... Members>
+auto one_of_one_key(Columns<Members...> key) {
+    if constexpr (sizeof...(Members) == 1)
+        return one_of_keys<E>(key, std::array{column_type<Members>{}...});
+    else
+        return one_of_keys<E>(key, std::array{std::tuple{column_type<Members>{}...}});
+}
 
 /// Calls `visit(sql)` with the statements of a `ReadRepository` or a `BaseRepository`: of calls that take
 /// conditions and fields, without these.
@@ -34,6 +45,7 @@ void for_each_statement_that_reads(Visit visit) {
         visit(sql_text<E, Select<E>>(key...));
         visit(sql_text<E, Exists<E>>(key...));
     });
+    visit(sql_text<E, Select<E>>(*one_of_one_key<E>(E::key())));
 }
 template <typename E, typename Visit>
 void for_each_statement_that_writes(Visit visit) {
@@ -96,8 +108,8 @@ struct SchemaFile {
 /// ```
 ///
 /// A column of a type that has no C++ type of its own may be a text; so may any, where the type of the
-/// member is one of the program's own: `static constexpr std::string_view type_name = "citext";` in its
-/// `SqlValue` says which it is. That a member cannot be NULL where its column can be is a mismatch; the
+/// member is one of the program's own: in its `SqlValue`, `static constexpr std::string_view type_names[] =
+/// {"citext"};` says which it is. That a member cannot be NULL where its column can be is a mismatch; the
 /// other way round is none.
 using Mismatches = std::vector<std::string>;
 

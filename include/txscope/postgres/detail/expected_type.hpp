@@ -59,8 +59,9 @@ template <typename T>
 concept SqlText = std::same_as<T, std::string> || std::same_as<T, std::string_view> ||
                   std::same_as<T, const char*> || std::same_as<T, char*>;
 template <typename T>
-concept SqlBytes =
-    std::same_as<T, std::vector<std::byte>> || std::same_as<T, std::span<const std::byte>>;
+inline constexpr bool is_bytes = std::same_as<T, std::vector<std::byte>>;
+template <typename Byte, std::size_t size>
+inline constexpr bool is_bytes<std::span<Byte, size>> = true;
 
 /// How many bytes a column's integers have; 0 for what is none.
 inline std::size_t integer_size(const std::string& type) {
@@ -78,8 +79,9 @@ enum class Use {
 /// Whether the server's type is one of these. A text is for all that has no C++ type of its own.
 template <typename T, Use use>
 bool takes(const ServerType& type) {
-    if constexpr (requires { SqlValue<T>::type_name; }) {
-        return type.name == SqlValue<T>::type_name;
+    if constexpr (requires { SqlValue<T>::type_names; }) {
+        return std::ranges::find(SqlValue<T>::type_names, type.name) !=
+               std::ranges::end(SqlValue<T>::type_names);
     } else if constexpr (std::same_as<T, bool>) {
         return type.name == "bool";
     } else if constexpr (Integer<T>) {
@@ -93,7 +95,7 @@ bool takes(const ServerType& type) {
     } else if constexpr (SqlText<T>) {
         return integer_size(type.name) == 0 && !is_float(type.name) && type.name != "bool" &&
                type.name != "bytea";
-    } else if constexpr (SqlBytes<T>) {
+    } else if constexpr (is_bytes<T>) {
         return type.name == "bytea";
     } else if constexpr (is_calendar_date<T>) {
         return type.name == "date";
@@ -104,17 +106,12 @@ bool takes(const ServerType& type) {
     } else if constexpr (boost::describe::has_describe_enumerators<T>::value) {
         return type.kind == 'e' || type.name == "text" || type.name == "varchar" ||
                type.name == "bpchar";
-    } else if constexpr (boost::describe::has_describe_members<T>::value) {
+    } else if constexpr (is_described_class<T> && !pqxx_knows<T>()) {
         return type.kind == 'c';
     } else {
         return true;  // nobody has said
     }
 }
-
-template <typename T>
-inline constexpr bool is_array_value = false;
-template <typename T, typename Allocator>
-inline constexpr bool is_array_value<std::vector<T, Allocator>> = !std::same_as<T, std::byte>;
 
 template <typename T, Use use>
 ExpectedType expected_type() {
@@ -124,8 +121,8 @@ ExpectedType expected_type() {
         ExpectedType type = expected_type<typename T::value_type, use>();
         type.nullable = true;
         return type;
-    } else if constexpr (is_array_value<T>) {
-        ExpectedType type = expected_type<typename T::value_type, use>();
+    } else if constexpr (dimensions<T> > 0) {
+        ExpectedType type = expected_type<typename ArrayElement<T>::type, use>();
         type.words = "an array, each " + type.words;
         type.is_array = true;
         type.nullable = false;
