@@ -23,6 +23,7 @@
 // What begins, ends, nests and retries.
 #include <txscope/transaction/ambient.hpp>
 #include <txscope/transaction/retry_policy.hpp>
+#include <txscope/transaction/stream.hpp>
 #include <txscope/transaction/transaction.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 #include <txscope/transaction/transaction_scope.hpp>

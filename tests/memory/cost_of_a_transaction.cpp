@@ -10,6 +10,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -61,6 +62,29 @@ asio::awaitable<void> insert_project(Session& session) {
 TEST_CASE("a transaction allocates no more than it is known to", "[cost_of_a_transaction]") {
     CHECK(cost_of_a_hundred(insert).allocations <= 100 * known_allocations);
     CHECK(cost_of_a_hundred(insert_project).allocations <= 100 * known_allocations);
+}
+
+TEST_CASE("a million rows take the memory of a batch of them", "[cost_of_a_transaction]") {
+    const support::Database database;
+    asio::io_context io{1};
+    const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const txscope::TransactionScope scope{sessions};
+    support::run(io, sessions.warm_up(1));
+    std::int64_t peak = 0;
+    std::int64_t rows = 0;
+    const std::int64_t before = support::counts().live_bytes;
+    support::run(io, scope([&](Session& session) -> asio::awaitable<void> {
+                     co_await session.stream<std::int64_t, std::string>(
+                         "SELECT i, 'row ' || i FROM (SELECT generate_series(1, $1) i) s",
+                         1'000'000, [&](std::int64_t, const std::string&) {
+                             ++rows;
+                             peak = std::max(peak, support::counts().live_bytes - before);
+                         });
+                 }));
+    CHECK(rows == 1'000'000);
+    CAPTURE(peak);
+    CHECK(peak < 1'000'000);  // of about 30 MB
+    CHECK(support::counts().live_bytes - before < 1'000'000);
 }
 
 TEST_CASE("a round trip is a send, a receive and a wait: the system is asked for nothing else",

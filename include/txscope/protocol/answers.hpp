@@ -197,7 +197,7 @@ TXSCOPE_INLINE Answers::Taken Answers::take_done(const Message& message, Request
     if (awaited == MessageType::bind_complete) {
         request.awaits = request.described ? Awaits::portal_columns : Awaits::completion;
     } else if (awaited == MessageType::close_complete) {
-        requests_.statements().forget(*request.statement);
+        if (request.statement != nullptr) requests_.statements().forget(*request.statement);
         requests_.queue().pop();
     } else if (request.prepares) {
         requests_.statements().confirm(*request.statement);
@@ -281,7 +281,7 @@ TXSCOPE_INLINE void Answers::complete(Request& request, std::string_view tag, bo
     session_changed_ |= request.changes_session;
     if (!tag.empty() && tag.back() > '9') note_command(tag);  // that of a query ends in a number
     if (request.keep)
-        request.response->result_ = builder_.finish(reader_, columns_of(request), tag, suspended);
+        request.response->keep(builder_.finish(reader_, columns_of(request), tag, suspended));
     else
         builder_.discard(reader_);
     columns_ = nullptr;

@@ -72,6 +72,11 @@ public:
         if (failed()) return refuse(response);
         requests_.fetch(response, portal, max_rows);
     }
+    /// Adds that a portal ends; no error where there is none.
+    void close_portal(Response& response, std::string_view portal) {
+        if (failed()) return refuse(response);
+        requests_.close_portal(response, portal);
+    }
     /// Ends the batch.
     void sync() {
         if (!failed()) requests_.sync();

@@ -43,7 +43,7 @@ struct Request {
     bool changes_session = false;  ///< Running it may leave what outlives its transaction.
     bool in_between = false;       ///< Sync, behind which its batch goes on.
     std::uint32_t ordinal = 0;     ///< Among its response's statements.
-    Response* response = nullptr;  ///< Null for Close, Sync, and who does not wait any more.
+    Response* response = nullptr;  ///< Null for who does not wait, or not any more: Sync, for one.
     PreparedStatement* statement = nullptr;
     std::uint64_t end =
         0;  ///< Of Sync or Query: of its bytes, counted from the connection's beginning.

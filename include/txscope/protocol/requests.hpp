@@ -29,6 +29,7 @@ public:
     void execute(Response& response, const Execution& execution);
     void prepare(Response& response, std::string_view name, std::string_view sql);
     void fetch(Response& response, std::string_view portal, std::uint32_t max_rows);
+    void close_portal(Response& response, std::string_view portal);
     void sync();
     void query(Response& response, std::string_view sql, Copy copy, bool changes_session);
     void copy_data(std::string_view data) {
@@ -150,6 +151,15 @@ TXSCOPE_INLINE void Requests::fetch(Response& response, std::string_view portal,
         request.keep = true;
         writer_.describe_portal(portal);
         writer_.execute(portal, max_rows);
+        add(request);
+    });
+}
+
+TXSCOPE_INLINE void Requests::close_portal(Response& response, std::string_view portal) {
+    add_to_batch(response, [&](Request& request) {
+        queue_.reserve(1);
+        request.awaits = Awaits::close_complete;
+        writer_.close_portal(portal);
         add(request);
     });
 }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <utility>
+#include <vector>
 
 namespace txscope::protocol {
 
@@ -39,6 +40,12 @@ public:
     /// Of the last statement whose result is kept.
     [[nodiscard]] const ResultBlock& result() const noexcept { return result_; }
     [[nodiscard]] ResultBlock take_result() noexcept { return std::move(result_); }
+    /// The results of all its statements are kept, rather than the last one's. To be called before any
+    /// of them is sent.
+    void keep_all() { all_ = std::make_unique<std::vector<ResultBlock>>(); }
+    [[nodiscard]] bool keeps_all() const noexcept { return all_ != nullptr; }
+    /// These, in the order of the statements.
+    [[nodiscard]] std::vector<ResultBlock> take_all() noexcept { return std::move(*all_); }
 
     /// Null when there is none; shared by all that it concerns.
     [[nodiscard]] const std::shared_ptr<const ErrorResponse>& error() const noexcept {
@@ -66,6 +73,12 @@ private:
         done,
     };
 
+    void keep(ResultBlock&& result) {
+        if (keeps_all())
+            all_->push_back(std::move(result));
+        else
+            result_ = std::move(result);
+    }
     void fail(Outcome outcome, const std::shared_ptr<const ErrorResponse>& error,
               std::uint32_t statement = none) noexcept {
         if (outcome_ != Outcome::pending) return;  // the first error counts
@@ -76,6 +89,7 @@ private:
     }
 
     ResultBlock result_;
+    std::unique_ptr<std::vector<ResultBlock>> all_;  // mostly one is enough
     std::shared_ptr<const ErrorResponse> error_;
     std::uint32_t failed_statement_ = none;
     std::uint32_t statements_ = 0;  // so far

@@ -27,6 +27,10 @@ public:
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
+    /// How many bytes its fields take.
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return static_cast<std::size_t>(from(size_).fields_ - fields_);
+    }
     /// Its fields from that index on.
     [[nodiscard]] RowView from(std::size_t index) const noexcept {
         const char* at = fields_;
@@ -123,6 +127,10 @@ public:
         return {body + 2, load16(body)};
     }
 
+    /// How many bytes the rows take, as the server has sent them.
+    [[nodiscard]] std::size_t bytes() const noexcept {
+        return empty() ? 0 : data_->rows()[size() - 1] + (*this)[size() - 1].bytes();
+    }
     /// Null where there are none.
     [[nodiscard]] const Columns* columns() const noexcept {
         return data_ == nullptr ? nullptr : data_->columns.get();

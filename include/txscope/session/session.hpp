@@ -3,9 +3,11 @@
 #include <txscope/core/config.hpp>
 #include <txscope/net/deadline.hpp>
 #include <txscope/session/detail/channel.hpp>
+#include <txscope/session/detail/row_stream.hpp>
 #include <txscope/session/detail/session_state.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -91,6 +93,49 @@ public:
                                              detail::deadline_of(limit.time));
     }
 
+    /// Executes one statement, and calls `on_row` with each of its rows, one after another, in constant
+    /// memory over any size of result. Returns how many rows there were.
+    ///
+    /// ```cpp
+    /// co_await session.stream("SELECT * FROM log WHERE at < $1", then, [&](const Row& row) { ... });
+    /// co_await session.stream<std::int64_t, std::string>(
+    ///     "SELECT id, name FROM projects", [&](std::int64_t id, std::string name) { ... });
+    /// co_await session.stream<Project>("SELECT * FROM projects",
+    ///                                  [&](Project project) -> asio::awaitable<void> { ... });
+    /// ```
+    ///
+    /// What comes behind the values of `$1`, `$2`, … is `on_row`, a function or a coroutine, which may
+    /// execute other statements of the transaction, and stream them. It gets a `Row`, or columns of the
+    /// types that are given, or one described struct, as `Result::rows` and `Result::as` give them.
+    ///
+    /// **Back-pressure**: the server makes rows a batch at a time, and those of the next one when
+    /// `on_row` is done with the last. A batch has at first 64 rows, then as many as took 256 KB in the
+    /// batch before, but 1 to 4096, and not more than eight times as many. One round trip each: what has
+    /// fewer than 64 rows takes one, as `execute` does. What the statement writes is written with the
+    /// first batch (`RETURNING`). The server runs such a query without parallel workers.
+    ///
+    /// **Errors**: what `on_row` throws ends it, and comes out; the transaction goes on. An error of the
+    /// server's may come when rows were given already, and fails the transaction.
+    ///
+    /// Called from the scope's body and what that awaits, as `enqueue` is. A row that is kept keeps its
+    /// whole batch.
+    ///
+    /// @throws what `execute` and `on_row` throw; ColumnError for a row that does not fit the types;
+    ///     pqxx::usage_error in a session without a transaction: see `txscope::stream`
+    template <typename... Ts, typename... Args>
+    asio::awaitable<std::uint64_t> stream(std::string_view sql, Args&&... args_and_on_row) {
+        return detail::split_on_row(
+            [&](Statement statement, auto on_row) {
+                return stream<Ts...>(std::move(statement), std::move(on_row));
+            },
+            sql, std::forward<Args>(args_and_on_row)...);
+    }
+    template <typename... Ts, typename OnRow>
+    asio::awaitable<std::uint64_t> stream(Statement statement, OnRow on_row) {
+        return detail::stream_rows<typename detail::RowsOf<Ts...>::Type>(
+            state_, std::move(statement), std::move(on_row));
+    }
+
     /// Queues a statement whose result does not matter; it is sent with the next statement that is
     /// awaited, or with `COMMIT`. If it fails, that await throws its error.
     template <typename... Args>
@@ -149,14 +194,13 @@ public:
 
     /// Which attempt of the scope's `RetryPolicy` this is, from 1.
     int attempt() const noexcept { return state_->shared().attempt; }
+    /// Whether it is a transaction's: what is executed is committed with the scope, rather than by itself.
+    bool in_transaction() const noexcept { return state_->machine().is_transaction(); }
 
     /// For the layers above.
     Session(detail::SessionState::Shared state, bool joined)
         : state_{std::move(state)}, joined_{joined} {}
     detail::SessionState& state() const noexcept { return *state_; }
-
-protected:
-    bool in_transaction() const noexcept { return state_->machine().is_transaction(); }
 
 private:
     void add_hook(std::vector<detail::Hook> detail::Hooks::* list, detail::Hook hook);

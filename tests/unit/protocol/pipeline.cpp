@@ -101,6 +101,32 @@ TEST_CASE_METHOD(Fixture, "of several statements the last that is kept is the re
     CHECK(a.result().empty());
 }
 
+TEST_CASE_METHOD(Fixture, "all results are kept of whoever wants them all", "[protocol]") {
+    a.keep_all();
+    execute(a, "SELECT 2");
+    execute(a, "INSERT");
+    execute(b);
+    pipeline.sync();
+    hear(selected + executed + selected + server::ready());
+    CHECK(a.result().empty());
+    const auto results = a.take_all();
+    REQUIRE(results.size() == 2);
+    CHECK(results[0].size() == 1);
+    CHECK(results[1].tag() == "INSERT 0 1");
+    CHECK(b.result().size() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a portal that is closed answers whoever closes nothing else",
+                 "[protocol]") {
+    pipeline.close_portal(a, "p");
+    execute(b);
+    pipeline.sync();
+    hear(server::close_complete() + selected + server::ready());
+    CHECK(answered == std::vector{&a, &b});
+    CHECK(a.outcome() == Outcome::succeeded);
+    CHECK(b.result().size() == 1);
+}
+
 TEST_CASE_METHOD(Fixture, "an error is its statement's; what follows is skipped", "[protocol]") {
     execute(a);
     execute(b);

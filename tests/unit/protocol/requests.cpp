@@ -105,8 +105,9 @@ TEST_CASE("without room for prepared statements all are parsed just for now", "[
 TEST_CASE_METHOD(Fixture, "a portal goes on with what it is described as", "[protocol]") {
     requests.execute(response, {.sql = "SELECT 1", .portal = "p", .max_rows = 1});
     requests.fetch(response, "p", 10);
+    requests.close_portal(response, "p");
     requests.sync();
-    CHECK(written() == "PBDEDES");
+    CHECK(written() == "PBDEDECS");
 }
 
 TEST_CASE_METHOD(Fixture, "a COPY FROM STDIN holds its batch open until its end", "[protocol]") {
@@ -142,6 +143,7 @@ TEST_CASE_METHOD(Fixture, "a request that is refused has changed nothing", "[pro
             requests.execute(response, {.sql = "b", .name = "b", .parameters = {.count = 70'000}}),
             std::length_error);
         CHECK_THROWS_AS(requests.fetch(response, long_name, 0), std::invalid_argument);
+        CHECK_THROWS_AS(requests.close_portal(response, long_name), std::invalid_argument);
         CHECK_THROWS_AS(requests.query(response, std::string_view{"a\0b", 3}, Copy::none, false),
                         std::invalid_argument);
     }

@@ -5,6 +5,7 @@
 #include <txscope/protocol/event.hpp>
 #include <txscope/protocol/response.hpp>
 
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -39,6 +40,19 @@ struct UnaskedHandlers {
     std::function<void(const protocol::Event&)> notification;
 };
 
+/// A portal: what goes on giving rows of a statement until its transaction ends.
+struct Portal {
+    enum class Step : std::uint8_t {
+        open,  ///< For the first rows; all that there is to do with the portal 0, which has no name.
+        fetch,  ///< For the next rows.
+        close
+    };
+
+    std::uint32_t number = 0;
+    std::uint32_t max_rows = 0;  ///< At most, for now; 0: all.
+    Step step = Step::open;
+};
+
 /// A statement on its way out, and whom its answer is for. Kept until it is answered: what went wrong
 /// is told with its text.
 struct Request {
@@ -49,6 +63,7 @@ struct Request {
     std::shared_ptr<Response> response;
     bool own;  ///< The library's: not to be prepared, and no change to undo.
     bool returns_rows;
+    Portal portal{};
 
     // How it was sent.
     bool named = false;  ///< Under a name that was prepared before its batch.

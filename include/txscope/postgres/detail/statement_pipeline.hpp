@@ -117,6 +117,8 @@ private:
     void send(Batch&& batch);
     bool send_waiting() noexcept;
     void send(Request& request, bool last);
+    void go_on(const Request& request);
+    static std::string name_of(const Portal& portal);
     StatementNames::Entry* name_of(std::string_view sql, const StatementKind& kind,
                                    StatementNames::Entry* known);
     void refuse(const Batch& batch) noexcept;
@@ -210,6 +212,7 @@ TXSCOPE_INLINE void StatementPipeline::refuse(const Batch& batch) noexcept {
 
 /// @param last of its response: its result is the one that is wanted
 TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
+    if (request.portal.step != Portal::Step::open) return go_on(request);
     const bool own = request.own;
     const std::string_view sql = request.statement.sql();
     auto* const known = own ? nullptr : names_.find(sql);
@@ -217,7 +220,8 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
                                   : known ? StatementKind{}
                                           : statement_kind(sql);
     const StatementKind& kind = known ? known->kind : scanned;
-    auto* const named = name_of(sql, kind, known);
+    // Its rows outlast many round trips, so that parsing is the least of it; and it cannot be stale.
+    auto* const named = request.portal.number == 0 ? name_of(sql, kind, known) : nullptr;
     auto* const prepared = named != nullptr ? named->prepared.get() : nullptr;
     request.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
     request.prepared_now = named != nullptr && prepared == nullptr;
@@ -227,9 +231,11 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
                        .name = named != nullptr ? std::string_view{named->name} : "",
                        .prepared = prepared,
                        .parameters = request.statement.parameters(),
-                       .keep_result = last,
+                       .keep_result = last || request.response->keeps_all(),
                        .changes_session = kind.changes_session,
-                       .returns_rows = request.returns_rows && !kind.transaction_control});
+                       .returns_rows = request.returns_rows && !kind.transaction_control,
+                       .portal = name_of(request.portal),
+                       .max_rows = request.portal.max_rows});
     if (request.prepared_now) named->prepared = pipeline_.pin(named->name);
     // Should it be undone, names are back to what they were: nothing is prepared until that is over.
     names_moved_ |= kind.moves_names;
@@ -237,6 +243,19 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
         names_.clear();
         pipeline_.retire_all();
     }
+}
+
+/// Goes on with a portal, or ends it.
+TXSCOPE_INLINE void StatementPipeline::go_on(const Request& request) {
+    const std::string name = name_of(request.portal);
+    if (request.portal.step == Portal::Step::fetch)
+        pipeline_.fetch(*request.response, name, request.portal.max_rows);
+    else
+        pipeline_.close_portal(*request.response, name);
+}
+
+TXSCOPE_INLINE std::string StatementPipeline::name_of(const Portal& portal) {
+    return portal.number == 0 ? std::string{} : "txscope_" + std::to_string(portal.number);
 }
 
 /// The name to send `sql` by, which may be new; null where it goes without one.

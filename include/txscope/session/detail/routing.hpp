@@ -154,8 +154,10 @@ TXSCOPE_INLINE void Routing::leave_replica(Connection::SharedResponse& begin) {
         replicas_.leave_out(*replica_, std::chrono::milliseconds{behind ? 10 : 1000});
 
     const auto renew = [&](Connection::SharedResponse& response) {
-        if (!has_moved(response))
+        if (!has_moved(response)) {
             moved_.emplace_back(response, std::make_shared<Response>(response->scope));
+            if (response->keeps_all()) moved_.back().second->keep_all();
+        }
         follow(response);
     };
     renew(begin);

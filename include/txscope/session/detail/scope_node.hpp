@@ -1,11 +1,24 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <source_location>
 
 namespace txscope::detail {
+
+/// One more in a count, for as long as it lives.
+class Counted {
+public:
+    explicit Counted(std::size_t& count) noexcept : count_{count} { ++count_; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --count_; }
+
+private:
+    std::size_t& count_;
+};
 
 /// A scope as the machine knows it: a session's outermost one, or one nested in it, which a savepoint
 /// separates from what is around.

@@ -38,18 +38,6 @@ inline Answer answer_of(const Response& response) noexcept {
     }
 }
 
-/// One more in a count, for as long as it lives.
-class Counted {
-public:
-    explicit Counted(std::size_t& count) noexcept : count_{count} { ++count_; }
-    Counted(const Counted&) = delete;
-    Counted& operator=(const Counted&) = delete;
-    ~Counted() { --count_; }
-
-private:
-    std::size_t& count_;
-};
-
 /// One session: the statements of one scope, in their order.
 ///
 /// A nested session uses its parent's connection, and keeps the parent's other branches waiting
@@ -73,8 +61,10 @@ public:
 
     /// Sends `statement`, if any, with all that is queued, and awaits its result. At `deadline` it is
     /// cancelled.
+    /// @param special outlives that; null where it asks for nothing else
     static asio::awaitable<Result> execute(Shared self, std::optional<Statement> statement,
-                                           Clock::time_point deadline = Clock::time_point::max());
+                                           Clock::time_point deadline = Clock::time_point::max(),
+                                           SpecialExecution* special = nullptr);
     /// Queues it, to go with whatever is awaited next.
     void enqueue(Statement&& statement);
     /// Sends what is queued and awaits it.
@@ -145,9 +135,11 @@ private:
     // What these are given outlives them.
     static asio::awaitable<Result> execute_apart(const Shared& self,
                                                  std::optional<Statement>& statement,
-                                                 Clock::time_point deadline);
+                                                 Clock::time_point deadline,
+                                                 SpecialExecution* special);
     static asio::awaitable<void> execute_into(Result& result, const Shared& self,
-                                              std::optional<Statement>& statement);
+                                              std::optional<Statement>& statement,
+                                              SpecialExecution* special);
     static asio::awaitable<Result> execute_again(const Shared& self, const Response& failed);
     bool may_ask_again(const Response& response) const noexcept;
     SessionState& innermost(const Ambient* ambient);
@@ -157,7 +149,8 @@ private:
     Connection::SharedResponse make_response() const {
         return shared_.lease->make_response(where());
     }
-    Connection::SharedResponse put_out(std::optional<Statement>& statement);
+    Connection::SharedResponse put_out(std::optional<Statement>& statement,
+                                       SpecialExecution* special);
     void move_unsent(Connection::Batch& batch, const Connection::SharedResponse& response);
     [[noreturn]] void throw_failure(const Response& response, bool cancelled);
 
@@ -196,7 +189,8 @@ TXSCOPE_INLINE SessionState& SessionState::innermost(const Ambient* ambient) {
 
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
                                                              std::optional<Statement> statement,
-                                                             Clock::time_point deadline) {
+                                                             Clock::time_point deadline,
+                                                             SpecialExecution* special) {
     const auto executor = co_await asio::this_coro::executor;
     SharedConnection& shared = self->shared_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
@@ -205,10 +199,12 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     if (carrier == nullptr || carrier->strand() != shared.strand ||
         deadline != Clock::time_point::max()) {
         self->check_not_ended();
-        co_return co_await execute_apart(self, statement, deadline);
+        co_return co_await execute_apart(self, statement, deadline, special);
     }
     self = &self->innermost(ambient_of(executor));
     if (statement) self->check_allowed(*statement);
+    if (special != nullptr)
+        for (const Statement& each : special->ahead) self->check_allowed(each);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile
     if (!self->nesting_.free()) co_await self->nesting_.pass();
     self->check_open();
@@ -225,7 +221,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     bool cancelled = false;
     {
         StatementReport report{shared, *self, statement ? statement->sql() : ""};
-        response = self->put_out(statement);
+        response = self->put_out(statement, special);
         report.answered_in(response);
 
         RoundTrip trip{
@@ -246,6 +242,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
         co_return co_await execute_again(self, *response);
     if (response->error) self->throw_failure(*response, cancelled);
     self->machine().answered(Answer::executed, nullptr);
+    if (response->keeps_all()) special->results = response->take_all();
     co_return std::move(response->result);
 }
 
@@ -272,7 +269,8 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const Shared&
 
 /// In a coroutine of its own: from elsewhere than the session's strand, or to be cancelled by itself.
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
-    const Shared& self, std::optional<Statement>& statement, Clock::time_point deadline) {
+    const Shared& self, std::optional<Statement>& statement, Clock::time_point deadline,
+    SpecialExecution* special) {
     const auto executor = co_await asio::this_coro::executor;
     // With work, as a branch has it: others may come from elsewhere that send in the same turn.
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
@@ -282,7 +280,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
     const std::string sql{deadline != Clock::time_point::max() ? statement->sql() : ""};
     Result result;
     try {
-        co_await cancellation.spawn(execute_into(result, self, statement));
+        co_await cancellation.spawn(execute_into(result, self, statement, special));
     } catch (const boost::system::system_error& error) {
         if (!cancellation.expired() || error.code() != asio::error::operation_aborted) throw;
         throw StatementTimeout{sql, self->where()};
@@ -291,9 +289,10 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
 }
 
 /// On the session's strand.
-TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(
-    Result& result, const Shared& self, std::optional<Statement>& statement) {
-    result = co_await execute(self, std::move(statement));
+TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(Result& result, const Shared& self,
+                                                                std::optional<Statement>& statement,
+                                                                SpecialExecution* special) {
+    result = co_await execute(self, std::move(statement), Clock::time_point::max(), special);
 }
 
 TXSCOPE_INLINE SessionState& SessionState::here() {
@@ -368,12 +367,15 @@ TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection() {
 
 /// Puts what is unsent into the outbox, and then `statement`, if any: all of it, or the transaction
 /// is lost.
-TXSCOPE_INLINE Connection::SharedResponse SessionState::put_out(
-    std::optional<Statement>& statement) {
+TXSCOPE_INLINE Connection::SharedResponse SessionState::put_out(std::optional<Statement>& statement,
+                                                                SpecialExecution* special) {
     try {
         auto response = make_response();
         move_unsent(shared_.outbox, response);
+        if (!shared_.left_portals.empty()) shared_.put_out_left_portals(response);
+        if (special != nullptr) special->put_ahead(shared_.outbox, response);
         if (statement) shared_.outbox.emplace_back(*std::move(statement), response);
+        if (special != nullptr) shared_.outbox.back().portal = special->portal;
         return response;
     } catch (...) {
         machine().failed(TransactionMachine::Failure::of_statement, std::current_exception());

@@ -9,6 +9,7 @@
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/transaction_machine.hpp>
 
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -16,8 +17,24 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace txscope::detail {
+
+/// What a call asks for besides the result of one statement.
+struct SpecialExecution {
+    std::vector<Statement>
+        ahead{};  ///< Statements that go ahead of it; then all results are wanted:
+    std::vector<protocol::ResultBlock> results{};  ///< these, and what came ahead of them.
+    Portal portal{};                               ///< Of the statement.
+
+    /// Puts into `batch`, for `response`, what goes ahead.
+    void put_ahead(Connection::Batch& batch, const Connection::SharedResponse& response) {
+        if (ahead.empty()) return;
+        response->keep_all();
+        for (Statement& each : ahead) batch.emplace_back(std::move(each), response);
+    }
+};
 
 /// What a session and the sessions nested in it have in common: one connection, which is borrowed with
 /// the first statement, and what goes out over it.
@@ -48,6 +65,8 @@ struct SharedConnection {
     FifoMutex leasing{};                 // parallel first statements take it once
     Connection::Batch outbox{};          // goes out together: see RoundTrip
     Connection::SharedResponse begin{};  // a transaction's first: its BEGIN, once that was sent
+    std::uint32_t portals = 0;           // that were opened in this transaction
+    std::vector<Portal> left_portals{};  // to be closed with the next statement
     std::unique_ptr<Routing> routing{};  // of a transaction that may read from a replica
     std::string stale{};                 // the text of a statement that failed because it was stale
     std::string write_refusal{};         // the SQLSTATE of a server that does not write
@@ -90,6 +109,8 @@ struct SharedConnection {
                                    Clock::time_point deadline);
     /// The statement that failed last, if it was stale. The caller must not be interruptible.
     asio::awaitable<std::optional<Statement>> find_stale();
+    /// Puts into the outbox that portals end which nobody reads from any more.
+    void put_out_left_portals(const Connection::SharedResponse& response);
     /// Sends what is in the outbox, unless it has to wait for BEGIN.
     void send_outbox();
     /// Whoever awaits what is in the outbox gets `error` instead.
@@ -274,6 +295,14 @@ TXSCOPE_INLINE asio::awaitable<std::optional<Statement>> SharedConnection::find_
     if (found->stopped_naming)
         reporter.report(ScopeEvent::statements_unnamed, Clock::duration{}, found->error);
     co_return std::move(found->statement);
+}
+
+TXSCOPE_INLINE void SharedConnection::put_out_left_portals(
+    const Connection::SharedResponse& response) {
+    for (const Portal& portal : std::exchange(left_portals, {})) {
+        outbox.push_back(Request::command("", response));
+        outbox.back().portal = portal;
+    }
 }
 
 TXSCOPE_INLINE void SharedConnection::send_outbox() {
