@@ -181,10 +181,12 @@ asio::awaitable<void> mark_everything(const Marks& marks) {
     const auto rank = field<&Mark::rank>;
     const std::vector<Mark> two(2);
     const auto made = co_await marks.create_all(two);
-    const std::vector<std::pair<std::int64_t, int>> keys{{made[0].id, 0}, {made[1].id, 0}};
+    std::vector<std::pair<std::int64_t, int>> keys;
+    for (const Mark& mark : made) keys.emplace_back(mark.id, 0);
     const auto found = co_await marks.find_all(keys);
     CHECK(found.size() == 2);
-    const auto groups = co_await marks.find_by(rank, std::vector{0, 1});
+    const std::vector<int> ranks(1, 0);
+    const auto groups = co_await marks.find_by(rank, ranks);
     CHECK(groups.at(0).size() == 2);
     const auto behind =
         co_await marks.find_page(txscope::ascending(rank), txscope::descending(field<&Mark::id>),

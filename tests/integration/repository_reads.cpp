@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/checking_observer.hpp"
 #include "support/database.hpp"
+#include "support/failure.hpp"
 #include "support/jobs.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
@@ -148,6 +149,38 @@ TEST_CASE("whether there is another page is known from the page itself", "[repos
     CHECK_THROWS_AS(f.jobs.find_page(Page{}), pqxx::argument_error);
     CHECK_THROWS_AS(f.jobs.find_page(Page{.limit = -1}), pqxx::argument_error);
     CHECK_THROWS_AS(page(std::numeric_limits<std::int64_t>::max()), pqxx::argument_error);
+}
+
+TEST_CASE("rows are streamed that meet conditions, in an order, and by pages", "[repository]") {
+    Fixture f;
+    std::string names;
+    const auto add = [&](const Job& job) { names += job.name + ' '; };
+    CHECK(f.run(f.jobs.stream(tries > 0, ascending(name), add)) == 4);
+    CHECK(names == "build ship sign test ");
+    names.clear();
+    CHECK(f.run(f.jobs.stream(descending(name), Page{.limit = 2}, add)) == 2);
+    CHECK(names == "test sign ");
+    CHECK(f.run(f.jobs.stream(name == "'; DROP TABLE jobs; --", add)) == 0);
+    CHECK(f.run(f.jobs.stream(add)) == 5);
+}
+
+TEST_CASE("who is called with streamed rows writes in the same transaction", "[repository]") {
+    Fixture f;
+    const auto finish = [&](Job job) -> asio::awaitable<void> {
+        co_await f.jobs.update(job.id, field<&Job::state> = "done");
+        if (job.name == "sign") throw support::Refusal{"not that one"};
+    };
+    const auto open = field<&Job::state> == "new";
+    CHECK_THROWS_AS(f.run(f.jobs.stream(open, ascending(field<&Job::id>), finish)),
+                    support::Refusal);
+    CHECK(f.run(f.jobs.count(open)) == 3);
+    const txscope::TransactionScope scope{f.sessions};
+    f.run(scope([&]() -> asio::awaitable<void> {
+        co_await f.jobs.create(name = "pack", field<&Job::state> = "new");
+        const auto streamed = co_await f.jobs.stream(open, name != "sign", finish);
+        CHECK(streamed == 3);
+    }));
+    CHECK(f.run(f.jobs.count(open)) == 1);
 }
 
 TEST_CASE("a part of the columns is read into a struct of its own", "[repository]") {

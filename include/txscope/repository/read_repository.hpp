@@ -12,6 +12,7 @@
 #include <txscope/repository/with_deleted.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/session.hpp>
+#include <txscope/transaction/stream.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -80,6 +81,28 @@ public:
     {
         return answer(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
                       &read_all);
+    }
+
+    /// The same rows one after another, in constant memory over any number of them, and at the pace of
+    /// the last argument, which is called with each: see `Session::stream`. How many there were.
+    ///
+    /// ```cpp
+    /// co_await projects.stream(field<&Project::status> == "draft", ascending(field<&Project::id>),
+    ///                          [&](Project project) -> asio::awaitable<void> { ... });
+    /// ```
+    ///
+    /// Without an ambient transaction it has one of its own, which is also that of what is called.
+    template <typename... Args>
+    asio::awaitable<std::uint64_t> stream(Args&&... clauses_and_on_row) const {
+        return detail::split_on_row(
+            [&]<typename... Clauses>(auto on_row, const Clauses&... clauses) {
+                static_assert(detail::ClausesOf<Model, Clauses...>,
+                              "txscope: ahead of it a stream takes what find_all takes");
+                return stream_rows(
+                    session_, detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
+                    std::move(on_row));
+            },
+            std::forward<Args>(clauses_and_on_row)...);
     }
 
     /// Of the rows with these keys, which are any range, those for which all conditions hold; by one
@@ -274,6 +297,16 @@ private:
         for (const auto& [value, count] : result.rows<Value, std::int64_t>())
             pairs.emplace_back(value, count);
         return pairs;
+    }
+
+    template <typename OnRow>
+    static asio::awaitable<std::uint64_t> stream_rows(detail::RepositorySession in,
+                                                      Statement statement, OnRow on_row) {
+        if (in.bound)
+            co_return co_await in.bound->template stream<Model>(std::move(statement),
+                                                                std::move(on_row));
+        co_return co_await detail::stream_ambient<Model>(std::move(in.sessions),
+                                                         std::move(statement), std::move(on_row));
     }
 
     static Result read_result(const Result& result) { return result; }

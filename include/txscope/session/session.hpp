@@ -125,10 +125,10 @@ public:
     template <typename... Ts, typename... Args>
     asio::awaitable<std::uint64_t> stream(std::string_view sql, Args&&... args_and_on_row) {
         return detail::split_on_row(
-            [&](Statement statement, auto on_row) {
-                return stream<Ts...>(std::move(statement), std::move(on_row));
+            [&](auto on_row, const auto&... args) {
+                return stream<Ts...>(Statement{sql, args...}, std::move(on_row));
             },
-            sql, std::forward<Args>(args_and_on_row)...);
+            std::forward<Args>(args_and_on_row)...);
     }
     template <typename... Ts, typename OnRow>
     asio::awaitable<std::uint64_t> stream(Statement statement, OnRow on_row) {

@@ -12,7 +12,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <source_location>
 #include <string_view>
 #include <utility>
 
@@ -27,7 +26,7 @@ asio::awaitable<std::uint64_t> stream_ambient(AsyncSessionFactory sessions, Stat
     std::optional<Session> session = session_on(executor, sessions);
     if (session && session->in_transaction())
         co_return co_await session->stream<Ts...>(std::move(statement), std::move(on_row));
-    const TransactionScope scope{std::move(sessions), {}, std::source_location{}};
+    const TransactionScope scope{std::move(sessions), {.label = "stream"}};
     co_return co_await scope(
         [&](Session& own) { return own.stream<Ts...>(std::move(statement), std::move(on_row)); });
 }
@@ -47,11 +46,11 @@ template <typename... Ts, typename... Args>
 asio::awaitable<std::uint64_t> stream(AsyncSessionFactory sessions, std::string_view sql,
                                       Args&&... args_and_on_row) {
     return detail::split_on_row(
-        [&](Statement statement, auto on_row) {
-            return detail::stream_ambient<Ts...>(std::move(sessions), std::move(statement),
+        [&](auto on_row, const auto&... args) {
+            return detail::stream_ambient<Ts...>(std::move(sessions), Statement{sql, args...},
                                                  std::move(on_row));
         },
-        sql, std::forward<Args>(args_and_on_row)...);
+        std::forward<Args>(args_and_on_row)...);
 }
 
 }  // namespace txscope

@@ -6,9 +6,9 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -82,16 +82,29 @@ struct RowsOf<T> {
     using Type = MappedRows<T>;
 };
 
-/// Calls `take` with a statement of `sql` and of all behind it but the last, and with the last.
+/// What a function of a row returns, which gets those arguments.
+template <typename OnRow, typename Arguments>
+struct CallOf;
+template <typename OnRow, typename... Ts>
+struct CallOf<OnRow, std::tuple<Ts...>> {
+    static_assert(
+        std::invocable<OnRow&, Ts...>,
+        "txscope: a stream's last argument is called with each row, and does not take it");
+    using Returned = std::invoke_result_t<OnRow&, Ts...>;
+    static_assert(std::is_void_v<Returned> || std::is_same_v<Returned, asio::awaitable<void>>,
+                  "txscope: what is called with each row returns void or asio::awaitable<void>");
+};
+
+/// Calls `take` with the last argument, which is called with each row, and then with those before it.
 template <typename Take, typename... Args>
-auto split_on_row(Take take, std::string_view sql, Args&&... values_and_on_row) {
+auto split_on_row(Take take, Args&&... args) {
     static_assert(sizeof...(Args) > 0,
                   "txscope: a stream's last argument is what is called with each row");
-    constexpr std::size_t values = sizeof...(Args) - 1;
-    auto all = std::forward_as_tuple(std::forward<Args>(values_and_on_row)...);
+    constexpr std::size_t before = sizeof...(Args) - 1;
+    auto all = std::forward_as_tuple(std::forward<Args>(args)...);
     return [&]<std::size_t... index>(std::index_sequence<index...>) {
-        return take(Statement{sql, std::get<index>(all)...}, std::get<values>(std::move(all)));
-    }(std::make_index_sequence<values>{});
+        return take(std::get<before>(std::move(all)), std::get<index>(all)...);
+    }(std::make_index_sequence<before>{});
 }
 
 /// Calls `on_row` with each row of `statement` in `session`, and returns how many there were.
@@ -99,9 +112,7 @@ template <typename Rows, typename OnRow>
 asio::awaitable<std::uint64_t> stream_rows(SessionState::Shared session, Statement statement,
                                            OnRow on_row) {
     using Given = decltype(std::declval<const Rows&>()[0]);
-    using Returned = decltype(std::apply(on_row, std::declval<Given>()));
-    static_assert(std::is_void_v<Returned> || std::is_same_v<Returned, asio::awaitable<void>>,
-                  "txscope: what is called with each row returns void or asio::awaitable<void>");
+    using Returned = typename CallOf<OnRow, Given>::Returned;
     RowStream stream{session->here(), std::move(statement)};
     std::uint64_t count = 0;
     for (;;) {
