@@ -29,6 +29,7 @@
 #include <txscope/transaction/transaction_scope.hpp>
 
 // Who lends connections.
+#include <txscope/session/all.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/connection_hooks.hpp>
 #include <txscope/session/notification.hpp>

@@ -102,6 +102,18 @@ public:
         return execute_alone(pool_, std::move(statement), detail::deadline_of(limit.time));
     }
 
+    /// Executes all of them on a connection of its own, in one round trip, and returns a result for each.
+    /// They commit together, or none of them does: see `Session::execute_all`.
+    /// @throws what `Session::execute` throws
+    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) const {
+        const auto deadline = detail::deadline_of(pool_->options().default_timeout);
+        return detail::execute_all(
+            std::move(statements),
+            [pool = pool_, deadline](Statement last, detail::SpecialExecution* special) {
+                return execute_alone(pool, std::move(last), deadline, special);
+            });
+    }
+
     /// Runs `body(Session&)` with a connection to itself and without a transaction: each statement
     /// commits by itself, but statements that were enqueued commit together with the one that
     /// follows them. What is still enqueued at the end is sent.
@@ -209,7 +221,8 @@ private:
     using SharedPool = std::shared_ptr<detail::SessionPool>;
 
     static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement,
-                                                 detail::Clock::time_point deadline);
+                                                 detail::Clock::time_point deadline,
+                                                 detail::SpecialExecution* special = nullptr);
     static asio::awaitable<void> listen(SharedPool pool,
                                         std::unique_ptr<detail::Listener> listener);
     static asio::awaitable<void> close(SharedPool pool);
@@ -322,14 +335,15 @@ TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::ready() const {
 }
 
 TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
-    SharedPool pool, Statement statement, detail::Clock::time_point deadline) {
+    SharedPool pool, Statement statement, detail::Clock::time_point deadline,
+    detail::SpecialExecution* special) {
     const auto executor = co_await asio::this_coro::executor;
     const std::source_location no_scope{};
     const auto session = detail::open_session(std::move(pool), executor, no_scope);
     if (session->shared().reporter) detail::begin_span(*session);
     try {
-        Result result =
-            co_await detail::SessionState::execute(session, std::move(statement), deadline);
+        Result result = co_await detail::SessionState::execute(session, std::move(statement),
+                                                               deadline, special);
         if (session->span) session->span->end(nullptr);
         co_return result;
     } catch (...) {

@@ -93,6 +93,32 @@ public:
                                              detail::deadline_of(limit.time));
     }
 
+    /// Executes all of them, in this order and in one round trip, and returns a result for each. For a
+    /// number of statements that is known at run time; none are no round trip.
+    ///
+    /// ```cpp
+    /// std::vector<Statement> renames;
+    /// for (const auto& [id, name] : names)
+    ///     renames.emplace_back("UPDATE projects SET name = $1 WHERE id = $2", name, id);
+    /// const std::vector<Result> results = co_await session.execute_all(std::move(renames));
+    /// ```
+    ///
+    /// They take effect together, or none of them does: the first one that fails keeps the server from
+    /// executing those behind it, and its error, with its text, is thrown. The transaction has then
+    /// failed as by any statement; in a session without one, what was ahead of it is undone.
+    ///
+    /// An observer is told of it as of one statement, the last.
+    ///
+    /// @throws what `execute` throws
+    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) {
+        return detail::execute_all(
+            std::move(statements),
+            [state = state_](Statement last, detail::SpecialExecution* special) {
+                return detail::SessionState::execute(state, std::move(last),
+                                                     detail::Clock::time_point::max(), special);
+            });
+    }
+
     /// Executes one statement, and calls `on_row` with each of its rows, one after another, in constant
     /// memory over any size of result. Returns how many rows there were.
     ///

@@ -7,6 +7,7 @@
 #include <txscope/session/detail/reporter.hpp>
 #include <txscope/session/detail/routing.hpp>
 #include <txscope/session/detail/session_pool.hpp>
+#include <txscope/session/detail/special_execution.hpp>
 #include <txscope/session/detail/transaction_machine.hpp>
 
 #include <cstdint>
@@ -20,21 +21,6 @@
 #include <vector>
 
 namespace txscope::detail {
-
-/// What a call asks for besides the result of one statement.
-struct SpecialExecution {
-    std::vector<Statement>
-        ahead{};  ///< Statements that go ahead of it; then all results are wanted:
-    std::vector<protocol::ResultBlock> results{};  ///< these, and what came ahead of them.
-    Portal portal{};                               ///< Of the statement.
-
-    /// Puts into `batch`, for `response`, what goes ahead.
-    void put_ahead(Connection::Batch& batch, const Connection::SharedResponse& response) {
-        if (ahead.empty()) return;
-        response->keep_all();
-        for (Statement& each : ahead) batch.emplace_back(std::move(each), response);
-    }
-};
 
 /// What a session and the sessions nested in it have in common: one connection, which is borrowed with
 /// the first statement, and what goes out over it.
