@@ -73,6 +73,13 @@ namespace detail {
 template <typename Text, typename T>
 [[nodiscard]] bool append_parameter(Text& out, const T& value);
 
+/// Whether the texts of `T` are JSON, and nothing else.
+template <typename T>
+inline constexpr bool is_json = false;
+template <typename T>
+    requires requires { SqlValue<T>::is_json; }
+inline constexpr bool is_json<T> = SqlValue<T>::is_json;
+
 /// A value inside of another; nothing is NULL.
 /// @throws ValueError for a NULL that `T` has no place for, or a text that is no `T`
 template <typename T>
@@ -96,6 +103,7 @@ struct WrappedValue;
 template <typename Class, typename T, T Class::* member>
 struct WrappedValue<member> {
     using Value = std::remove_cvref_t<std::invoke_result_t<T Class::*, const Class&>>;
+    static constexpr bool is_json = detail::is_json<Value>;
 
     static void append_text(auto& out, const Class& object) {
         static_assert(!detail::IsOptional<Value>::value,

@@ -64,7 +64,8 @@ inline constexpr bool is_described_class<T> = boost::describe::has_describe_memb
 }  // namespace detail
 
 /// A struct described with `BOOST_DESCRIBE_STRUCT`, as a value of a composite type whose fields are its
-/// members, in their order, those of bases first. Whoever taught libpqxx the type has it as there.
+/// members, in their order, those of bases first. PostgreSQL does not infer the type of one that a column
+/// is compared with: `WHERE address = $1::address`. Whoever taught libpqxx the type has it as there.
 template <typename T>
     requires(detail::is_described_class<T> && !detail::pqxx_knows<T>())
 struct SqlValue<T> {

@@ -1,20 +1,24 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace txscope::detail {
 
 /// Any number of rows as one parameter, `[{"name":"Apollo","stars":"3"},…]`: every value as the
-/// text that it would be as a parameter of its own, for PostgreSQL to read as the column's type.
+/// text that it would be as a parameter of its own, for PostgreSQL to read as the column's type. What is
+/// JSON itself stands there as it is, for PostgreSQL would take its text for a JSON string.
 class JsonRows {
 public:
     /// A row of what `give_values` passes to its argument, each with its column's name.
-    /// @throws ValueError for a text with a NUL character
+    /// @throws ValueError for a text with a NUL character, and JSON's `null`
     template <typename GiveValues>
     void add(GiveValues&& give_values) {
         text_ += text_.empty() ? "[{" : ",{";
@@ -24,10 +28,12 @@ public:
             append_string(column);
             text_ += ':';
             value_.clear();
-            if (append_parameter(value_, value))
-                append_string(value_);
-            else
+            if (!append_parameter(value_, value))
                 text_ += "null";
+            else if constexpr (is_json<without_optional<std::remove_cvref_t<decltype(value)>>>)
+                append_json();
+            else
+                append_string(value_);
         });
         text_ += '}';
     }
@@ -37,6 +43,11 @@ public:
 
 private:
     void append_string(std::string_view text);
+    void append_json() {
+        // It would become SQL's, which an optional says.
+        if (value_ == "null") throw ValueError("JSON's null cannot be one of several rows' values");
+        text_ += value_;
+    }
 
     std::string text_;
     std::string value_;
