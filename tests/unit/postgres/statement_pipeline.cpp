@@ -342,3 +342,18 @@ TEST_CASE_METHOD(Fixture, "a notification is told, and answers nobody", "[statem
     CHECK_FALSE(response->done);
     CHECK(told == std::vector<std::string>{"42 jobs payload", "42 jobs payload"});
 }
+
+TEST_CASE_METHOD(Fixture,
+                 "without pipelining all that waits is lost with the connection, awaited or not",
+                 "[statement_pipeline]") {
+    pipeline.stop_pipelining();
+    const auto together = send({Statement{"INSERT 1"}, Statement{"INSERT 2"}});  // BEGIN is sent
+    const auto waiting = send("SELECT 1");
+    send("SELECT 2");
+    pipeline.fail(std::make_exception_ptr(ConnectionLost{"gone"}));
+    for (const Shared& response : {together[0], together[1], waiting}) {
+        CHECK(response->done);
+        CHECK(is<ConnectionLost>(response->error));
+    }
+    CHECK(pipeline.idle());
+}

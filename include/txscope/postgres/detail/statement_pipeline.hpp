@@ -165,8 +165,10 @@ TXSCOPE_INLINE void StatementPipeline::submit(Batch&& batch) {
     } catch (...) {  // no memory for the rest of what was begun
         fail(std::current_exception());
     }
-    if (broken()) refuse(batch);
-    if (broken() || !pipelines_) take_events();
+    if (broken())
+        refuse(batch);
+    else if (!pipelines_)
+        take_events();
     take_spare_batch().swap(batch);
 }
 
@@ -204,10 +206,11 @@ TXSCOPE_INLINE void StatementPipeline::refuse(const Batch& batch) noexcept {
     const auto refuse_all = [&](const Batch& unsent) {
         for (const Request& each : unsent) pipeline_.execute(*each.response, {.sql = {}});
     };
+    const std::vector<Batch> waiting = waiting_.take_all();
     std::ranges::for_each(sent_, refuse_all);
-    std::ranges::for_each(waiting_.batches(), refuse_all);
+    std::ranges::for_each(waiting, refuse_all);
     refuse_all(batch);
-    waiting_.clear();
+    take_events();  // as long as these are there: maybe nobody else has their responses any more
 }
 
 /// @param last of its response: its result is the one that is wanted

@@ -19,8 +19,11 @@ namespace txscope::detail {
 class WaitingBatches {
 public:
     void push(Batch&& batch) { batches_.push_back(std::move(batch)); }
-    void clear() noexcept { batches_.clear(); }
-    const std::vector<Batch>& batches() const noexcept { return batches_; }
+    /// All of them, which are not to be sent; nothing is left.
+    std::vector<Batch> take_all() noexcept {
+        began_ = false;
+        return std::exchange(batches_, {});
+    }
     /// Whether nothing may be left to be sent.
     bool empty() const noexcept { return batches_.empty() && !began_; }
 
