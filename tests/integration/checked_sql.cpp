@@ -140,6 +140,9 @@ Statement with_status(std::string_view status) {
 Statement rename(std::int64_t id, const char* name) {
     return sql<"UPDATE checked.projects SET name = $1 WHERE id = $2">(name, id);
 }
+Statement forget(const std::vector<std::int32_t>& ids) {
+    return sql<"UPDATE checked.projects SET tags = $1 WHERE id = ANY ($2)">(nullptr, ids);
+}
 Statement best(std::int32_t limit) {
     return sql<"SELECT max(stars), status FROM checked.projects GROUP BY status LIMIT $1",
                std::tuple<std::int32_t, std::optional<std::string>>>(limit);
@@ -296,6 +299,7 @@ TEST_CASE("sql<…> is a statement with its values", "[checked_sql]") {
     CHECK(answer.one().get<int>(0) == 42);
     CHECK(with_status("new").size() == 1);
     CHECK(best(1).size() == 1);
+    CHECK(forget({1, 2}).size() == 2);
 }
 
 }  // namespace checked_sql

@@ -93,10 +93,13 @@ struct SchemaFile {
     std::filesystem::path path;
 };
 
+/// What does not fit, a line each: the table, the column, what is there, and what the program has in its
+/// place.
+using Mismatches = std::vector<std::string>;
+
 /// Whether a schema is what the program takes it for: has the server prepare every statement of these
 /// repositories, and every `sql<"…">` that the program names, and compares types and NULLs. Executes none
-/// of them. What does not fit, a line each, with the table, the column, what is there, and what the program
-/// has in its place:
+/// of them.
 ///
 /// ```cpp
 /// TEST_CASE("the program and its schema fit together") {
@@ -107,14 +110,10 @@ struct SchemaFile {
 /// // sql<"SELECT nam FROM projects">: column "nam" does not exist
 /// ```
 ///
-/// A column of a type that has no C++ type of its own may be a text; so may any, where the type of the
-/// member is one of the program's own: in its `SqlValue`, `static constexpr std::string_view type_names[] =
-/// {"citext"};` says which it is. That a member cannot be NULL where its column can be is a mismatch; the
-/// other way round is none.
-using Mismatches = std::vector<std::string>;
-
-/// The schema that is there.
-/// @param dsn a connection string
+/// A text may be of any type that has no C++ type of its own. Of a type of the program's own, its
+/// `SqlValue` may say which types it is for: `static constexpr std::string_view type_names[] = {"citext"};`.
+/// That a column cannot be NULL where its member can be is no mismatch.
+/// @param dsn a connection string: the schema that is there
 /// @throws std::runtime_error where nothing can be checked
 template <typename... Repositories>
 Mismatches check(const std::string& dsn) {
@@ -126,7 +125,7 @@ Mismatches check(const std::string& dsn) {
     return mismatches;
 }
 
-/// That of a file, on a `TemporaryPostgres`.
+/// The same with the schema of a file, on a `TemporaryPostgres`.
 template <typename... Repositories>
 Mismatches check(const SchemaFile& file) {
     std::ifstream in{file.path};

@@ -4,7 +4,6 @@
 #include <txscope/core/value.hpp>
 
 #include <boost/describe/enumerators.hpp>
-#include <boost/describe/members.hpp>
 #include <boost/mp11/algorithm.hpp>
 
 #include <algorithm>
@@ -29,10 +28,12 @@ struct ServerType {
     std::vector<std::string> labels{};  ///< Of an enumeration.
 };
 
+using Fits = bool(const ServerType&);
+
 /// What a C++ type takes, to be compared with what the server has.
 struct ExpectedType {
-    std::string words;  ///< `a 64-bit integer`
-    bool (*fits)(const ServerType&);
+    std::string words;      ///< `a 64-bit integer`
+    Fits* fits = nullptr;   ///< Null: anything does.
     bool is_array = false;  ///< Then what fits, and the labels, are its elements'.
     bool nullable = false;
     std::vector<std::string_view> labels{};  ///< Of an enumeration: what can be read.
@@ -76,47 +77,60 @@ enum class Use {
     read
 };
 
-/// Whether the server's type is one of these. A text is for all that has no C++ type of its own.
+/// Says whether the server's type is one of these; null where nobody has said which are. A text is for all
+/// that has no C++ type of its own.
 template <typename T, Use use>
-bool takes(const ServerType& type) {
+constexpr Fits* fits() {
     if constexpr (requires { SqlValue<T>::type_names; }) {
-        return std::ranges::find(SqlValue<T>::type_names, type.name) !=
-               std::ranges::end(SqlValue<T>::type_names);
+        return [](const ServerType& type) {
+            return std::ranges::find(SqlValue<T>::type_names, type.name) !=
+                   std::ranges::end(SqlValue<T>::type_names);
+        };
     } else if constexpr (std::same_as<T, bool>) {
-        return type.name == "bool";
+        return [](const ServerType& type) { return type.name == "bool"; };
     } else if constexpr (Integer<T>) {
-        const std::size_t size = integer_size(type.name);
-        if (size > 0) return use == Use::sent || size <= std::max(sizeof(T), std::size_t{2});
-        return type.name == "numeric" || type.name == "oid" ||
-               (use == Use::sent && is_float(type.name));
+        return [](const ServerType& type) {
+            const std::size_t size = integer_size(type.name);
+            if (size > 0) return use == Use::sent || size <= std::max(sizeof(T), std::size_t{2});
+            return type.name == "numeric" || type.name == "oid" ||
+                   (use == Use::sent && is_float(type.name));
+        };
     } else if constexpr (std::floating_point<T>) {
-        return type.name == "float4" || type.name == "numeric" ||
-               (type.name == "float8" && (use == Use::sent || sizeof(T) >= 8));
+        return [](const ServerType& type) {
+            return type.name == "float4" || type.name == "numeric" ||
+                   (type.name == "float8" && (use == Use::sent || sizeof(T) >= 8));
+        };
     } else if constexpr (SqlText<T>) {
-        return integer_size(type.name) == 0 && !is_float(type.name) && type.name != "bool" &&
-               type.name != "bytea";
+        return [](const ServerType& type) {
+            return integer_size(type.name) == 0 && !is_float(type.name) && type.name != "bool" &&
+                   type.name != "bytea";
+        };
     } else if constexpr (is_bytes<T>) {
-        return type.name == "bytea";
+        return [](const ServerType& type) { return type.name == "bytea"; };
     } else if constexpr (is_calendar_date<T>) {
-        return type.name == "date";
+        return [](const ServerType& type) { return type.name == "date"; };
     } else if constexpr (is_time_point<T>) {
-        return type.name == (is_local_time<T> ? "timestamp" : "timestamptz");
+        return [](const ServerType& type) {
+            return type.name == (is_local_time<T> ? "timestamp" : "timestamptz");
+        };
     } else if constexpr (is_length_of_time<T>) {
-        return type.name == "interval";
+        return [](const ServerType& type) { return type.name == "interval"; };
     } else if constexpr (boost::describe::has_describe_enumerators<T>::value) {
-        return type.kind == 'e' || type.name == "text" || type.name == "varchar" ||
-               type.name == "bpchar";
+        return [](const ServerType& type) {
+            return type.kind == 'e' || type.name == "text" || type.name == "varchar" ||
+                   type.name == "bpchar";
+        };
     } else if constexpr (is_described_class<T> && !pqxx_knows<T>()) {
-        return type.kind == 'c';
+        return [](const ServerType& type) { return type.kind == 'c'; };
     } else {
-        return true;  // nobody has said
+        return nullptr;
     }
 }
 
 template <typename T, Use use>
 ExpectedType expected_type() {
     if constexpr (std::same_as<T, std::nullptr_t> || std::same_as<T, std::nullopt_t>) {
-        return {.words = "NULL", .fits = [](const ServerType&) { return true; }, .nullable = true};
+        return {.words = "NULL", .nullable = true};
     } else if constexpr (IsOptional<T>::value) {
         ExpectedType type = expected_type<typename T::value_type, use>();
         type.nullable = true;
@@ -132,7 +146,7 @@ ExpectedType expected_type() {
         type.words = type_words<T>() + ", " + type.words;
         return type;
     } else {
-        ExpectedType type{.words = SqlText<T> ? "a text" : type_words<T>(), .fits = &takes<T, use>};
+        ExpectedType type{.words = SqlText<T> ? "a text" : type_words<T>(), .fits = fits<T, use>()};
         if constexpr (boost::describe::has_describe_enumerators<T>::value)
             boost::mp11::mp_for_each<boost::describe::describe_enumerators<T>>(
                 [&](auto enumerator) { type.labels.push_back(enumerator.name); });

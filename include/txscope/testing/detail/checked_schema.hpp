@@ -136,7 +136,7 @@ inline ServerType CheckedSchema::type_of(Oid type, std::string words) {
 
 inline std::optional<std::string> CheckedSchema::difference(const ServerType& has,
                                                             const ExpectedType& wants) const {
-    if (has.is_array != wants.is_array || !wants.fits(has))
+    if (wants.fits != nullptr && (has.is_array != wants.is_array || !wants.fits(has)))
         return "is " + has.words + ", where the program has " + wants.words;
     if (!wants.labels.empty())
         for (const std::string& label : has.labels)
