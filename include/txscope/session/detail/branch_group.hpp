@@ -102,9 +102,8 @@ TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run(std::vector<asio::awaitabl
     const auto* const carrier = callers.target<AmbientExecutor>();
     const AmbientExecutor executor =
         carrier != nullptr ? *carrier : AmbientExecutor{strand_on(callers)};
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                       executor.strand()};
-    co_await cancellation.spawn(executor, run_on_strand(executor, branches));
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, executor};
+    co_await cancellation.spawn(run_on_strand(executor, branches));
 }
 
 TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run_on_strand(
