@@ -1,5 +1,6 @@
 // The tasks of examples/README.md, one after another, against a throwaway server.
 
+#include <txscope/testing/check.hpp>
 #include <txscope/testing/temporary_postgres.hpp>
 #include <txscope/txscope.hpp>
 
@@ -23,6 +24,7 @@ using txscope::descending;
 using txscope::field;
 using txscope::for_update;
 using txscope::Page;
+using txscope::sql;
 
 namespace {
 
@@ -67,10 +69,10 @@ public:
     using BaseRepository::BaseRepository;
 
     asio::awaitable<std::vector<JobTime>> slowest(int limit) const {
-        const auto result = co_await query(
-            "SELECT j.name, sum(r.seconds) AS seconds FROM jobs j JOIN runs r ON r.job_id = j.id"
-            " GROUP BY j.name ORDER BY seconds DESC LIMIT $1",
-            limit);
+        const auto result =
+            co_await query(sql<"SELECT j.name, sum(r.seconds) AS seconds FROM jobs j JOIN runs r"
+                               " ON r.job_id = j.id GROUP BY j.name ORDER BY seconds DESC LIMIT $1",
+                               JobTime>(limit));
         co_return result.as<JobTime>();
     }
 };
@@ -132,6 +134,13 @@ void expect(bool holds, const char* what) {
     if (!holds) throw std::logic_error{what};
 }
 
+// As a test of the program's own would.
+void check_sql(const std::string& dsn) {
+    const auto mismatches = txscope::testing::check<Jobs>(dsn);
+    for (const std::string& one : mismatches) std::cout << one << '\n';
+    expect(mismatches.empty(), "the program and its schema fit together");
+}
+
 asio::awaitable<void> run(txscope::AsyncSessionFactory sessions) {
     co_await sessions.execute(jobs_table);
     co_await sessions.execute(runs_table);
@@ -167,4 +176,5 @@ int main() {
         if (error) std::rethrow_exception(error);
     });
     io.run();
+    check_sql(server.dsn());
 }
