@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/counted_calls.hpp"
 #include "support/database.hpp"
+#include "support/jobs.hpp"
 #include "support/run.hpp"
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
@@ -117,4 +118,66 @@ TEST_CASE("a statement is sent at once, unless other branches may have something
                      co_await (session.execute("SELECT 2") && session.execute("SELECT 3"));
                      CHECK(sent == 0);
                  }));
+}
+
+TEST_CASE("a repository's call allocates at most once more than the same statement by hand",
+          "[cost_of_a_transaction]") {
+    using support::Job;
+    using txscope::ascending;
+    using txscope::field;
+    constexpr auto name = field<&Job::name>;
+    constexpr auto state = field<&Job::state>;
+    constexpr auto tries = field<&Job::tries>;
+    const std::string columns = "\"id\", \"name\", \"state\", \"note\", \"tries\"";
+    const std::string select = "SELECT " + columns + " FROM \"jobs\" WHERE ";
+    const std::string returning = " RETURNING " + columns;
+    const support::Database database{support::jobs_table +
+                                     "INSERT INTO jobs (name) VALUES ('one')"};
+    asio::io_context io{1};
+    const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const txscope::TransactionScope scope{sessions};
+    const support::Jobs jobs{sessions};
+
+    const auto check = [&](std::string_view call, auto by_hand, auto by_repository) {
+        const auto allocations = [&](auto work) {
+            std::int64_t spent = 0;
+            support::run(io, scope([&](Session& session) -> asio::awaitable<void> {
+                             for (int i = 0; i < 20; ++i) co_await work(session);
+                             const Counts before = support::counts();
+                             for (int i = 0; i < 100; ++i) co_await work(session);
+                             spent = (support::counts() - before).allocations;
+                             session.set_rollback_only();
+                         }));
+            return spent;
+        };
+        INFO(call);
+        CHECK(allocations(by_repository) <= allocations(by_hand) + 100);
+    };
+    const auto row = [](txscope::Result result) { return result.one().as<Job>(); };
+    const auto number = [](txscope::Result result) { return result.one().get<std::int64_t>(0); };
+    const auto nothing = [](const txscope::Result&) {};
+    const auto by_hand = [](auto read, std::string sql, auto... values) {
+        return [=](Session& session) -> asio::awaitable<void> {
+            const txscope::Result result = co_await session.execute(sql, values...);
+            read(result);
+        };
+    };
+    const auto by_repository = [](auto call) {
+        return [=](Session&) -> asio::awaitable<void> { static_cast<void>(co_await call()); };
+    };
+    check("get", by_hand(row, select + "\"id\" = $1", 1),
+          by_repository([&] { return jobs.get(1); }));
+    check("find", by_hand(row, select + "\"name\" = $1 LIMIT $2 OFFSET $3", "one", 2, 0),
+          by_repository([&] { return jobs.find(name == "one"); }));
+    check("count", by_hand(number, "SELECT count(*) FROM \"jobs\" WHERE \"state\" = $1", "new"),
+          by_repository([&] { return jobs.count(state == "new"); }));
+    check("update",
+          by_hand(row, "UPDATE \"jobs\" SET \"tries\" = $1 WHERE \"id\" = $2" + returning, 2, 1),
+          by_repository([&] { return jobs.update(1, tries = 2); }));
+    check("remove", by_hand(nothing, "DELETE FROM \"jobs\" WHERE \"id\" = $1", 7),
+          by_repository([&] { return jobs.remove(7); }));
+    check("find_all",
+          by_hand([](const txscope::Result& result) { return result.as<Job>(); },
+                  select + "\"state\" = $1 ORDER BY \"name\"", "new"),
+          by_repository([&] { return jobs.find_all(state == "new", ascending(name)); }));
 }

@@ -37,9 +37,11 @@ thread_local std::size_t support::until_failure = 0;
 
 namespace {
 
+bool fails() { return until_failure > 0 && --until_failure == 0; }
+[[maybe_unused]] const bool realloc_asks = (support::allocation_fails = &fails, true);
+
 void* allocate(std::size_t size) {
-    const bool fails = until_failure > 0 && --until_failure == 0;
-    void* memory = fails ? nullptr : std::malloc(size > 0 ? size : 1);
+    void* memory = fails() ? nullptr : std::malloc(size > 0 ? size : 1);
     if (memory == nullptr) throw std::bad_alloc{};
     return memory;
 }

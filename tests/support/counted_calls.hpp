@@ -1,5 +1,7 @@
 #pragma once
 
+#include "failing_allocation.hpp"
+
 #include <dlfcn.h>
 #include <malloc.h>
 #include <poll.h>
@@ -107,6 +109,7 @@ void* calloc(std::size_t count, std::size_t size) noexcept {
     return support::detail::count_allocation(__libc_calloc(count, size), count * size);
 }
 void* realloc(void* memory, std::size_t size) noexcept {
+    if (support::allocation_fails != nullptr && support::allocation_fails()) return nullptr;
     support::detail::remove_live(memory);
     return support::detail::count_allocation(__libc_realloc(memory, size), size);
 }

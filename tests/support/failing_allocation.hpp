@@ -8,4 +8,7 @@ namespace support {
 /// program of tests/memory has it.
 extern thread_local std::size_t until_failure;
 
+/// What that program has `realloc` ask (`counted_calls.hpp`); null where nothing fails.
+inline bool (*allocation_fails)() = nullptr;
+
 }  // namespace support

@@ -185,7 +185,7 @@ std::vector<T> Result::as() const {
     const RowMapping<T> mapping(block_);
     std::vector<T> objects;
     objects.reserve(size());
-    for (std::size_t row = 0; row < size(); ++row) objects.push_back(mapping(row));
+    for (std::size_t row = 0; row < size(); ++row) mapping.read(row, objects.emplace_back());
     return objects;
 }
 

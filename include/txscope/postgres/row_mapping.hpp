@@ -10,8 +10,9 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
+#include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 namespace txscope {
@@ -51,18 +52,33 @@ public:
     /// @throws ColumnError for a value that does not fit its member.
     [[nodiscard]] T operator()(std::size_t row) const {
         T object{};
+        read(row, object);
+        return object;
+    }
+    /// The same, into one that is there.
+    void read(std::size_t row, T& object) const {
         protocol::FieldCursor fields{result_[row]};
         std::size_t next = 0;
         boost::mp11::mp_for_each<Members>([&](auto member) {
-            auto& field = object.*member.pointer;
-            using Field = std::remove_reference_t<decltype(field)>;
             const std::size_t column = columns_[next++];
-            field = detail::read_field<Field>(result_, column, fields[column]);
+            read_member(object.*member.pointer, column, fields[column]);
         });
-        return object;
     }
 
 private:
+    template <typename Member>
+    void read_member(Member& member, std::size_t column,
+                     std::optional<std::string_view> text) const {
+        member = detail::read_field<Member>(result_, column, text);
+    }
+    // Where it is to be: a text that is made and moved costs twice as much.
+    void read_member(std::string& member, std::size_t column,
+                     std::optional<std::string_view> text) const {
+        if (!text)
+            detail::throw_unexpected_null(result_, column, detail::type_words<std::string>());
+        member.assign(*text);
+    }
+
     using Members = boost::describe::describe_members<T, boost::describe::mod_any_access |
                                                              boost::describe::mod_inherited>;
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -72,23 +74,28 @@ public:
     }
 
 private:
-    // Bytes are moved only when at least as many were consumed since, or the block is doubled.
+    // Bytes are moved only when at least as many were consumed since, or the block is doubled. What is
+    // large the system then gives another address (mremap(2)), without a copy.
     void make_room(std::size_t count) {
         const std::size_t used = size();
-        if (begin_ >= used && count <= capacity_ - used) {
-            if (used > 0) std::memmove(memory_.get(), memory_.get() + begin_, used);
-        } else {
-            const std::size_t capacity = std::max({used + count, 2 * capacity_, kept_capacity});
-            auto memory = std::make_unique_for_overwrite<char[]>(capacity);
-            if (used > 0) std::memcpy(memory.get(), memory_.get() + begin_, used);
-            memory_ = std::move(memory);
-            capacity_ = capacity;
-        }
+        const bool fits = begin_ >= used && count <= capacity_ - used;
+        if (begin_ > 0 && used > 0) std::memmove(memory_.get(), memory_.get() + begin_, used);
         begin_ = 0;
         end_ = used;
+        if (fits) return;
+        const std::size_t capacity = std::max({used + count, 2 * capacity_, kept_capacity});
+        void* const larger = std::realloc(memory_.get(), capacity);
+        if (larger == nullptr) throw std::bad_alloc{};
+        (void)memory_.release();
+        memory_.reset(static_cast<char*>(larger));
+        capacity_ = capacity;
     }
 
-    std::unique_ptr<char[]> memory_;
+    struct Free {
+        void operator()(char* memory) const noexcept { std::free(memory); }
+    };
+
+    std::unique_ptr<char[], Free> memory_;
     std::size_t capacity_ = 0;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
