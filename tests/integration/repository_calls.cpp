@@ -330,6 +330,13 @@ const std::vector<Call> reads{
          const auto parts = f.run(f.items.template select<Part>(code == v, ascending(note)));
          return parts.size() == 1 && parts[0].text == v && parts[0].note == v;
      }},
+    {"stream",
+     [](Fixture& f, const auto& v) {
+         std::vector<Item> found;
+         const auto on_row = [&](Item row) { found.push_back(std::move(row)); };
+         const auto count = f.run(f.items.stream(text == v, note == v, descending(code), on_row));
+         return count == 1 && is_one(f, found);
+     }},
     {"count and exists",
      [](Fixture& f, const auto& v) {
          return f.run(f.items.count(text == v)) == 1 && f.run(f.items.exists(1, v)) &&

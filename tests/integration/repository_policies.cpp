@@ -234,6 +234,8 @@ TEST_CASE("no call of a repository finds a deleted row", "[repository]") {
     CHECK(count(f.run(f.notes.find_page(ascending(title), Page{.limit = 5})).rows) == 1);
     CHECK(count(f.run(f.notes.find_all(ascending(stars), after(note("", 0))))) == 1);
     CHECK(count(f.run(f.notes.select<Note>())) == 1);
+    CHECK(f.run(f.notes.stream([](const Note&) {})) == 1);
+    CHECK(f.run(f.notes.with_deleted().stream(gone, [](const Note&) {})) == 1);
     CHECK(f.run(f.notes.count()) == 1);
     CHECK(f.run(f.notes.count(stars >= 1)) == 1);
     CHECK(f.run(f.notes.sum(stars)) == 1);
