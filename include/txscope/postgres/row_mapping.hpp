@@ -1,15 +1,14 @@
 #pragma once
 
+#include <txscope/core/detail/struct_members.hpp>
 #include <txscope/postgres/detail/field.hpp>
 #include <txscope/postgres/detail/sql_words.hpp>
 
-#include <boost/describe/members.hpp>
-#include <boost/describe/modifiers.hpp>
-#include <boost/mp11/algorithm.hpp>
 #include <boost/mp11/list.hpp>
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,9 +16,10 @@
 
 namespace txscope {
 
-/// A struct whose members are known through `BOOST_DESCRIBE_STRUCT` or `BOOST_DESCRIBE_CLASS`.
+/// A struct whose members are known through `BOOST_DESCRIBE_STRUCT` or `BOOST_DESCRIBE_CLASS`, or
+/// `txscope/values/plain_structs.hpp`.
 template <typename T>
-concept Described = boost::describe::has_describe_members<T>::value;
+concept Described = detail::HasMembers<T>;
 
 /// Which column of a result fills which member of a described struct: the one of the member's
 /// name, members of bases included. Columns that no member is named after are left aside.
@@ -40,7 +40,7 @@ public:
     /// @throws ColumnError when a member has no column of its name, or more than one.
     explicit RowMapping(protocol::ResultBlock result) : result_(std::move(result)) {
         std::size_t next = 0;
-        boost::mp11::mp_for_each<Members>([&](auto member) {
+        detail::for_each_member<T>([&](auto member) {
             static_assert(
                 std::string_view{decltype(member)::name}.size() <= detail::max_name_length,
                 "a member's name is longer than PostgreSQL lets a column's be, 63 bytes");
@@ -59,9 +59,9 @@ public:
     void read(std::size_t row, T& object) const {
         protocol::FieldCursor fields{result_[row]};
         std::size_t next = 0;
-        boost::mp11::mp_for_each<Members>([&](auto member) {
+        detail::for_each_member<T>([&](auto member) {
             const std::size_t column = columns_[next++];
-            read_member(object.*member.pointer, column, fields[column]);
+            read_member(std::invoke(member.pointer, object), column, fields[column]);
         });
     }
 
@@ -79,8 +79,7 @@ private:
         member.assign(*text);
     }
 
-    using Members = boost::describe::describe_members<T, boost::describe::mod_any_access |
-                                                             boost::describe::mod_inherited>;
+    using Members = typename detail::StructMembers<T>::type;
 
     protocol::ResultBlock result_;
     std::array<std::size_t, boost::mp11::mp_size<Members>::value> columns_{};

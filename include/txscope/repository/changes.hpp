@@ -27,7 +27,11 @@ public:
     template <detail::AssignmentOn<Model> Assignment>
     Changes& set(Assignment assignment) {
         const std::string_view member = Assignment::template name<Model>();
-        auto bind = [assignment = std::move(assignment)](Statement& to) { assignment.bind(to); };
+        return put(member,
+                   [assignment = std::move(assignment)](Statement& to) { assignment.bind(to); });
+    }
+    /// For the layers below: by the name of the member.
+    Changes& put(std::string_view member, std::function<void(Statement&)> bind) {
         const auto found = std::ranges::find(changes_, member, &Change::member);
         if (found != changes_.end())
             found->bind = std::move(bind);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/detail/pqxx_compat.hpp>
+#include <txscope/core/detail/struct_members.hpp>
 #include <txscope/core/detail/text_reader.hpp>
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
@@ -8,7 +9,6 @@
 
 #include <boost/describe/enumerators.hpp>
 #include <boost/describe/members.hpp>
-#include <boost/describe/modifiers.hpp>
 #include <boost/mp11/algorithm.hpp>
 
 #include <optional>
@@ -73,7 +73,7 @@ struct SqlValue<T> {
         std::string text = "(";
         std::string scratch;
         bool first = true;
-        for_each_member([&](auto member) {
+        detail::for_each_member<T>([&](auto member) {
             if (!std::exchange(first, false)) text += ',';
             scratch.clear();
             if (detail::append_parameter(scratch, value.*member.pointer))
@@ -87,7 +87,7 @@ struct SqlValue<T> {
         detail::TextReader reader{text, wanted};
         T value{};
         char before = '(';
-        for_each_member([&](auto member) {
+        detail::for_each_member<T>([&](auto member) {
             reader.expect({&before, 1});
             before = ',';
             auto& field = value.*member.pointer;
@@ -99,13 +99,6 @@ struct SqlValue<T> {
         reader.expect(")");
         reader.end();
         return value;
-    }
-
-private:
-    template <typename Visitor>
-    static void for_each_member(Visitor visit) {
-        using namespace boost::describe;
-        boost::mp11::mp_for_each<describe_members<T, mod_any_access | mod_inherited>>(visit);
     }
 };
 

@@ -17,6 +17,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -116,7 +117,8 @@ decltype(auto) with_limit(std::int64_t limit, const Clause& clause) {
 template <typename E, typename Builder, typename... Parts>
 Statement compose_of_model(const typename E::Model& model, const Parts&... parts) {
     Statement statement{sql_text<E, Builder>(parts...)};
-    for_each_inserted<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
+    for_each_inserted<E>(
+        [&](auto column) { statement.bind(std::invoke(decltype(column)::pointer, model)); });
     return statement;
 }
 
@@ -134,7 +136,8 @@ std::optional<Statement> compose_insert_all(Models&& models) {
     for (const typename E::Model& model : models)
         rows.add([&](auto&& give) {
             for_each_inserted<E>([&](auto column) {
-                give(E::column_name(decltype(column)::name), model.*decltype(column)::pointer);
+                give(E::column_name(decltype(column)::name),
+                     std::invoke(decltype(column)::pointer, model));
             });
         });
     if (rows.empty()) return std::nullopt;
@@ -193,8 +196,9 @@ Changes<typename E::Model> changes_between(const typename E::Model& before,
                                            const typename E::Model& after) {
     Changes<typename E::Model> changes;
     for_each_updated<E>([&](auto column) {
-        constexpr auto member = decltype(column)::pointer;
-        if (!(before.*member == after.*member)) changes.set(field<member> = after.*member);
+        const auto& value = std::invoke(decltype(column)::pointer, after);
+        if (!(std::invoke(decltype(column)::pointer, before) == value))
+            changes.put(decltype(column)::name, [value](Statement& to) { to.bind(value); });
     });
     return changes;
 }
@@ -205,7 +209,8 @@ Statement compose_update(const typename E::Model& model) {
     static_assert(has_updated_columns<E>, "this model is all key or generated: nothing to update");
     return with_row_of<E>(model, [&](const auto&... equal) {
         Statement statement{sql_text<E, Update<E, true>>(equal...)};
-        for_each_updated<E>([&](auto column) { statement.bind(model.*decltype(column)::pointer); });
+        for_each_updated<E>(
+            [&](auto column) { statement.bind(std::invoke(decltype(column)::pointer, model)); });
         bind_parts(statement, equal...);
         return statement;
     });

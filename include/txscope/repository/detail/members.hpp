@@ -1,10 +1,7 @@
 #pragma once
 
+#include <txscope/core/detail/struct_members.hpp>
 #include <txscope/core/detail/type_words.hpp>
-
-#include <boost/describe/members.hpp>
-#include <boost/describe/modifiers.hpp>
-#include <boost/mp11/algorithm.hpp>
 
 #include <cstddef>
 #include <string_view>
@@ -12,19 +9,14 @@
 
 namespace txscope::detail {
 
-/// The members of a model that are columns.
 template <typename Model>
-using ColumnMembers = boost::describe::describe_members<Model, boost::describe::mod_any_access |
-                                                                   boost::describe::mod_inherited>;
-
-template <typename Model>
-inline constexpr bool is_described = boost::describe::has_describe_members<Model>::value;
+inline constexpr bool is_described = HasMembers<Model>;
 
 /// Calls `visit(descriptor)` for each column of a model, in the order it was described.
 template <typename Model, typename Visit>
 constexpr void for_each_column(Visit&& visit) {
     static_assert(is_described<Model>, "a model is a struct described with BOOST_DESCRIBE_STRUCT");
-    boost::mp11::mp_for_each<ColumnMembers<Model>>(visit);
+    for_each_member<Model>(visit);
 }
 
 template <auto Left, auto Right>
@@ -43,7 +35,7 @@ inline constexpr std::string_view member_name = [] {
     std::string_view name;
     if constexpr (is_described<Model>)
         for_each_column<Model>([&name](auto column) {
-            if constexpr (same_member<decltype(column)::pointer, Member>)
+            if constexpr (same_member<Member, decltype(column)::pointer>)
                 name = decltype(column)::name;
         });
     return name;
