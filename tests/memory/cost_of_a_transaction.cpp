@@ -7,12 +7,17 @@
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <optional>
 #include <string>
 
 namespace asio = boost::asio;
@@ -24,6 +29,10 @@ namespace {
 
 // A transaction's, on the average, however many statements it enqueues.
 constexpr std::int64_t known_allocations = 9;
+
+// A scope's whose first statement waits for a connection: its coroutines, the body's, and what
+// co_spawn() makes for it. Frames are larger where nothing is optimized, so there is some room.
+constexpr std::int64_t known_bytes_of_a_waiter = 4800;
 
 /// What a hundred transactions take, one after another on a connection that has seen such ones.
 template <typename Body>
@@ -86,6 +95,31 @@ TEST_CASE("a million rows take the memory of a batch of them", "[cost_of_a_trans
     CAPTURE(peak);
     CHECK(peak < 1'000'000);  // of about 30 MB
     CHECK(support::counts().live_bytes - before < 1'000'000);
+}
+
+TEST_CASE("a scope that waits for a connection takes no more memory than it is known to",
+          "[cost_of_a_transaction]") {
+    constexpr std::size_t count = 100;
+    const support::Database database;
+    asio::io_context io{1};
+    const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const txscope::TransactionScope scope{sessions};
+    const auto select = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("SELECT $1::text", "a project");
+    };
+    std::int64_t taken = 0;
+    support::run(io, [&]() -> asio::awaitable<void> {
+        auto held = std::make_optional(co_await sessions.pool()->acquire());
+        std::size_t ended = 0;
+        const Counts before = support::counts();
+        for (std::size_t i = 0; i < count; ++i)
+            asio::co_spawn(io, scope(select), [&](std::exception_ptr) { ++ended; });
+        while (sessions.statistics().waiting < count) co_await asio::post(asio::use_awaitable);
+        taken = (support::counts() - before).live_bytes;
+        held.reset();
+        while (ended < count) co_await asio::post(asio::use_awaitable);
+    });
+    CHECK(taken <= std::int64_t{count} * known_bytes_of_a_waiter);
 }
 
 TEST_CASE("a round trip is a send, a receive and a wait: the system is asked for nothing else",

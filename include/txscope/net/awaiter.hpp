@@ -39,16 +39,16 @@ private:
     void (*finish_)(void* place, std::exception_ptr* error) = nullptr;
 };
 
-/// Memory in the frame of a coroutine for what Asio makes of the steps of the operation that it awaits,
-/// one after another. What does not fit, or comes while another is there, is allocated.
-class FrameMemory {
+/// Memory for what Asio makes of the steps of an operation, one after another. What does not fit, or
+/// comes while another is there, is allocated.
+class WaitMemory {
 public:
     template <typename T>
     class Allocator {
     public:
         using value_type = T;
 
-        explicit Allocator(FrameMemory& memory) noexcept : memory_{&memory} {}
+        explicit Allocator(WaitMemory& memory) noexcept : memory_{&memory} {}
         template <typename Other>
         Allocator(const Allocator<Other>& other) noexcept : memory_{other.memory_} {}
 
@@ -67,12 +67,12 @@ public:
         template <typename>
         friend class Allocator;
 
-        FrameMemory* memory_;
+        WaitMemory* memory_;
     };
 
-    FrameMemory() = default;
-    FrameMemory(const FrameMemory&) = delete;
-    FrameMemory& operator=(const FrameMemory&) = delete;
+    WaitMemory() = default;
+    WaitMemory(const WaitMemory&) = delete;
+    WaitMemory& operator=(const WaitMemory&) = delete;
 
 private:
     void* allocate(std::size_t size) {

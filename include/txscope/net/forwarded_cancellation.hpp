@@ -8,7 +8,6 @@
 #include <txscope/net/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -33,8 +32,10 @@ class ForwardedCancellation {
     class Return;
 
 public:
+    /// @param callers the executor of the coroutine that has this; outlives it
     /// @param executor where the work is to run
-    ForwardedCancellation(const asio::cancellation_state& caller, AmbientExecutor executor);
+    ForwardedCancellation(const asio::cancellation_state& caller,
+                          const asio::any_io_executor& callers, AmbientExecutor executor);
     ForwardedCancellation(const ForwardedCancellation&) = delete;
     ForwardedCancellation& operator=(const ForwardedCancellation&) = delete;
 
@@ -51,7 +52,6 @@ public:
     auto spawn(asio::awaitable<void> work) {
         return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
             [this](auto handler, asio::awaitable<void> spawned) {
-                callers_ = asio::get_associated_executor(handler);
                 awaiter_.set(std::move(handler));
                 start(std::move(spawned));
             },
@@ -64,13 +64,14 @@ private:
 #ifdef TXSCOPE_KNOWS_ASIO_INTERNALS
     using EntryPoint = asio::awaitable<asio::detail::awaitable_thread_entry_point>;
     static EntryPoint enter(Return back, asio::awaitable<void> work);
+    static void finish(Return back, std::exception_ptr error);
     bool* over_ = nullptr;  // whether the work is, which has not been suspended yet
 #endif
 
+    const asio::any_io_executor& callers_;
     AmbientExecutor executor_;                   // until the work begins, which has it from then on
     std::shared_ptr<Channel> channel_;           // null: nobody can cancel the work
     std::unique_ptr<asio::steady_timer> timer_;  // mostly there is none
-    asio::any_io_executor callers_;
     Awaiter awaiter_;
 };
 
@@ -143,8 +144,9 @@ private:
 };
 
 TXSCOPE_INLINE ForwardedCancellation::ForwardedCancellation(const asio::cancellation_state& caller,
+                                                            const asio::any_io_executor& callers,
                                                             AmbientExecutor executor)
-    : executor_{std::move(executor)} {
+    : callers_{callers}, executor_{std::move(executor)} {
     asio::cancellation_slot slot = caller.slot();
     if (!slot.is_connected()) return;
     channel_ = std::make_shared<Channel>(executor_.strand());
@@ -182,6 +184,11 @@ TXSCOPE_INLINE ForwardedCancellation::EntryPoint ForwardedCancellation::enter(
     } catch (...) {
         error = std::current_exception();
     }
+    finish(std::move(back), std::move(error));
+}
+
+/// The work is over.
+TXSCOPE_INLINE void ForwardedCancellation::finish(Return back, std::exception_ptr error) {
     const asio::any_io_executor callers = back.get_executor();
     bool* const over = std::exchange(back.to().over_, nullptr);
     auto resume = [back = std::move(back), error = std::move(error)]() mutable {

@@ -4,8 +4,11 @@
 #include <txscope/net/context_life.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/awaitable.hpp>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/system/error_code.hpp>
 
 #include <chrono>
 #include <memory>
@@ -51,7 +54,17 @@ public:
     Sender sender() const { return Sender{state_}; }
 
     /// Until it is sent, `deadline` passes, or the waiting coroutine is cancelled: look which.
-    asio::awaitable<void> wait(TimePoint deadline = TimePoint::max());
+    auto wait(TimePoint deadline = TimePoint::max()) {
+        const auto token = asio::as_tuple(asio::deferred);
+        // Begun under the lock: a sender comes before the wait, or finds it; none falls between.
+        return asio::async_initiate<decltype(token), void(boost::system::error_code)>(
+            [this, deadline](auto handler) {
+                const auto lock = state_->lock();
+                timer_.expires_at(state_->sent ? TimePoint::min() : deadline);
+                timer_.async_wait(std::move(handler));
+            },
+            token);
+    }
 
     bool sent() const {
         const auto lock = state_->lock();
@@ -67,9 +80,6 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/deferred.hpp>
 #include <boost/asio/execution/context.hpp>
 #include <boost/asio/query.hpp>
 
@@ -89,18 +99,6 @@ TXSCOPE_INLINE Notification::Notification(const asio::any_io_executor& executor)
 TXSCOPE_INLINE Notification::~Notification() {
     const auto lock = state_->lock();
     state_->timer = nullptr;
-}
-
-TXSCOPE_INLINE asio::awaitable<void> Notification::wait(TimePoint deadline) {
-    const auto token = asio::as_tuple(asio::deferred);
-    // Begun under the lock: a sender comes before the wait, or finds it; none falls between.
-    co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(
-        [this, deadline](auto handler) {
-            const auto lock = state_->lock();
-            timer_.expires_at(state_->sent ? TimePoint::min() : deadline);
-            timer_.async_wait(std::move(handler));
-        },
-        token);
 }
 
 }  // namespace txscope::detail

@@ -34,10 +34,10 @@ struct AmbientContext : boost::intrusive_ref_counter<AmbientContext> {
     /// This; null where nothing is added to the strand.
     const AmbientContext* said() const noexcept;
 
-    StrandState& strand;
     /// How many executors with outstanding work carry it: where there are none, no other coroutine
     /// was started here that has not ended.
     mutable std::atomic<int> outstanding = 0;
+    StrandState& strand;
 };
 
 /// A strand's function runs on this thread, until this is destroyed.
@@ -162,7 +162,7 @@ public:
         Task::run(std::move(task));
     }
     /// Runs it after all that is ready to run now, and all that is about to get there.
-    void post(Task::Owner task, FrameMemory& memory);
+    void post(Task::Owner task, WaitMemory& memory);
 
     /// The execution context has work until `finish_work`.
     void start_work();
@@ -299,8 +299,8 @@ TXSCOPE_INLINE void StrandState::submit(Task::Owner task, bool posts) {
         inner_.execute(std::move(taken));
 }
 
-TXSCOPE_INLINE void StrandState::post(Task::Owner task, FrameMemory& memory) {
-    take_turn_later(std::move(task), FrameMemory::Allocator<std::byte>{memory});
+TXSCOPE_INLINE void StrandState::post(Task::Owner task, WaitMemory& memory) {
+    take_turn_later(std::move(task), WaitMemory::Allocator<std::byte>{memory});
 }
 
 template <typename Allocator>

@@ -32,8 +32,6 @@
 
 namespace txscope::detail {
 
-class AcquireRequest;
-
 /// Connections, bounded in number, lent in strict order of asking.
 ///
 /// What is decided, `PoolMachine` decides; this gives it a mutex, time, and connections. Any thread
@@ -65,8 +63,9 @@ public:
     Lease acquire_idle(Holder* holder = nullptr);
 
     /// A clean connection, by `deadline` and within `acquire_timeout`.
+    /// @param requester outlives the wait
     /// @throws PoolError, ConnectionFailed for what stays
-    asio::awaitable<Lease> acquire(Requester requester = {},
+    asio::awaitable<Lease> acquire(Requester&& requester = {},
                                    Clock::time_point deadline = Clock::time_point::max());
 
     /// The same for who can do without: waits for an idle one to answer a ping, but for none that is on
@@ -138,6 +137,9 @@ private:
     bool begin_cleaning(PooledConnection& connection) noexcept;
     void put(std::shared_ptr<PooledConnection> opened, std::uint64_t generation) noexcept;
     void examine(const std::shared_ptr<PooledConnection>& connection);
+    Lease ask(Request& request, Clock::time_point& deadline);
+    bool is_answered(const Request& request) const;
+    Lease take(Request& request, bool cancelled);
 
     // With the mutex locked:
     Lease lend_idle(Lock& lock, Holder* holder);
@@ -152,7 +154,7 @@ private:
     void cleaned(PooledConnection& connection, bool refused = false) noexcept;
     Clock::time_point end_of_life() noexcept;
     std::vector<ConnectionHolder> list_holders() const;
-    void answer(AcquireRequest& request) noexcept;
+    void answer(Waiter& waiter) noexcept;
     std::exception_ptr why_none_is_open() const noexcept;
     void fail_opening(const std::exception_ptr& error) noexcept;
     void tell_watches(const std::exception_ptr& error) noexcept;
@@ -193,8 +195,6 @@ private:
 }  // namespace txscope::detail
 
 #if TXSCOPE_DEFINITIONS
-
-#include <txscope/pool/detail/acquire_request.hpp>
 
 #include <boost/asio/this_coro.hpp>
 
@@ -260,7 +260,7 @@ TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
     for (auto next = machine_.next_action(); next.kind != Kind::none; next = machine_.next_action())
         switch (next.kind) {
             case Kind::answer:
-                answer(static_cast<AcquireRequest&>(*next.waiter));
+                answer(*next.waiter);
                 break;
             case Kind::ping:
             case Kind::clean:

@@ -256,9 +256,10 @@ namespace txscope {
 
 template <typename Function>
 asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function function) {
-    const detail::AmbientExecutor executor{detail::strand_on(co_await asio::this_coro::executor)};
+    const asio::any_io_executor callers = co_await asio::this_coro::executor;
     detail::ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
-                                               executor};
+                                               callers,
+                                               detail::AmbientExecutor{detail::strand_on(callers)}};
     co_await cancellation.spawn(function(*pool));
 }
 

@@ -269,9 +269,9 @@ TXSCOPE_INLINE void Session::add_hook(std::vector<detail::Hook> detail::Hooks::*
     if (!in_transaction())
         throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
     detail::SessionState& scope = state_->here();
-    auto& hooks = scope.hooks().*list;
-    if (scope.hooks().telling != &hooks) scope.check_not_ended();
-    hooks.push_back(std::move(hook));
+    const detail::Hooks* const known = scope.hooks();
+    if (known == nullptr || known->telling != &(known->*list)) scope.check_not_ended();
+    (scope.make_hooks().*list).push_back(std::move(hook));
 }
 
 }  // namespace txscope

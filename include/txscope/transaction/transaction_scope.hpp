@@ -12,6 +12,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <exception>
+#include <memory>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -59,7 +60,7 @@ class TransactionScope {
 public:
     explicit TransactionScope(AsyncSessionFactory sessions, TransactionOptions options = {},
                               std::source_location where = std::source_location::current())
-        : sessions_{std::move(sessions)}, options_{options}, where_{where} {}
+        : made_{std::make_shared<const Made>(Made{std::move(sessions), options, where})} {}
 
     /// Runs `body()`, `body(Transaction&)` or `body(Session&)`, which returns `asio::awaitable<T>`, and yields its value.
     /// May be called again, for another transaction.
@@ -70,27 +71,29 @@ public:
         requires detail::NothrowResult<detail::BodyResult<Body, Transaction>>
     [[nodiscard]] asio::awaitable<detail::BodyResult<Body, Transaction>> operator()(
         Body body) const {
-        return run(sessions_, options_, where_, std::move(body));
+        return run(made_, std::move(body));
     }
 
 private:
-    template <typename Body>
-    static asio::awaitable<detail::BodyResult<Body, Transaction>> run(AsyncSessionFactory sessions,
-                                                                      TransactionOptions options,
-                                                                      std::source_location where,
-                                                                      Body body);
+    /// What it was made with, which its calls share: thousands of them may be under way.
+    struct Made {
+        AsyncSessionFactory sessions;
+        TransactionOptions options;
+        std::source_location where;
+    };
 
-    AsyncSessionFactory sessions_;
-    TransactionOptions options_;
-    std::source_location where_;
+    template <typename Body>
+    static asio::awaitable<detail::BodyResult<Body, Transaction>> run(
+        std::shared_ptr<const Made> made, Body body);
+
+    std::shared_ptr<const Made> made_;
 };
 
 template <typename Body>
 asio::awaitable<detail::BodyResult<Body, Transaction>> TransactionScope::run(
-    AsyncSessionFactory sessions, TransactionOptions options, std::source_location where,
-    Body body) {
+    std::shared_ptr<const Made> made, Body body) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    detail::ScopeRun run{sessions.pool(), options, where, executor};
+    detail::ScopeRun run{made->sessions.pool(), made->options, made->where, executor};
     if (run.takes_turns()) co_await run.take_turn();
     for (;;) {
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
@@ -98,10 +101,11 @@ asio::awaitable<detail::BodyResult<Body, Transaction>> TransactionScope::run(
         detail::ResultSlot<detail::BodyResult<Body, Transaction>> result;
         std::exception_ptr error;
         try {
-            if (!run.joins()) {
-                co_await run.spawn(detail::run_on_strand<Transaction>(run.session(), body, result));
-            } else if (run.has_deadline()) {
-                co_await run.spawn(detail::run_joined<Transaction>(run.session(), body, result));
+            if (!run.joins() || run.has_deadline()) {
+                auto work = run.joins()
+                                ? detail::run_joined<Transaction>(run.session(), body, result)
+                                : detail::run_on_strand<Transaction>(run.session(), body, result);
+                co_await run.spawn(std::move(work));
             } else {
                 Transaction session{run.session(), true};
                 if constexpr (std::is_void_v<detail::BodyResult<Body, Transaction>>)

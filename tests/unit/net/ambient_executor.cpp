@@ -23,10 +23,10 @@
 namespace asio = boost::asio;
 using txscope::detail::AmbientContext;
 using txscope::detail::AmbientExecutor;
-using txscope::detail::FrameMemory;
 using txscope::detail::Strand;
 using txscope::detail::strand_on;
 using txscope::detail::Task;
+using txscope::detail::WaitMemory;
 
 static_assert(sizeof(AmbientExecutor) <= 2 * sizeof(void*));  // or any_io_executor allocates
 
@@ -66,7 +66,7 @@ struct Scope {
     }
 
     template <typename Function>
-    void post_last(FrameMemory& memory, Function function) const {
+    void post_last(WaitMemory& memory, Function function) const {
         on->context().strand.post(Task::make(on->context(), std::move(function)), memory);
     }
     asio::any_io_executor with_work() const {
@@ -164,7 +164,7 @@ TEST_CASE("what is posted comes after all that was ready or about to be", "[ambi
     const Beneath beneath = anything();
     Scope scope{beneath};
     std::string order;
-    FrameMemory memory;
+    WaitMemory memory;
     const auto branch = [&](char name) {
         scope.on->execute([&, name] {
             order += name;
@@ -243,7 +243,7 @@ TEST_CASE("a function that throws does not keep the others from running", "[ambi
 
 TEST_CASE("a context that is destroyed destroys what was to run", "[ambient_executor]") {
     const auto held = std::make_shared<int>();
-    FrameMemory memory;
+    WaitMemory memory;
     {
         Scope scope{anything()};
         // Each holds the executor, as coroutines do.
@@ -264,7 +264,7 @@ TEST_CASE("functions run one at a time, whoever runs the context and gives them"
     const auto give = [&] {
         for (int i = 0; i < each; ++i) {
             if (i % 3 == 0) {
-                const auto memory = std::make_shared<FrameMemory>();
+                const auto memory = std::make_shared<WaitMemory>();
                 scope.post_last(*memory, [&ran, memory] { ++ran; });
             } else if (i % 3 == 1) {
                 asio::post(scope.with_work(), [&ran] { ++ran; });

@@ -9,7 +9,7 @@
 #include <vector>
 
 using txscope::detail::Awaiter;
-using txscope::detail::FrameMemory;
+using txscope::detail::WaitMemory;
 
 namespace {
 
@@ -44,12 +44,12 @@ TEST_CASE("the frame has memory for one at a time, and others are allocated", "[
     struct Operation {
         std::byte content[100];
     };
-    FrameMemory memory;
+    WaitMemory memory;
     const auto is_in_frame = [&](const void* place) {
         const auto* const begin = reinterpret_cast<const std::byte*>(&memory);
         return place >= begin && place < begin + sizeof memory;
     };
-    FrameMemory::Allocator<Operation> allocator{memory};
+    WaitMemory::Allocator<Operation> allocator{memory};
     for (int step = 0; step < 2; ++step) {
         Operation* const first = allocator.allocate(1);
         Operation* const second = allocator.allocate(1);
@@ -61,7 +61,7 @@ TEST_CASE("the frame has memory for one at a time, and others are allocated", "[
     Operation* const several = allocator.allocate(2);
     CHECK_FALSE(is_in_frame(several));
     allocator.deallocate(several, 2);
-    FrameMemory::Allocator<int> other{allocator};
+    WaitMemory::Allocator<int> other{allocator};
     CHECK(other == allocator);
     int* const small = other.allocate(1);
     CHECK(is_in_frame(small));

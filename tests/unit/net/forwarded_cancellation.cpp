@@ -38,7 +38,8 @@ struct Said final : AmbientContext {
 };
 
 asio::awaitable<void> await_on(Strand strand, asio::awaitable<void> work) {
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+    const asio::any_io_executor callers = co_await asio::this_coro::executor;
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, callers,
                                        AmbientExecutor{new Said{strand}}};
     co_await cancellation.spawn(std::move(work));
 }
@@ -163,7 +164,8 @@ TEST_CASE("work whose time is over before it begins is cancelled", "[forwarded_c
     asio::thread_pool elsewhere{1};
     const Strand strand = strand_on(elsewhere.get_executor());
     support::run(io, [&]() -> asio::awaitable<void> {
-        ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+        const asio::any_io_executor callers = co_await asio::this_coro::executor;
+        ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, callers,
                                            AmbientExecutor{strand}};
         cancellation.cancel_at(txscope::detail::Clock::now());
         while (!cancellation.expired()) std::this_thread::yield();

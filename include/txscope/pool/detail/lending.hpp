@@ -4,9 +4,12 @@
 #include <txscope/core/connection_holder.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/net/cancellation.hpp>
+#include <txscope/net/notification.hpp>
 #include <txscope/pool/detail/acquire_errors.hpp>
-#include <txscope/pool/detail/acquire_request.hpp>
 #include <txscope/pool/pool.hpp>
+
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -25,10 +28,12 @@ TXSCOPE_INLINE Lease Pool::acquire_idle(Holder* holder) {
     return lend_idle(lock, holder);
 }
 
-/// Withdrawn when its coroutine is destroyed.
-class Pool::Request : public AcquireRequest {
+/// A waiter whose coroutine is suspended until it is answered. Withdrawn when that is destroyed.
+class Pool::Request : public Waiter {
 public:
-    Request(Pool& pool, Requester requester) : AcquireRequest{std::move(requester)}, pool_{pool} {}
+    /// @param executor that of its coroutine
+    Request(Pool& pool, Requester requester, const asio::any_io_executor& executor)
+        : Waiter{std::move(requester)}, pool_{pool}, answer_{executor} {}
     ~Request() {
         Lock lock{pool_.mutex_};
         pool_.machine_.withdrawn(*this);
@@ -41,34 +46,62 @@ public:
                                           .where = place_of(requester()).value_or(no_place)});
     }
 
-    Clock::time_point asked{};  // if it had to
+    /// It has been granted or has failed: its coroutine goes on.
+    void wake() const { answer_.sender()(); }
+    /// Until then, `deadline` passes, or the coroutine is cancelled: look which.
+    auto wait(Clock::time_point deadline) { return answer_.wait(deadline); }
+
+    std::exception_ptr error{};  ///< Why it has failed.
+    Clock::time_point asked{};   ///< If it had to.
     PoolEvent::Wait outcome = PoolEvent::Wait::cancelled;
 
 private:
     static constexpr std::source_location no_place{};
 
     Pool& pool_;
+    Notification answer_;
 };
 
-TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
+TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester&& requester,
                                                     Clock::time_point deadline) {
     const auto self = shared_from_this();
-    Request request{*this, std::move(requester)};
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    Request request{*this, std::move(requester), executor};
+    Lease idle = ask(request, deadline);
+    if (idle) co_return std::move(idle);
+    bool cancelled = false;
+    for (bool over = is_answered(request); !over;) {
+        co_await request.wait(deadline);
+        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
+        cancelled = caller.cancelled() != asio::cancellation_type::none;
+        over = cancelled || Clock::now() >= deadline || is_answered(request);
+    }
+    co_return take(request, cancelled);
+}
+
+/// An idle connection; or else the request has been made, until `deadline` at most.
+TXSCOPE_INLINE Lease Pool::ask(Request& request, Clock::time_point& deadline) {
     Lock lock{mutex_};
     Lease idle = lend_idle(lock, request.requester().holder);
-    if (idle) co_return std::move(idle);
+    if (idle) return idle;
     const auto now = Clock::now();
     deadline = std::min(deadline, deadline_in(limits_.acquire_timeout, now));
     request.asked = now;
     machine_.asked(request, now);
     carry_out(lock);
     schedule();
-    bool cancelled = false;
-    if (request.state() == Waiter::State::waiting) {
-        lock.unlock();
-        cancelled = co_await request.wait(mutex_, deadline);
-        lock.lock();
-    }
+    return {};
+}
+
+TXSCOPE_INLINE bool Pool::is_answered(const Request& request) const {
+    const Lock lock{mutex_};
+    return request.state() != Waiter::State::waiting;
+}
+
+/// What the request was granted. An answer that has raced its end counts.
+/// @throws why there is nothing
+TXSCOPE_INLINE Lease Pool::take(Request& request, bool cancelled) {
+    const Lock lock{mutex_};
     request.outcome = outcome_of(request, cancelled, machine_.is_closed());
     if (machine_.is_closed()) throw pool_closed(request.requester());
     if (request.state() == Waiter::State::waiting) {
@@ -77,7 +110,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester requester,
         std::rethrow_exception(in_vain);
     }
     if (request.error) std::rethrow_exception(request.error);
-    co_return lease(pooled(machine_.taken(request)));
+    return lease(pooled(machine_.taken(request)));
 }
 
 TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire_soon(Holder& holder) {
@@ -153,7 +186,8 @@ TXSCOPE_INLINE Pool::Condition Pool::look_at(PooledConnection& connection) noexc
     return Condition::broken;
 }
 
-TXSCOPE_INLINE void Pool::answer(AcquireRequest& request) noexcept {
+TXSCOPE_INLINE void Pool::answer(Waiter& waiter) noexcept {
+    auto& request = static_cast<Request&>(waiter);
     if (request.state() == Waiter::State::granted) {
         ++statistics_.acquired;
         request.connection().lent_at = Clock::now();

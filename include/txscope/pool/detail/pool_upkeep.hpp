@@ -147,7 +147,7 @@ public:
         end_.sender()();
     }
     const std::exception_ptr& error() const noexcept { return error_; }
-    asio::awaitable<void> wait(Clock::time_point deadline) { return end_.wait(deadline); }
+    auto wait(Clock::time_point deadline) { return end_.wait(deadline); }
 
 private:
     Pool& pool_;

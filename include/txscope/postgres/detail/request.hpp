@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/net/awaiter.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/protocol/event.hpp>
@@ -25,6 +26,7 @@ struct Response : protocol::Response {
     Result result;                     ///< Of the last statement.
     std::exception_ptr error;          ///< Of whatever failed, by `outcome`.
     bool done = false;  ///< All of it is answered, and the Sync behind it: the above are known.
+    WaitMemory memory;  ///< For whoever waits for it.
 
     /// Answers what is not to be sent: since another's `why` has made it pointless, unless it is its own.
     void refuse(const std::exception_ptr& why, Outcome outcome = Outcome::skipped) noexcept {

@@ -57,8 +57,9 @@ TXSCOPE_INLINE std::string reason_text(const std::exception_ptr& error) {
 TXSCOPE_INLINE asio::awaitable<void> call_hook(std::string name, AmbientExecutor executor,
                                                asio::awaitable<void> work,
                                                Clock::time_point deadline) {
+    const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-    ForwardedCancellation cancellation{caller, std::move(executor)};
+    ForwardedCancellation cancellation{caller, callers, std::move(executor)};
     cancellation.cancel_at(deadline);
     std::exception_ptr error;
     try {

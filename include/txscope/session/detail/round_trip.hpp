@@ -20,8 +20,8 @@ namespace txscope::detail {
 struct RoundTrip;
 
 /// A round trip as an operation: this is how every statement goes. It costs less than a coroutine, and
-/// allocates nothing: all of it lies in the frame of the coroutine that awaits it, and runs on its
-/// strand.
+/// allocates nothing: it lies in the frame of the coroutine that awaits it, or in the memory of the
+/// response, and runs on that coroutine's strand.
 class RoundTripOperation : Task {
 public:
     RoundTripOperation() : Task{&finish} {}
@@ -46,14 +46,13 @@ private:
     bool sent_ = false;
     std::exception_ptr error_;  // there was no memory to send it
     Awaiter awaiter_;
-    FrameMemory memory_;
 };
 
 /// What goes out in a round trip, and what is awaited of it.
 struct RoundTrip {
     const AmbientContext& on;                ///< Which the executor of whoever awaits it carries.
     SharedConnection& shared;                ///< Whose outbox is sent.
-    Response& response;                      ///< Whose answer is awaited.
+    Response& response;                      ///< Whose answer is awaited. Lives as long as this.
     const asio::cancellation_state& caller;  ///< Whoever is cancelled does not wait here.
     bool returns = true;                     ///< Whether the answer is awaited here at all.
     /// Whether to look for a lost connection first: on one that was lost, nothing is sent.
@@ -101,12 +100,14 @@ TXSCOPE_INLINE bool RoundTrip::send() {
 struct RoundTripOperation::Readable {
     // It returns to its strand by itself, without outstanding work and type erasure.
     using cancellation_slot_type = asio::cancellation_slot;
-    using allocator_type = FrameMemory::Allocator<std::byte>;
+    using allocator_type = WaitMemory::Allocator<std::byte>;
 
     cancellation_slot_type get_cancellation_slot() const noexcept {
         return awaited().trip_->caller.slot();
     }
-    allocator_type get_allocator() const noexcept { return allocator_type{awaited().memory_}; }
+    allocator_type get_allocator() const noexcept {
+        return allocator_type{awaited().trip_->response.memory};
+    }
     void operator()() {
         StrandState& strand = awaited().trip_->on.strand;
         strand.execute(std::move(operation));
@@ -123,7 +124,7 @@ struct RoundTripOperation::Readable {
 TXSCOPE_INLINE void RoundTripOperation::begin() {
     sent_ = trip_->on.outstanding == 0;
     if (sent_ && send()) return wait();
-    trip_->on.strand.post(Task::Owner{this}, memory_);
+    trip_->on.strand.post(Task::Owner{this}, trip_->response.memory);
 }
 
 TXSCOPE_INLINE void RoundTripOperation::step() {

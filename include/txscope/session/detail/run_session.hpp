@@ -73,7 +73,7 @@ std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
 
 /// Whether there is something to call before COMMIT.
 inline bool has_before_commit(SessionState& state) noexcept {
-    return !state.parent() && !state.hooks().before_commit.empty();
+    return !state.parent() && state.hooks() && !state.hooks()->before_commit.empty();
 }
 /// Runs the hooks in their order, and those that they register after them, for as long as there is
 /// something to be committed.
@@ -156,7 +156,7 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const auto session = open_session(std::move(pool), callers, where);
     if (session->shared().reporter) begin_span(*session);
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, callers,
                                        executor_of(session)};
     ResultSlot<BodyResult<Body>> result;
     co_await cancellation.spawn(run_on_strand<Session>(session, body, result));
@@ -222,7 +222,7 @@ TXSCOPE_INLINE std::exception_ptr body_error(const SessionState& state, ScopeNod
 }
 
 TXSCOPE_INLINE asio::awaitable<void> run_before_commit(SessionState& state) {
-    const auto& hooks = state.hooks().before_commit;
+    const auto& hooks = state.hooks()->before_commit;
     const auto would_be_kept = [&] { return state.machine().keeps(state) && !state.busy(); };
     for (std::size_t next = 0; next < hooks.size() && would_be_kept(); ++next) {
         const Hook hook = hooks[next];
@@ -275,7 +275,8 @@ public:
 
 inline asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
     if (!error && has_queued()) {
-        if (!shared().has_connection()) co_await take_connection();
+        const asio::any_io_executor executor = co_await asio::this_coro::executor;
+        if (!shared().has_connection()) co_await take_connection(executor);
         LastSent sent = put_out_last({});
         send_outbox();
         co_await answered(sent.last, Clock::time_point::max());

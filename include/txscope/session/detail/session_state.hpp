@@ -102,13 +102,18 @@ public:
     FifoMutex& nesting() noexcept { return nesting_; }
     void release(std::string command) { unsent_.release(std::move(command)); }
 
-    Hooks& hooks() noexcept { return hooks_; }
+    /// Null where there are none.
+    Hooks* hooks() const noexcept { return hooks_.get(); }
+    Hooks& make_hooks() {
+        if (!hooks_) hooks_ = std::make_unique<Hooks>();
+        return *hooks_;
+    }
     /// The scope is left, in whatever way: it is over, and drops its hooks. One that holds its own
     /// session would keep that for ever.
     void leave() {
         ScopeNode::end();
         // Taken out first: what a hook holds may look at the lists when it goes.
-        const Hooks gone = std::exchange(hooks_, {});
+        const auto gone = std::move(hooks_);
     }
     SharedConnection& shared() const noexcept { return shared_; }
     TransactionMachine& machine() const noexcept { return shared_.machine; }
@@ -123,7 +128,8 @@ public:
     };
 
 protected:
-    asio::awaitable<void> take_connection();
+    /// @param executor the caller's, which outlives it
+    asio::awaitable<void> take_connection(const asio::any_io_executor& executor);
     /// Puts what is queued into the outbox, and then `last`, unless that is empty; not refused.
     LastSent put_out_last(std::string_view last);
 
@@ -158,7 +164,7 @@ private:
     SessionState* const parent_ = nullptr;
     bool opened_ = false;  // what opens it has been sent
     WriteBehindQueue unsent_;
-    Hooks hooks_;
+    std::unique_ptr<Hooks> hooks_;  // mostly there are none
     FifoMutex nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
@@ -210,7 +216,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     self->check_open();
     if (!statement && !self->has_queued()) co_return Result{};
     if (!shared.has_connection()) {
-        co_await self->take_connection();
+        co_await self->take_connection(executor);
         self->check_open();  // it may have ended meanwhile
     }
     // What is in the outbox will be sent: nothing of a caller who was cancelled meanwhile.
@@ -273,7 +279,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
     SpecialExecution* special) {
     const auto executor = co_await asio::this_coro::executor;
     // With work, as a branch has it: others may come from elsewhere that send in the same turn.
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, executor,
                                        executor_on(self->on, ambient_of(executor))
                                            .require(asio::execution::outstanding_work.tracked)};
     cancellation.cancel_at(deadline);
@@ -303,7 +309,7 @@ TXSCOPE_INLINE SessionState& SessionState::here() {
             return innermost(ambient);
     // Hooks that are told of the outcome run where the session is set aside.
     const Ambient* const set_aside = find_ambient(ambient, pool);
-    if (set_aside != nullptr && set_aside->session == nullptr && hooks_.telling != nullptr)
+    if (set_aside != nullptr && set_aside->session == nullptr && hooks_ && hooks_->telling)
         return *this;
     check_not_ended();
     throw pqxx::usage_error{
@@ -350,13 +356,14 @@ TXSCOPE_INLINE void SessionState::refuse_by(const TransactionMachine::Refusal& r
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
-TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection() {
+TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection(
+    const asio::any_io_executor& executor) {
     const auto lock = co_await shared_.leasing.lock();
     if (shared_.lease || shared_.over) co_return;
     // Somebody may have waited for one in vain.
     if (const auto failure = TransactionMachine::scope_failure(*this)) refuse_by(failure);
     try {
-        co_await shared_.borrow();
+        co_await shared_.borrow(executor);
     } catch (...) {
         const auto error = std::current_exception();
         if (machine().is_transaction() && !is_cancellation(error))

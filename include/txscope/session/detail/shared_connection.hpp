@@ -55,7 +55,7 @@ struct SharedConnection {
     std::vector<Portal> left_portals{};  // to be closed with the next statement
     std::unique_ptr<Routing> routing{};  // of a transaction that may read from a replica
     std::string stale{};                 // the text of a statement that failed because it was stale
-    std::string write_refusal{};         // the SQLSTATE of a server that does not write
+    std::string_view write_refusal{};    // the SQLSTATE of a server that does not write
     bool read_only = false;              // nothing that it does is to outlive it
     bool own_transactions = false;       // statements may begin and end transactions of their own
     bool wrote_alone = false;            // without a transaction, and the factory has replicas
@@ -71,7 +71,8 @@ struct SharedConnection {
     /// Whether there is one, or was an idle one to take.
     bool has_connection() noexcept;
     /// Takes a connection, when one comes free.
-    asio::awaitable<void> borrow();
+    /// @param executor the caller's, which outlives it
+    asio::awaitable<void> borrow(const asio::any_io_executor& executor);
     /// Has it from now on; its observer is told that the wait has begun when it was `asked`.
     void take(Lease&& found, Clock::time_point asked);
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
@@ -164,7 +165,8 @@ TXSCOPE_INLINE void SharedConnection::note_write_refusal(const Response& respons
     const bool in_recovery = said->sqlstate() == sqlstate::feature_not_supported &&
                              lease->parameter("in_hot_standby") == "on";
     if (!in_recovery && said->sqlstate() != sqlstate::read_only_sql_transaction) return;
-    write_refusal = said->sqlstate();
+    write_refusal =
+        in_recovery ? sqlstate::feature_not_supported : sqlstate::read_only_sql_transaction;
     lease.member()->wrong_role = true;
 }
 
@@ -176,14 +178,14 @@ TXSCOPE_INLINE void SharedConnection::take(Lease&& found, Clock::time_point aske
     reporter.report_notices(*lease);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
+TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow(
+    const asio::any_io_executor& executor) {
     const auto asked = Clock::now();
     if (routing) {
         Lease found = co_await routing->acquire();
         if (found && !over) take(std::move(found), asked);
         if (lease || over) co_return;
     }
-    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     Requester requester{holder};
     for (const Ambient* around = find_ambient(ambient_of(executor), pool.get()); around != nullptr;
          around = find_ambient(around->outer.get(), pool.get()))
@@ -203,6 +205,7 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow() {
 
 TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(
     Connection::SharedResponse& response) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     if (!leasing.free()) co_await leasing.pass();  // another branch is at it
     while (to_be_rerouted()) {
         const auto turn = co_await leasing.lock();
@@ -210,7 +213,7 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(
         try {
             routing->leave_replica(begin);
             give_back();
-            co_await borrow();
+            co_await borrow(executor);
             if (over) throw ScopeEnded{"the scope of this session has ended", reporter.where};
             lease->submit(routing->ask_again(begin));
         } catch (...) {

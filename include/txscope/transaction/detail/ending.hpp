@@ -124,17 +124,18 @@ inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outco
     return nullptr;
 }
 
-/// The hooks that wait for the outcome that the transaction has had.
-inline std::vector<Hook>& outcome_hooks(SessionState& session) {
+/// The hooks that wait for the outcome that the transaction has had; null where there are none.
+inline std::vector<Hook>* outcome_hooks(SessionState& session) {
+    if (!session.hooks()) return nullptr;
     const bool committed = session.machine().phase() == TransactionMachine::Phase::committed;
-    return committed ? session.hooks().after_commit : session.hooks().after_rollback;
+    return committed ? &session.hooks()->after_commit : &session.hooks()->after_rollback;
 }
 
 /// Runs them one after another; what they throw changes nothing any more.
 inline asio::awaitable<void> call_outcome_hooks(SessionState::Shared session) {
     co_await asio::this_coro::throw_if_cancelled(false);
-    auto& hooks = outcome_hooks(*session);
-    session->hooks().telling = &hooks;
+    auto& hooks = *outcome_hooks(*session);
+    session->hooks()->telling = &hooks;
     for (std::size_t next = 0; next < hooks.size(); ++next) {
         const Hook hook = std::move(hooks[next]);  // to copy it might throw
         const auto started = Clock::now();
@@ -145,7 +146,7 @@ inline asio::awaitable<void> call_outcome_hooks(SessionState::Shared session) {
                                               std::current_exception());
         }
     }
-    session->hooks().telling = nullptr;
+    session->hooks()->telling = nullptr;
 }
 
 /// Runs them where no session of the pool is ambient: what they do there is part of no transaction,
@@ -157,7 +158,7 @@ inline asio::awaitable<void> run_outcome_hooks(SessionState::Shared session) {
     const boost::intrusive_ptr<Ambient> set_aside{
         new Ambient{shared.strand, shared.pool.get(), ambient_of(callers)}};
     set_aside->span = session->span;
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state,
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, callers,
                                        AmbientExecutor{set_aside}};
     co_await cancellation.spawn(call_outcome_hooks(session));
 }

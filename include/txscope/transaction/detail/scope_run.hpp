@@ -151,7 +151,7 @@ TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
     }
     ended_ = false;
     if (session_->shared().reporter) begin_span(*session_, options_.label, std::move(earlier));
-    cancellation_.emplace(caller, executor_of(session_));
+    cancellation_.emplace(caller, callers_, executor_of(session_));
     cancellation_->cancel_at(deadline_);
     if (entry_ == Entry::begin) watch();
 }
@@ -177,7 +177,7 @@ TXSCOPE_INLINE void ScopeRun::begin_joined(const asio::cancellation_state& calle
     part_.emplace(outer_->joined_scopes());
     session_ = outer_;
     if (!has_deadline()) return;
-    cancellation_.emplace(caller, *callers_.target<AmbientExecutor>());
+    cancellation_.emplace(caller, callers_, *callers_.target<AmbientExecutor>());
     cancellation_->cancel_at(deadline_);
 }
 
@@ -235,8 +235,9 @@ TXSCOPE_INLINE std::exception_ptr ScopeRun::joined_error(
 }
 
 TXSCOPE_INLINE bool ScopeRun::tells_outcome() const {
-    return session_->machine().phase() != TransactionMachine::Phase::in_doubt &&
-           !outcome_hooks(*session_).empty();
+    const auto* const hooks = outcome_hooks(*session_);
+    return hooks != nullptr && !hooks->empty() &&
+           session_->machine().phase() != TransactionMachine::Phase::in_doubt;
 }
 
 TXSCOPE_INLINE asio::awaitable<bool> ScopeRun::settle(bool throws) {

@@ -169,8 +169,9 @@ inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& 
 
 /// Until something can be sent: there is a connection, and no BEGIN to be answered.
 inline asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     SharedConnection& connection = shared();
-    if (!connection.has_connection()) co_await take_connection();
+    if (!connection.has_connection()) co_await take_connection(executor);
     if (connection.beginning()) co_await connection.begun(deadline);
     if (!connection.lease) std::rethrow_exception(connection.begin->error);  // no server was found
 }
@@ -219,7 +220,8 @@ inline std::exception_ptr ScopeSession::finish(Action last, std::exception_ptr e
         parent()->release("RELEASE SAVEPOINT " + savepoint_name(depth()));
         last = machine().released(*this);
     }
-    if (savepoint() == Savepoint::released) parent()->hooks().append(std::move(hooks()));
+    if (savepoint() == Savepoint::released && hooks() != nullptr)
+        parent()->make_hooks().append(std::move(*hooks()));
     return error_of(*this, last.outcome, std::move(error), std::move(cause));
 }
 
