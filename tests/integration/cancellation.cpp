@@ -288,6 +288,34 @@ TEST_CASE("a scope that is cancelled while its branches execute statements ends 
     fixture.check_that_the_pool_works_on();
 }
 
+TEST_CASE("a cancellation of whatever type ends a scope with its branches, and what they execute",
+          "[cancellation]") {
+    using Type = asio::cancellation_type;
+    const auto type = GENERATE(Type::terminal, Type::partial, Type::total);
+    Fixture fixture;
+    const auto holder = fixture.hold("held");
+    const auto forever = []() -> asio::awaitable<void> {
+        asio::steady_timer never{co_await asio::this_coro::executor,
+                                 asio::steady_timer::time_point::max()};
+        co_await never.async_wait(asio::use_awaitable);
+    };
+    const auto branches = [&]() -> asio::awaitable<void> {
+        co_await (fixture.insert("held") && forever());
+    };
+    const auto caller = [&]() -> asio::awaitable<void> {
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+        co_await fixture.scope(branches);
+    };
+    Started work{fixture.io, caller()};
+    fixture.run_until_waiting_for_a_lock();
+    work.cancel(type);
+    support::run_until(fixture.io, [&] { return work.done(); });
+    CHECK(work.aborted());
+    CHECK(fixture.waiting_for_locks() == 0);
+    CHECK(fixture.names().empty());
+    fixture.check_that_the_pool_works_on();
+}
+
 TEST_CASE("a scope that is cancelled while a connection is being opened leaves it to the next one",
           "[cancellation]") {
     support::FaultProxy proxy{support::server()};

@@ -37,7 +37,9 @@ public:
     Started& operator=(const Started&) = delete;
 
     /// From the thread that runs the `io_context`.
-    void cancel() { state_->signal.emit(asio::cancellation_type::terminal); }
+    void cancel(asio::cancellation_type type = asio::cancellation_type::terminal) {
+        state_->signal.emit(type);
+    }
 
     bool done() const { return state_->done; }
     /// What it ended by; null for a return.

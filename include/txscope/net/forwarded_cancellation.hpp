@@ -21,7 +21,9 @@
 
 namespace txscope::detail {
 
-/// Passes a caller's cancellations on to what it awaits on a strand.
+/// Passes a caller's cancellations on to what it awaits on a strand, whatever their type as one of all
+/// types. Asio's `a() && b()` passes on the first one only, which ends no branch unless it is
+/// `terminal`: another one that came first would keep the deadline from the branches as well.
 ///
 /// `co_spawn` alone leaves its executor in the caller's slot, for as long as the caller's signal
 /// lives, which may outlive the execution context; a strand must not, and neither must what an
@@ -98,13 +100,12 @@ struct ForwardedCancellation::Channel {
     explicit Channel(Strand to) : strand{std::move(to)} {}
 
     /// From any thread.
-    static void cancel(const std::weak_ptr<Channel>& to, asio::cancellation_type type,
-                       Cancelled by) {
+    static void cancel(const std::weak_ptr<Channel>& to, Cancelled by) {
         if (const auto channel = to.lock())
-            asio::dispatch(AmbientExecutor{channel->strand}, [channel, type, by] {
+            asio::dispatch(AmbientExecutor{channel->strand}, [channel, by] {
                 auto first = Cancelled::no;
                 channel->cancelled.compare_exchange_strong(first, by);
-                channel->signal.emit(type);
+                channel->signal.emit(asio::cancellation_type::all);
             });
     }
 
@@ -150,8 +151,8 @@ TXSCOPE_INLINE ForwardedCancellation::ForwardedCancellation(const asio::cancella
     asio::cancellation_slot slot = caller.slot();
     if (!slot.is_connected()) return;
     channel_ = std::make_shared<Channel>(executor_.strand());
-    slot.assign([to = std::weak_ptr{channel_}](asio::cancellation_type type) {
-        Channel::cancel(to, type, Channel::Cancelled::by_caller);
+    slot.assign([to = std::weak_ptr{channel_}](asio::cancellation_type) {
+        Channel::cancel(to, Channel::Cancelled::by_caller);
     });
 }
 
@@ -165,7 +166,7 @@ TXSCOPE_INLINE void ForwardedCancellation::cancel_at(Clock::time_point deadline)
     if (!channel_) channel_ = std::make_shared<Channel>(executor_.strand());
     timer_ = std::make_unique<asio::steady_timer>(executor_.strand().state().inner(), deadline);
     timer_->async_wait([to = std::weak_ptr{channel_}](boost::system::error_code ended) {
-        if (!ended) Channel::cancel(to, asio::cancellation_type::all, Channel::Cancelled::by_time);
+        if (!ended) Channel::cancel(to, Channel::Cancelled::by_time);
     });
 }
 

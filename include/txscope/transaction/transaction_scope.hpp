@@ -46,9 +46,10 @@ namespace txscope {
 /// inside; the way to recover from an error is a `nested` scope around the statement. A connection
 /// lost while `COMMIT` is under way gives `CommitInDoubt`.
 ///
-/// **Cancellation**: at every `co_await` in the body; the transaction is rolled back before the
-/// scope's `co_await` throws `operation_aborted`. From `COMMIT` on the outcome is awaited instead,
-/// at most for the pool's `cleanup_timeout`.
+/// **Cancellation**: at every `co_await` in the body, by any type that the caller listens to, which
+/// comes to the body as one of all types; the transaction is rolled back before the scope's `co_await`
+/// throws `operation_aborted`. From `COMMIT` on the outcome is awaited instead, at most for the pool's
+/// `cleanup_timeout`.
 ///
 /// **Destruction**: no `COMMIT` is sent for a scope that is destroyed in progress, and what is open
 /// is rolled back; a `COMMIT` that is on its way already may still take effect. The connection is

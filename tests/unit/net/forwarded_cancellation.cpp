@@ -159,6 +159,26 @@ TEST_CASE("a cancellation reaches the work", "[forwarded_cancellation]") {
     CHECK(io.stopped());
 }
 
+/// What `co_spawn` begins is ended by `terminal` only, unless it says otherwise.
+asio::awaitable<void> await_as_any_type_cancels(asio::awaitable<void> awaited) {
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await std::move(awaited);
+}
+
+TEST_CASE("a cancellation of any type reaches the work as one of all", "[forwarded_cancellation]") {
+    asio::io_context io{1};
+    asio::cancellation_signal signal;
+    std::exception_ptr error;
+    asio::co_spawn(
+        io, await_as_any_type_cancels(await_on(strand_on(io.get_executor()), wait_for_ever())),
+        asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr met) { error = met; }));
+    io.poll();
+    signal.emit(GENERATE(asio::cancellation_type::partial, asio::cancellation_type::total));
+    io.restart();
+    io.poll();
+    CHECK(support::is_abort(error));
+}
+
 TEST_CASE("work whose time is over before it begins is cancelled", "[forwarded_cancellation]") {
     asio::io_context io;
     asio::thread_pool elsewhere{1};
