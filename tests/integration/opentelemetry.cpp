@@ -194,4 +194,78 @@ TEST_CASE("no traceparent breaks out of its comment", "[opentelemetry]") {
     CHECK(fixture.names() == ScopeFixture::Names{"one"});
 }
 
+enum class Call {
+    none,
+    start,
+    set,
+    add_event,
+    fail,
+    end,
+    traceparent
+};
+
+/// Throws in one of its functions, or traces nothing.
+class FailingTracer : public Tracer {
+public:
+    explicit FailingTracer(Call throws_in) : throws_in_{throws_in} {}
+
+    std::unique_ptr<Span> start(std::string_view, Kind, std::span<const Attribute>,
+                                Span*) override {
+        call(Call::start);
+        if (throws_in_ == Call::none) return nullptr;
+        return std::make_unique<Failing>(*this);
+    }
+    int ends() const { return ends_; }
+    int started() const { return started_; }
+
+private:
+    struct Failing : Span {
+        explicit Failing(FailingTracer& tracer) : of{tracer} { ++of.started_; }
+        void set(const Attribute&) override { of.call(Call::set); }
+        void add_event(std::string_view, std::span<const Attribute>) override {
+            of.call(Call::add_event);
+        }
+        void fail(std::string_view) override { of.call(Call::fail); }
+        void end() override {
+            ++of.ends_;
+            of.call(Call::end);
+        }
+        std::string traceparent() const override {
+            of.call(Call::traceparent);
+            return {};
+        }
+        FailingTracer& of;
+    };
+    void call(Call which) const {
+        if (which == throws_in_) throw std::runtime_error{"the tracer"};
+    }
+
+    const Call throws_in_;
+    int started_ = 0;
+    int ends_ = 0;
+};
+
+TEST_CASE("a tracer that throws or traces nothing changes nothing for a transaction",
+          "[opentelemetry]") {
+    const auto where = GENERATE(Call::none, Call::start, Call::set, Call::add_event, Call::fail,
+                                Call::end, Call::traceparent);
+    CAPTURE(static_cast<int>(where));
+    FailingTracer tracer{where};
+    txscope::OpenTelemetryObserver observer{tracer};
+    ScopeFixture fixture{{.observer = &observer}};
+    const TransactionScope scope{fixture.sessions};
+    fixture.run([&]() -> asio::awaitable<void> {
+        co_await scope([](Session& session) -> asio::awaitable<void> {
+            session.after_commit([] { throw std::runtime_error{"a hook"}; });
+            co_await session.execute("SELECT 1");
+        });
+        const auto fails = [](Session& session) -> asio::awaitable<void> {
+            co_await session.execute("SELECT 1/0");
+        };
+        CHECK_THROWS_AS(co_await scope(fails), txscope::SqlError);
+        CHECK_THROWS_AS(co_await fixture.sessions.execute("SELECT 1/0"), txscope::SqlError);
+    });
+    CHECK(tracer.ends() == tracer.started());
+}
+
 }  // namespace opentelemetry_spans

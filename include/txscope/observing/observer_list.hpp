@@ -61,8 +61,11 @@ public:
             if (of.own) of.own->end(error);
     }
     std::string traceparent() const override {
-        for (const Of& of : each)
-            if (std::string said = of.own ? of.own->traceparent() : ""; !said.empty()) return said;
+        for (const Of& of : each) try {
+                if (std::string said = of.own ? of.own->traceparent() : ""; !said.empty())
+                    return said;
+            } catch (...) {  // the next may have one
+            }
         return {};
     }
 

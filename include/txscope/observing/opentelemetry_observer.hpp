@@ -14,7 +14,8 @@
 namespace txscope {
 
 /// What `OpenTelemetryObserver` needs of a tracing library: to be derived from for the one that a program
-/// has, such as opentelemetry-cpp, each function being one call there.
+/// has, such as opentelemetry-cpp, each function being one call there. What they throw changes nothing
+/// for a transaction.
 ///
 /// **Threads**: called from every thread that runs scopes, by several at once.
 class Tracer {
@@ -43,6 +44,7 @@ public:
 
     virtual ~Tracer() = default;
     /// @param parent null for whatever is current on this thread
+    /// @return null for what is not to be traced: its parent is that of what begins within
     virtual std::unique_ptr<Span> start(std::string_view name, Kind kind,
                                         std::span<const Attribute> attributes, Span* parent) = 0;
 };
@@ -124,7 +126,7 @@ inline std::string operation_of(std::string_view sql) {
 
 }  // namespace detail
 
-/// Ours for the library's; what that throws changes nothing for a transaction.
+/// Ours for the library's.
 class OpenTelemetryObserver::Live : public Span {
 public:
     explicit Live(std::unique_ptr<Tracer::Span> started) : span{std::move(started)} {}
@@ -132,6 +134,9 @@ public:
     void end(const std::exception_ptr& error) noexcept override {
         try {
             if (error) fail(error);
+        } catch (...) {  // it ends all the same
+        }
+        try {
             span->end();
         } catch (...) {
         }
@@ -184,7 +189,8 @@ TXSCOPE_INLINE std::unique_ptr<Tracer::Span> OpenTelemetryObserver::start_span(
 TXSCOPE_INLINE std::unique_ptr<Span> OpenTelemetryObserver::start(const SpanStart& start) noexcept {
     try {
         const auto* parent = static_cast<const Live*>(start.parent);
-        return std::make_unique<Live>(start_span(start, parent ? parent->span.get() : nullptr));
+        auto started = start_span(start, parent ? parent->span.get() : nullptr);
+        return started ? std::make_unique<Live>(std::move(started)) : nullptr;
     } catch (...) {
         return nullptr;
     }

@@ -19,7 +19,7 @@ public:
     /// It is over, because of `error` unless that is null. Called once, and the last that it is told.
     virtual void end(const std::exception_ptr& error) noexcept = 0;
     /// What the server is told of a scope's, as a comment behind `BEGIN`: a `traceparent` (W3C Trace
-    /// Context), or nothing.
+    /// Context), or nothing; also nothing where this throws.
     virtual std::string traceparent() const { return {}; }
 
 protected:

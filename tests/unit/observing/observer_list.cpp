@@ -42,7 +42,10 @@ private:
         void end(const std::exception_ptr& error) noexcept override {
             of.words.push_back(name + (error ? " has failed" : " has ended"));
         }
-        std::string traceparent() const override { return of.traceparent_; }
+        std::string traceparent() const override {
+            if (of.traceparent_ == "throws") throw std::runtime_error{"no"};
+            return of.traceparent_;
+        }
         Teller& of;
         const std::string name;
     };
@@ -83,9 +86,10 @@ TEST_CASE("each observer of a list is told of its own spans", "[observer_list]")
 
 TEST_CASE("a list says the traceparent of the first that has one", "[observer_list]") {
     Teller silent;
+    Teller broken{"throws"};
     Teller first{"one"};
     Teller second{"two"};
-    ObserverList list{{&silent, &first, &second}};
+    ObserverList list{{&silent, &broken, &first, &second}};
     CHECK(list.start(start_of("scope"))->traceparent() == "one");
     ObserverList nobody{{&silent}};
     CHECK(nobody.start(start_of("scope"))->traceparent().empty());

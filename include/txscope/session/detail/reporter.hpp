@@ -7,6 +7,7 @@
 
 #include <exception>
 #include <source_location>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -39,6 +40,13 @@ struct Reporter {
     /// The scope's; null for none.
     Span* span() const noexcept {
         return scope != nullptr && scope->span ? scope->span->get() : nullptr;
+    }
+
+    /// What the server is told of the scope; nothing where the observer fails to say it.
+    std::string traceparent() const noexcept try {
+        return span() != nullptr ? span()->traceparent() : std::string{};
+    } catch (...) {
+        return {};
     }
 
     /// Tells what begins where that is `ambient`.

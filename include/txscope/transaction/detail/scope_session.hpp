@@ -76,9 +76,8 @@ private:
     }
     void begin_on_lease(Connection::Batch& batch, const Connection::SharedResponse& response) {
         if (id) ask_history(*this);
-        const auto traceparent = reporter.span() ? reporter.span()->traceparent() : "";
         begin_transaction(batch, options, life_on_server(*this, scope_deadline), *lease,
-                          traceparent, id, response);
+                          reporter.traceparent(), id, response);
     }
 };
 
