@@ -3,7 +3,6 @@
 #include <txscope/core/config.hpp>
 #include <txscope/net/notification.hpp>
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 
@@ -39,8 +38,7 @@ private:
         bool runs = false;
     };
 
-    static asio::awaitable<void> run_on_strand(asio::any_io_executor executor,
-                                               std::vector<asio::awaitable<void>>& branches);
+    static asio::awaitable<void> run_on_strand(std::vector<asio::awaitable<void>>& branches);
     static asio::awaitable<void> run_branch(Shared self, Branch& branch,
                                             asio::awaitable<void> body);
     void cancel();
@@ -90,6 +88,7 @@ inline asio::awaitable<void> run_branches(std::vector<asio::awaitable<void>> bra
 #include <txscope/net/cancellation.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -100,14 +99,15 @@ TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run(std::vector<asio::awaitabl
     if (branches.empty()) co_return;
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const auto* const carrier = callers.target<AmbientExecutor>();
-    const AmbientExecutor executor =
-        carrier != nullptr ? *carrier : AmbientExecutor{strand_on(callers)};
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, executor};
-    co_await cancellation.spawn(run_on_strand(executor, branches));
+    ForwardedCancellation cancellation{
+        co_await asio::this_coro::cancellation_state, callers,
+        carrier != nullptr ? *carrier : AmbientExecutor{strand_on(callers)}};
+    co_await cancellation.spawn(run_on_strand(branches));
 }
 
 TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run_on_strand(
-    asio::any_io_executor executor, std::vector<asio::awaitable<void>>& branches) {
+    std::vector<asio::awaitable<void>>& branches) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await asio::this_coro::throw_if_cancelled(false);
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
