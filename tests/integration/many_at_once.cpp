@@ -78,10 +78,11 @@ TEST_CASE_METHOD(Fixture, "of statements at once one that fails is named, and un
             CHECK(is<pqxx::sql_error>(failure));
             CHECK(text_of(failure).find("in: SELECT 1 / $1") != std::string::npos);
         }));
+        const auto more = inserts({"d"});
         const auto all = run(failure_of(scope([&](Session& session) -> asio::awaitable<void> {
             const auto failure = co_await failure_of(session.execute_all(statements));
             CHECK(text_of(failure).find("in: SELECT 1 / $1") != std::string::npos);
-            const auto refused = co_await failure_of(session.execute_all(inserts({"d"})));
+            const auto refused = co_await failure_of(session.execute_all(more));
             CHECK(is<txscope::TransactionAborted>(refused));
         })));
         CHECK(is<txscope::UnexpectedRollback>(all));
@@ -96,11 +97,12 @@ TEST_CASE_METHOD(Fixture, "of statements at once one that fails is named, and un
         CHECK(names() == Names{"a", "b"});
     }
     SECTION("what may not be executed is refused, and nothing is sent") {
+        const auto kept = inserts({"kept"});
         run(scope([&](Session& session) -> asio::awaitable<void> {
             statements.insert(statements.begin(), Statement{"COMMIT"});
             const auto refused = co_await failure_of(session.execute_all(statements));
             CHECK(is<pqxx::usage_error>(refused));
-            co_await session.execute_all(inserts({"kept"}));
+            co_await session.execute_all(kept);
         }));
         CHECK(names() == Names{"kept"});
     }
@@ -249,8 +251,8 @@ TEST_CASE_METHOD(Fixture, "branches that are destroyed with their context leave 
         std::vector<asio::awaitable<void>> branches;
         for (const char* const name : {"a", "b", "c"})
             branches.push_back(ScopeFixture::insert(name));
-        branches.push_back([](asio::io_context& io) -> asio::awaitable<void> {
-            io.stop();
+        branches.push_back([](asio::io_context& stopped) -> asio::awaitable<void> {
+            stopped.stop();
             co_await asio::post(asio::use_awaitable);
         }(*own));
         co_await txscope::all(branches);
@@ -270,6 +272,7 @@ TEST_CASE("many statements, and many branches, take one round trip", "[many_at_o
                                           support::observed({.max_size = 1})};
     const txscope::TransactionScope scope{sessions};
     support::run(io, sessions.warm_up(1));
+    const std::vector<Statement> none;
     const std::vector<Statement> statements(100, Statement{"SELECT 1"});
     const auto trips = [&](auto work) {
         proxy.reset_counts();
@@ -278,7 +281,7 @@ TEST_CASE("many statements, and many branches, take one round trip", "[many_at_o
     };
     CHECK(trips(sessions.execute_all(statements)) == 1);
     CHECK(trips(scope([&](Session& session) -> asio::awaitable<void> {
-              co_await session.execute_all({});
+              co_await session.execute_all(none);
               co_await session.execute_all(statements);
           })) == 2);
     CHECK(trips(scope([&](Session& session) -> asio::awaitable<void> {

@@ -139,15 +139,19 @@ TEST_CASE_METHOD(Fixture, "rows are of any width: a batch is bounded by its byte
 TEST_CASE_METHOD(Fixture, "a statement that returns nothing is executed, and what it writes stays",
                  "[streaming]") {
     const auto none = [](const Row&) { FAIL("there is no row"); };
+    const auto without_rows = {"SELECT 1 WHERE false", "CREATE TABLE made_by_stream (i int)",
+                               "INSERT INTO entries (name) VALUES ('a')"};
     std::int64_t returned = 0;
     run(scope([&](Session& session) -> asio::awaitable<void> {
-        CHECK(co_await session.stream("SELECT 1 WHERE false", none) == 0);
-        CHECK(co_await session.stream("CREATE TABLE made_by_stream (i int)", none) == 0);
-        CHECK(co_await session.stream("INSERT INTO entries (name) VALUES ($1)", "a", none) == 0);
+        for (const char* const sql : without_rows) {
+            const auto rows = co_await session.stream(sql, none);
+            CHECK(rows == 0);
+        }
         co_await session.stream(
             "INSERT INTO entries (name) SELECT 'n' || i FROM generate_series(1, $1) i RETURNING id",
             1000, [&](const Row&) { ++returned; });
-        CHECK(co_await session.stream("SHOW ALL", [](const Row&) {}) > 100);
+        const auto settings = co_await session.stream("SHOW ALL", [](const Row&) {});
+        CHECK(settings > 100);
     }));
     CHECK(returned == 1000);
     CHECK(database.count("entries") == 1001);
@@ -189,7 +193,8 @@ TEST_CASE_METHOD(Fixture, "a stream that is left takes nothing with it: its port
         for (int i = 0; i < 3; ++i) {
             const auto left = co_await failure_of(session.stream("SELECT i FROM numbers", leave));
             CHECK(is<Enough>(left));
-            CHECK(co_await portals() == 0);
+            const auto open = co_await portals();
+            CHECK(open == 0);
         }
         co_await session.stream("SELECT i FROM numbers", [](const Row&) {});
         co_await session.execute("DROP TABLE numbers");  // which nobody reads any more
@@ -337,10 +342,12 @@ TEST_CASE_METHOD(Fixture,
 
 TEST_CASE_METHOD(Fixture, "what may not be executed may not be streamed", "[streaming]") {
     const auto none = [](const Row&) {};
+    const auto refused_ones = {"COMMIT", "COPY entries TO STDOUT"};
     run(scope([&](Session& session) -> asio::awaitable<void> {
-        CHECK(is<pqxx::usage_error>(co_await failure_of(session.stream("COMMIT", none))));
-        CHECK(is<pqxx::usage_error>(
-            co_await failure_of(session.stream("COPY entries TO STDOUT", none))));
+        for (const char* const sql : refused_ones) {
+            const auto refused = co_await failure_of(session.stream(sql, none));
+            CHECK(is<pqxx::usage_error>(refused));
+        }
         co_await insert("kept");
     }));
     CHECK(names() == Names{"kept"});

@@ -223,8 +223,11 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
                                   : known ? StatementKind{}
                                           : statement_kind(sql);
     const StatementKind& kind = known ? known->kind : scanned;
-    // Its rows outlast many round trips, so that parsing is the least of it; and it cannot be stale.
-    auto* const named = request.portal.number == 0 ? name_of(sql, kind, known) : nullptr;
+    std::string portal;
+    if (request.portal.number != 0) portal = name_of(request.portal);
+    // What has a portal takes many round trips, so that parsing is the least of it; and so it is never
+    // stale.
+    auto* const named = portal.empty() ? name_of(sql, kind, known) : nullptr;
     auto* const prepared = named != nullptr ? named->prepared.get() : nullptr;
     request.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
     request.prepared_now = named != nullptr && prepared == nullptr;
@@ -237,7 +240,7 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
                        .keep_result = last || request.response->keeps_all(),
                        .changes_session = kind.changes_session,
                        .returns_rows = request.returns_rows && !kind.transaction_control,
-                       .portal = name_of(request.portal),
+                       .portal = portal,
                        .max_rows = request.portal.max_rows});
     if (request.prepared_now) named->prepared = pipeline_.pin(named->name);
     // Should it be undone, names are back to what they were: nothing is prepared until that is over.
@@ -258,7 +261,7 @@ TXSCOPE_INLINE void StatementPipeline::go_on(const Request& request) {
 }
 
 TXSCOPE_INLINE std::string StatementPipeline::name_of(const Portal& portal) {
-    return portal.number == 0 ? std::string{} : "txscope_" + std::to_string(portal.number);
+    return "txscope_" + std::to_string(portal.number);
 }
 
 /// The name to send `sql` by, which may be new; null where it goes without one.

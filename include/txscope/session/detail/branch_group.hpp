@@ -99,9 +99,10 @@ TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run(std::vector<asio::awaitabl
     if (branches.empty()) co_return;
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const auto* const carrier = callers.target<AmbientExecutor>();
-    ForwardedCancellation cancellation{
-        co_await asio::this_coro::cancellation_state, callers,
-        carrier != nullptr ? *carrier : AmbientExecutor{strand_on(callers)}};
+    const AmbientExecutor executor =
+        carrier != nullptr ? *carrier : AmbientExecutor{strand_on(callers)};
+    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, callers,
+                                       executor};
     co_await cancellation.spawn(run_on_strand(branches));
 }
 
