@@ -453,6 +453,39 @@ TEST_CASE("after a promotion the replicas of the new primary are read from, and 
     for (int i = 0; i < 50; ++i) CHECK(fixture.run(fixture.look()) == Seen{false, 1});
 }
 
+TEST_CASE("what was written after a promotion is read from no replica that has not followed it",
+          "[replicas]") {
+    Cluster cluster;
+    support::Standby of_old{cluster.primary};
+    cluster.standby.promote();
+    // The old primary goes on, and takes its replica further than the new one's log goes.
+    query(cluster.primary.dsn(),
+          "CREATE TABLE much AS SELECT md5(i::text) FROM generate_series(1, 10000) AS i");
+    of_old.catch_up();
+    const support::Standby of_new{cluster.replica()};
+    Servers before{cluster.replica().dsn(), {of_old.server().dsn()}};
+    Servers after{cluster.replica().dsn(), {of_new.server().dsn()}};
+    SECTION("as the owner") {}
+    SECTION("as a role that sees little") {
+        query(cluster.replica().dsn(), "GRANT INSERT ON entries TO reader");
+        for (std::string* dsn :
+             {&before.primary, &before.replicas[0], &after.primary, &after.replicas[0]})
+            *dsn += " user=reader";
+    }
+    Fixture writer{before};
+    Fixture reader{before};
+    Fixture follower{after};
+    writer.run(writer.write());
+    auto told = from_replica;
+    told.after = writer.run(writer.sessions.written());
+    for (int i = 0; i < 3; ++i) {
+        CHECK(writer.run(writer.look()) == Seen{false, 1});
+        CHECK(reader.run(reader.look(told)) == Seen{false, 1});
+    }
+    CHECK(reader.until_read(true) == Seen{true, 0});  // what it was not told of, it may lack
+    CHECK(follower.until_read(true, told) == Seen{true, 1});
+}
+
 TEST_CASE("scopes go on where the primary is lost and a replica is there", "[replicas]") {
     Cluster cluster;
     Fixture fixture{cluster.servers()};

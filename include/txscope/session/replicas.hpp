@@ -27,8 +27,10 @@ namespace txscope {
 /// then: what its transactions have committed, and what its statements outside of transactions have
 /// changed, but for what functions change that a lone `SELECT` calls.
 ///
-/// Where this factory has seen a promotion, a replica must have followed that as well: a position in the
-/// log says nothing of one that has gone on with what the old primary had written last.
+/// Where that was written after a promotion, a replica must have followed that as well: a position in
+/// the log says nothing of one that has gone on with what the old primary had written last. A role that
+/// does not see `pg_stat_wal_receiver` as a member of `pg_read_all_stats` is told so at the replica's
+/// next restartpoint only, up to its `checkpoint_timeout` later.
 struct Servers {
     std::string primary;                  ///< As for a factory without replicas.
     std::vector<std::string> replicas{};  ///< A connection string for each, or each group of them.

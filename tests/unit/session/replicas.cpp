@@ -80,14 +80,10 @@ TEST_CASE("what was written nobody knows where is known by a position that was a
 TEST_CASE("a position on a later timeline counts, though it be lower", "[replicas]") {
     WrittenPosition written;
     written.learn(at(1, 100), 0);
-    CHECK_FALSE(written.forks(at(1, 200)));
-    CHECK_FALSE(written.forks({}));
-    CHECK(written.forks(at(2, 50)));
     written.learn(at(2, 50), 0);
     CHECK(written.latest() == at(2, 50));
     written.learn(at(1, 300), 0);  // by the server that was replaced
     CHECK(written.latest() == at(2, 50));
-    CHECK(written.forks({}));
 }
 
 TEST_CASE("what was written goes through a text, and nothing else is taken for one", "[replicas]") {

@@ -58,7 +58,6 @@ public:
     /// To be told along with the position that is asked for now.
     std::uint64_t writes() const noexcept { return writes_; }
     void learn(const ReadYourWrites& position, std::uint64_t writes) noexcept {
-        has_forked_ |= forks(position);
         latest_ = std::max(latest_, position);
         covered_ = std::max(covered_, writes);
     }
@@ -66,16 +65,9 @@ public:
     /// Whether it holds all that was written.
     bool known() const noexcept { return covered_ == writes_; }
     const ReadYourWrites& latest() const noexcept { return latest_; }
-    /// Whether a standby may have gone on with the log of a primary that was replaced, beyond where the
-    /// new one took over: then a position does not say what it has.
-    bool forks(const ReadYourWrites& other) const noexcept {
-        return has_forked_ ||
-               (other.timeline != 0 && latest_.timeline != 0 && other.timeline != latest_.timeline);
-    }
 
 private:
     ReadYourWrites latest_{};
-    bool has_forked_ = false;
     std::uint64_t writes_ = 0;
     std::uint64_t covered_ = 0;
 };
@@ -159,13 +151,15 @@ TXSCOPE_INLINE Replicas::Replicas(Pools pools, std::chrono::milliseconds max_lag
     : pools_{std::move(pools)}, condition_{replica_condition(max_lag)} {}
 
 TXSCOPE_INLINE Statement Replicas::condition(const ReadYourWrites& after) const {
-    const WrittenPosition here = written();
-    const auto least = std::max(after, here.latest());
+    const auto least = std::max(after, written().latest());
     const auto position = log_position_text(least.position);
     const std::string end = " THEN 1 ELSE 0 END";
-    if (!here.forks(after)) return Statement{condition_ + end, position};
-    // What it has received of a timeline is of that one, whatever it had before. Of which it last has
-    // put down everything, every role is told, but some time later.
+    if (least.timeline <= 1)
+        return Statement{condition_ + end, position};  // none has an earlier one
+    // A standby may have gone on with the log of a primary that was replaced, beyond where the new one
+    // took over: then its position does not say what it has. What it has received of a timeline is of
+    // that one, whatever it had before. Of which it last has put down everything, every role is told,
+    // but some time later.
     return Statement{
         condition_ +
             " AND GREATEST((SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver), "
