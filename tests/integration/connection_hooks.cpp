@@ -389,6 +389,28 @@ TEST_CASE("where before_lend refuses every connection, who waits is told", "[con
     CHECK_THAT(text_of(failure), ContainsSubstring("before_lend"));
 }
 
+TEST_CASE("no borrower gets a connection whose session before_lend has changed",
+          "[connection_hooks]") {
+    const std::string change = GENERATE("SET app.before = 'changed'", "SELECT pg_advisory_lock(7)");
+    CAPTURE(change);
+    Fixture<Loans> fixture{{.max_size = 1, .acquire_timeout = 500ms}};
+    const std::string ask =
+        "SELECT coalesce(current_setting('app.before', true), '') || pg_backend_pid()";
+    const std::string pid = fixture.asked(ask);
+    bool changes = true;
+    fixture.hooks.lending = [&](Session& session) -> asio::awaitable<bool> {
+        if (changes) co_await session.execute(change);
+        co_return true;
+    };
+    const auto refused = failure_of([&] { fixture.asked(ask); });  // the idle one, then new ones
+    CHECK(is<txscope::AcquireTimeout>(refused));
+    CHECK_THAT(text_of(cause_of(refused)), ContainsSubstring("before_lend changed the session"));
+    changes = false;
+    const std::string another = fixture.asked(ask);
+    CHECK(another != pid);
+    CHECK(another.find_first_not_of("0123456789") == std::string::npos);
+}
+
 TEST_CASE("a connection that after_return refuses is not kept", "[connection_hooks]") {
     Fixture<Loans> fixture{{.max_size = 1}};
     fixture.hooks.returning = [](Session&) -> asio::awaitable<bool> { co_return false; };

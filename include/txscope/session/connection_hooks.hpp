@@ -66,8 +66,8 @@ protected:
 /// What a program has done around each loan of a connection besides. Each costs a coroutine, and the
 /// round trips of its statements.
 ///
-/// They are to look, not to change: a connection whose session they change (`SET`) is not kept. A hook
-/// that throws, or takes longer than is allowed, refuses the connection.
+/// They are to look, not to change: a hook that changes the session (`SET`) refuses the connection. So
+/// does one that throws, or takes longer than is allowed.
 class LoanHooks : public ConnectionHooks {
 public:
     /// Whether the connection may be lent: else it is closed, and the next one taken. Called when it has

@@ -89,8 +89,14 @@ TXSCOPE_INLINE asio::awaitable<std::string> call_before_connect(ConnectionHooks&
     co_return conninfo;
 }
 
+/// Whether what a hook makes of a session is there for each borrower.
+enum class Changes : bool {
+    refused,
+    kept
+};
+
 /// Calls `hook` with a session over `connection`, which nobody else has meanwhile.
-TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name,
+TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name, Changes changes,
                                                      std::weak_ptr<SessionPool> pool,
                                                      std::shared_ptr<PooledConnection> connection,
                                                      Clock::time_point deadline, SessionHook hook) {
@@ -108,6 +114,8 @@ TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name,
     used.last_sql().set({});
     connection->new_round_trips();  // no loan's
     if (!*wanted) throw ConnectionFailed{name + " refused the connection", {.is_transient = true}};
+    if (changes == Changes::kept) used.keep_session();
+    if (used.dirty()) throw ConnectionFailed{name + " changed the session", {.is_transient = true}};
 }
 
 /// What the pools of a factory are to call; null for nothing.
@@ -115,10 +123,10 @@ TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(const std::weak_ptr<Ses
                                                          ConnectionHooks* hooks) {
     if (hooks == nullptr) return nullptr;
     auto all = std::make_shared<PoolHooks>();
-    const auto in_session = [&pool](const char* name, SessionHook hook) {
-        return [pool, name, hook = std::move(hook)](std::shared_ptr<PooledConnection> connection,
-                                                    Clock::time_point deadline) {
-            return call_in_session(name, pool, std::move(connection), deadline, hook);
+    const auto in_session = [&pool](const char* name, Changes changes, SessionHook hook) {
+        return [pool, name, changes, hook = std::move(hook)](
+                   std::shared_ptr<PooledConnection> connection, Clock::time_point deadline) {
+            return call_in_session(name, changes, pool, std::move(connection), deadline, hook);
         };
     };
     all->before_connect = [hooks](std::string conninfo, Clock::time_point deadline) {
@@ -128,18 +136,15 @@ TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(const std::weak_ptr<Ses
         co_await hooks->after_connect(session);
         co_return true;
     };
-    all->after_connect = [call = in_session("after_connect", set_up)](
-                             std::shared_ptr<PooledConnection> connection,
-                             Clock::time_point deadline) -> asio::awaitable<void> {
-        co_await call(connection, deadline);
-        connection->connection->keep_session();
-    };
+    all->after_connect = in_session("after_connect", Changes::kept, set_up);
     auto* const loans = dynamic_cast<LoanHooks*>(hooks);
     if (loans == nullptr) return all;
-    all->before_lend = in_session(
-        "before_lend", [loans](Session& session) { return loans->before_lend(session); });
-    all->after_return = in_session(
-        "after_return", [loans](Session& session) { return loans->after_return(session); });
+    all->before_lend = in_session("before_lend", Changes::refused, [loans](Session& session) {
+        return loans->before_lend(session);
+    });
+    all->after_return = in_session("after_return", Changes::refused, [loans](Session& session) {
+        return loans->after_return(session);
+    });
     return all;
 }
 
