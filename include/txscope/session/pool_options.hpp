@@ -23,8 +23,8 @@ struct PoolOptions {
     /// Longest wait for a connection, before `AcquireTimeout`; default 30 s. It includes the opening of
     /// one, which goes on for others when its time is over.
     std::chrono::milliseconds acquire_timeout = std::chrono::seconds{30};
-    /// Longest wait that who asks for a connection may have to expect, from the pace at which those ahead
-    /// are served; who would have to wait longer gets `PoolExhausted` at once. So under overload some are
+    /// Longest wait that who asks for a connection may have to expect, from how long loans last and the
+    /// pace at which those ahead are served; who would have to wait longer gets `PoolExhausted` at once. So under overload some are
     /// served in time, where else all would wait until `acquire_timeout`. From 0, the default: no limit.
     std::chrono::milliseconds queue_target{0};
     /// Longest time to open one connection, on all servers of the connection string together; default

@@ -395,6 +395,84 @@ TEST_CASE("under twice as many as can be served, who is not refused waits about 
     CHECK(refused < 40'000);  // nobody in vain
 }
 
+TEST_CASE("the wait to expect comes from how long loans last, not from how many end at once",
+          "[pool_machine]") {
+    const auto bench = warm({.connections = 2, .waiters = 100, .queue_target = milliseconds{20}});
+    const auto lend = [&] {
+        CHECK(bench->lend_idle().size() == 1);
+        bench->connections[bench->machine.idle().empty() ? 0 : 1].lent_at = bench->now;
+    };
+    lend();
+    lend();
+    bench->time_passes(milliseconds{50});
+    for (const std::size_t number : {1u, 2u}) {
+        bench->machine.loan_ended(milliseconds{50});
+        CHECK(bench->returned(number).empty());
+    }
+    bench->connections[1].lent_at = bench->connections[0].lent_at = bench->now;
+    CHECK(bench->lend_idle().size() == 1);
+    CHECK(bench->lend_idle().size() == 1);
+    CHECK(bench->ask('a') == Words{"a: overloaded"});
+    CHECK(bench->waiter('a').expected_wait() == milliseconds{50});
+    bench->time_passes(milliseconds{30});
+    CHECK(bench->ask('b').empty());  // both are back in 20 ms
+    CHECK(bench->ask('c').empty());
+    CHECK(bench->ask('d') == Words{"d: overloaded"});
+    CHECK(bench->waiter('d').expected_wait() == milliseconds{70});
+}
+
+TEST_CASE("who is let in while loans end in bursts does not wait much longer than may be",
+          "[pool_machine]") {
+    constexpr std::size_t size = 4;
+    constexpr milliseconds loan{50};
+    constexpr milliseconds target{20};
+    const auto bench = warm({.connections = size, .waiters = 100'000, .queue_target = target});
+    struct Client {
+        std::unique_ptr<Bench::Asker> asker{};
+        Clock::time_point asks_at{};
+    };
+    std::vector<Client> clients(40);
+    std::size_t served = 0;
+    auto longest = Clock::duration{};
+    const auto ask = [&](Client& client) {
+        client.asks_at += milliseconds{10};  // unless it gets one
+        if (ConnectionNode* const idle = bench->machine.lend_idle(nullptr, bench->now)) {
+            idle->lent_at = bench->now;
+            return;
+        }
+        client.asker = std::make_unique<Bench::Asker>(std::vector<Holder*>{});
+        bench->machine.asked(client.asker->waiter, bench->now);
+        while (bench->machine.has_actions()) bench->machine.next_action();
+        if (client.asker->waiter.state() == State::failed) client.asker.reset();
+    };
+    for (int turn = 0; turn < 2'000; ++turn) {  // each of a millisecond
+        bench->now += milliseconds{1};
+        for (ConnectionNode& connection : bench->connections) {
+            if (connection.state != ConnectionNode::State::lent) continue;
+            if (bench->now - connection.lent_at < loan) continue;
+            ++served;
+            bench->machine.loan_ended(bench->now - connection.lent_at);
+            bench->machine.returned(connection, Condition::clean);
+            while (bench->machine.has_actions()) bench->machine.next_action();
+        }
+        for (Client& client : clients) {
+            if (client.asker && client.asker->waiter.state() == State::granted) {
+                bench->machine.taken(client.asker->waiter).lent_at = bench->now;
+                if (turn > 500)  // before the first loan ends, nobody knows
+                    longest = std::max(longest, bench->now - (client.asks_at - milliseconds{10}));
+                client.asker.reset();
+            }
+            if (!client.asker && client.asks_at <= bench->now) {
+                client.asks_at = bench->now;
+                ask(client);
+            }
+        }
+    }
+    CHECK(longest > Clock::duration{});
+    CHECK(longest <= target);
+    CHECK(served >= 2'000 / 50 * size * 9 / 10);
+}
+
 TEST_CASE("a few connections are opened at a time, and the next ones when these are there",
           "[pool_machine]") {
     Bench bench{5, 100, 2};

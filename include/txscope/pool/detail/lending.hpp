@@ -158,10 +158,11 @@ TXSCOPE_INLINE void Pool::give_back(std::shared_ptr<PooledConnection> connection
     } catch (...) {  // no memory, or no descriptor, to go on with
         connection->connection->close(std::current_exception());
     }
+    const auto lasted = Clock::now() - connection->lent_at;
     if (observer_ != nullptr)
-        observer_->notice_pool(
-            {.kind = PoolEvent::returned, .duration = Clock::now() - connection->lent_at});
+        observer_->notice_pool({.kind = PoolEvent::returned, .duration = lasted});
     Lock lock{mutex_};
+    machine_.loan_ended(lasted);
     PooledConnection& returned = *connection;
     returned.kept = std::move(connection);
     auto condition = look_at(returned);

@@ -4,6 +4,8 @@
 #include <txscope/net/deadline.hpp>
 #include <txscope/pool/detail/connection_node.hpp>
 #include <txscope/pool/detail/intrusive_list.hpp>
+#include <txscope/pool/detail/loan_time.hpp>
+#include <txscope/pool/detail/machine_limits.hpp>
 #include <txscope/pool/detail/opening_pace.hpp>
 #include <txscope/pool/detail/pool_action.hpp>
 #include <txscope/pool/detail/waiter.hpp>
@@ -35,21 +37,14 @@ namespace txscope::detail {
 ///   socket would tell. If it does not answer, those that have been idle longer are closed with it.
 /// - One whose server has another role than was wanted is replaced, and all others with it, as nobody
 ///   knows whose server theirs is: at most once a second, for the new ones may be no better.
-/// - Who would wait for longer than the queue may take, going by those ahead, is refused at once.
+/// - Who would wait for longer than the queue may take, going by those ahead and by how long
+///   loans last, is refused at once.
 /// - When each of all connections is held by somebody within whom another one is waited for, the
 ///   newest such waiter fails: nobody would be served again.
 class PoolMachine {
 public:
     using Retirement = PoolEvent::Retirement;
-    struct Limits {
-        std::size_t connections;
-        std::size_t waiters;       ///< Those for whom a connection is being opened not counted.
-        std::size_t openings = 4;  ///< At a time.
-        std::size_t idle = 0;      ///< That are opened before somebody asks for them.
-        std::chrono::milliseconds idle_timeout = std::chrono::milliseconds::max();
-        std::chrono::milliseconds ping_after_idle = std::chrono::milliseconds::max();
-        std::chrono::milliseconds queue_target = std::chrono::milliseconds::max();
-    };
+    using Limits = MachineLimits;
     using Action = PoolAction;
     /// How a connection comes back.
     enum class Condition : std::uint8_t {
@@ -77,6 +72,8 @@ public:
         waiter.state_ = Waiter::State::outside;
         return *waiter.connection_;
     }
+    /// A loan that is about to be returned has lasted this long: so will others.
+    void loan_ended(Clock::duration lasted) noexcept { loan_time_.ended(lasted); }
     /// It was cancelled, or its time is over: what it was granted meanwhile comes back.
     void withdrawn(Waiter& waiter) noexcept;
     void returned(ConnectionNode& connection, Condition condition) noexcept;
@@ -160,15 +157,6 @@ private:
     bool may_open() const noexcept;
     void open_one() noexcept;
     std::size_t openings_needed() const noexcept;
-    bool is_fresh(const ConnectionNode& idle, Clock::time_point now) const noexcept {
-        return !idle.may_be_half_open || now < deadline_in(limits_.ping_after_idle, idle.heard);
-    }
-    /// When there is enough of it; for ever where it is to be kept.
-    Clock::time_point end_of(const ConnectionNode& idle) const noexcept {
-        const bool kept = idle_.size() <= limits_.idle;
-        return kept ? idle.expires
-                    : std::min(idle.expires, deadline_in(limits_.idle_timeout, idle.heard));
-    }
     template <typename Predicate>
     void dismiss_idle(Retirement why, Predicate is_over) noexcept;
     void serve() noexcept;
@@ -181,6 +169,7 @@ private:
     std::size_t size_ = 0;  // those in the lists, `cleaning_`, `pings_` and `openings_`
     IntrusiveList<ConnectionNode> idle_{};  // the last one back is the first lent
     IntrusiveList<ConnectionNode> lent_{};
+    LoanTime loan_time_{};
     std::size_t cleaning_ = 0;
     std::size_t pings_ = 0;
     std::uint64_t generation_ = 0;
@@ -204,7 +193,7 @@ namespace txscope::detail {
 
 TXSCOPE_INLINE ConnectionNode* PoolMachine::lend_idle(Holder* holder,
                                                       Clock::time_point now) noexcept {
-    if (idle_.empty() || !waiters_.empty() || !is_fresh(idle_.back(), now)) return nullptr;
+    if (idle_.empty() || !waiters_.empty() || !limits_.is_fresh(idle_.back(), now)) return nullptr;
     ConnectionNode& connection = idle_.pop_back();
     lend(connection, holder);
     if (idle_.size() < limits_.idle) serve();
@@ -215,10 +204,15 @@ TXSCOPE_INLINE void PoolMachine::asked(Waiter& waiter, Clock::time_point now) no
     if (closed_) return fail(waiter, Waiter::Failure::closed);
     pace_.time_passed(now);
     const bool is_first = waiters_.empty();
-    waiter.begin(is_first ? nullptr : &waiters_.front(), waiters_.size(), limits_.connections, now);
+    const auto at_least = limits_.limit_waits()
+                              ? loan_time_.wait(waiters_.size(), limits_.connections, lent_, now)
+                              : Clock::duration{};
+    waiter.begin(is_first ? nullptr : &waiters_.front(), waiters_.size(), limits_.connections, now,
+                 at_least);
     waiters_.push_back(waiter);
     for (Holder* outer : waiter.requester_.within) change(*outer, [&] { ++outer->waits_within_; });
-    if (is_first && !idle_.empty() && is_fresh(idle_.back(), now)) grant_first(idle_.pop_back());
+    if (is_first && !idle_.empty() && limits_.is_fresh(idle_.back(), now))
+        grant_first(idle_.pop_back());
     serve();
     if (waiter.state_ != Waiter::State::waiting) return;
     if (waiting() > limits_.waiters) return refuse(waiter, Waiter::Failure::exhausted);
@@ -263,7 +257,8 @@ TXSCOPE_INLINE void PoolMachine::pinged(ConnectionNode& connection, Condition co
 TXSCOPE_INLINE void PoolMachine::time_passed(Clock::time_point now) noexcept {
     pace_.time_passed(now);
     dismiss_idle(Retirement::lifetime, [&](const auto& idle) { return now >= idle.expires; });
-    dismiss_idle(Retirement::idle, [&](const auto& idle) { return now >= end_of(idle); });
+    dismiss_idle(Retirement::idle,
+                 [&](const auto& idle) { return now >= limits_.end_of(idle, idle_.size()); });
     serve();
 }
 
@@ -284,7 +279,7 @@ TXSCOPE_INLINE Clock::time_point PoolMachine::wake_at() const noexcept {
     auto at = Clock::time_point::max();
     if (closed_) return at;
     if (openings_ < openings_needed()) at = may_open() ? Clock::time_point::min() : may_open_at();
-    for (const ConnectionNode& idle : idle_) at = std::min(at, end_of(idle));
+    for (const ConnectionNode& idle : idle_) at = std::min(at, limits_.end_of(idle, idle_.size()));
     return at;
 }
 

@@ -4,6 +4,7 @@
 #include <txscope/pool/detail/intrusive_list.hpp>
 #include <txscope/pool/holder.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -45,16 +46,18 @@ private:
 
     /// Waits from now on, behind `ahead` others. They will take as long as those did who came before the
     /// first of them: that one has waited while these were served. As many as there may be connections
-    /// may come back at any moment, so it may be less, and is not more.
+    /// may come back at any moment, so it may be less, and is not more; but for `at_least`.
     void begin(const Waiter* first, std::size_t ahead, std::size_t connections,
-               Clock::time_point now) noexcept {
+               Clock::time_point now, Clock::duration at_least) noexcept {
         const auto count = [](std::size_t size) { return static_cast<Clock::rep>(size); };
         state_ = State::waiting;
         asked_ = now;
         ahead_ = ahead;
+        expected_wait_ = at_least;
         if (first != nullptr)
             expected_wait_ =
-                (now - first->asked_) / count(first->ahead_ + connections) * count(ahead);
+                std::max(at_least,
+                         (now - first->asked_) / count(first->ahead_ + connections) * count(ahead));
     }
 
     const Requester requester_;
