@@ -14,8 +14,11 @@
 #include <txscope/repository/changes.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/entity.hpp>
+#include <txscope/repository/json_text.hpp>
+#include <txscope/repository/raw_sql.hpp>
 #include <txscope/repository/read_repository.hpp>
 #include <txscope/repository/read_scope.hpp>
+#include <txscope/repository/row_comparison.hpp>
 #include <txscope/repository/row_lock.hpp>
 #include <txscope/repository/service_coordinator.hpp>
 #include <txscope/repository/with_deleted.hpp>

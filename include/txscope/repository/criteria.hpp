@@ -2,8 +2,12 @@
 
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/expression.hpp>
 #include <txscope/repository/detail/keyset.hpp>
 #include <txscope/repository/detail/operand.hpp>
+#include <txscope/repository/json_text.hpp>
+#include <txscope/repository/raw_sql.hpp>
+#include <txscope/repository/row_comparison.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -16,9 +20,6 @@
 #include <vector>
 
 namespace txscope {
-
-/// `text` as a pattern of `like` and `ilike` that only it fits: `like('%' + escape_like(part) + '%')`.
-std::string escape_like(std::string_view text);
 
 /// The column of a described member, as a word in conditions, assignments and orderings.
 ///
@@ -46,148 +47,54 @@ std::string escape_like(std::string_view text);
 /// column that is NULL is not true, nor is its negation.
 template <auto Member>
     requires std::is_member_object_pointer_v<decltype(Member)>
-class Field {
+class Field : public detail::Expression<Field<Member>> {
 public:
     /// What `create`, `add` and `update` write into the column.
-    template <detail::AssignableTo<Member> Value>
+    template <typename Value>
     constexpr auto operator=(Value&& value) const {
-        auto kept = detail::keep_operand<Member>(std::forward<Value>(value));
-        return detail::Assignment<Member, decltype(kept)>{std::move(kept)};
+        using T = detail::member_type<Member>;
+        if constexpr (detail::AssignableTo<Value, T>) {
+            auto kept = detail::keep_value<T>(std::forward<Value>(value));
+            return detail::Assignment<Member, decltype(kept)>{std::move(kept)};
+        } else {
+            static_assert(
+                detail::never<Value>,
+                "txscope: this value is not of the member's kind: a text takes a text, an "
+                "integer an integer, and only a std::optional NULL");
+            return detail::Assignment<Member, T>{T{}};
+        }
     }
 
-    constexpr auto is_null() const { return detail::NullTest<Member, true>{}; }
-    constexpr auto is_not_null() const { return detail::NullTest<Member, false>{}; }
-
-    /// Matches a pattern in which `%` and `_` are wildcards and `\` takes their meaning away.
-    template <detail::PatternFor<Member> Pattern>
-    constexpr auto like(const Pattern& pattern) const {
-        return compare<detail::Like>(pattern);
+    // As an operand (`detail::Parameter`).
+    using Value = detail::member_type<Member>;
+    static constexpr bool fixed = true;
+    template <typename Model>
+    static constexpr bool applies_to = detail::ColumnOf<Model, Member>;
+    template <typename Model>
+    static constexpr std::string_view name() {
+        return detail::member_name<Model, Member>;
     }
-
-    /// The same, with capital letters and small ones alike.
-    template <detail::PatternFor<Member> Pattern>
-    constexpr auto ilike(const Pattern& pattern) const {
-        return compare<detail::LikeInAnyCase>(pattern);
+    template <typename Model>
+    static constexpr void write(detail::SqlWriter& out, const Field*) {
+        out.column(name<Model>());
     }
-    /// Begins with this text, whatever characters are in it.
-    template <detail::PatternFor<Member> Text>
-    auto starts_with(const Text& text) const {
-        return like(escape_like(text) + '%');
-    }
-
-    /// Lies between the two, or is one of them.
-    template <detail::OperandFor<Member> Low, detail::OperandFor<Member> High>
-    constexpr auto between(const Low& low, const High& high) const {
-        return *this >= low && *this <= high;
-    }
-
-    /// Has another value than this one, or none: true also of NULL, where `!=` is not.
-    template <detail::OperandFor<Member> Value>
-    constexpr auto is_distinct_from(const Value& value) const {
-        return compare<detail::DistinctFrom>(value);
-    }
-
-    /// Equals one of the values; with an empty range, nothing does.
-    template <detail::OperandsFor<Member> Values>
-    auto in(Values&& values) const {
-        std::vector<detail::column_type<Member>> kept;
-        for (auto&& value : values) kept.push_back(detail::keep_operand<Member>(value));
-        return one_of(std::move(kept));
-    }
-
-    /// Equals one of the values: `in("draft", "active")`.
-    template <detail::OperandFor<Member> First, detail::OperandFor<Member>... Rest>
-    auto in(const First& first, const Rest&... rest) const {
-        return one_of({detail::keep_operand<Member>(first), detail::keep_operand<Member>(rest)...});
-    }
-
-    template <detail::AssignableTo<Member> Value>
-    friend constexpr auto operator==(Field field, const Value& value) {
-        if constexpr (detail::NullFor<Value, Member>)
-            return field.is_null();
-        else
-            return field.compare<detail::Equal>(value);
-    }
-    template <detail::AssignableTo<Member> Value>
-    friend constexpr auto operator!=(Field field, const Value& value) {
-        if constexpr (detail::NullFor<Value, Member>)
-            return field.is_not_null();
-        else
-            return field.compare<detail::NotEqual>(value);
-    }
-    template <detail::OperandFor<Member> Value>
-    friend constexpr auto operator<(Field field, const Value& value) {
-        return field.compare<detail::Less>(value);
-    }
-    template <detail::OperandFor<Member> Value>
-    friend constexpr auto operator<=(Field field, const Value& value) {
-        return field.compare<detail::LessEqual>(value);
-    }
-    template <detail::OperandFor<Member> Value>
-    friend constexpr auto operator>(Field field, const Value& value) {
-        return field.compare<detail::Greater>(value);
-    }
-    template <detail::OperandFor<Member> Value>
-    friend constexpr auto operator>=(Field field, const Value& value) {
-        return field.compare<detail::GreaterEqual>(value);
-    }
-
-private:
-    template <typename Operator, typename Value>
-    static constexpr auto compare(const Value& value) {
-        auto kept = detail::keep_operand<Member>(value);
-        return detail::Comparison<Member, Operator, decltype(kept)>{std::move(kept)};
-    }
-
-    static auto one_of(std::vector<detail::column_type<Member>> values) {
-        return detail::Comparison<Member, detail::AnyOf, decltype(values)>{std::move(values)};
-    }
+    static void bind(Statement&) {}
 };
 
 template <auto Member>
 inline constexpr Field<Member> field{};
 
-template <auto Left, auto Right>
-    requires detail::ComparableColumns<Left, Right>
-constexpr auto operator==(Field<Left>, Field<Right>) {
-    return detail::ColumnComparison<Left, detail::Equal, Right>{};
-}
-template <auto Left, auto Right>
-    requires detail::ComparableColumns<Left, Right>
-constexpr auto operator!=(Field<Left>, Field<Right>) {
-    return detail::ColumnComparison<Left, detail::NotEqual, Right>{};
-}
-template <auto Left, auto Right>
-    requires detail::ComparableColumns<Left, Right>
-constexpr auto operator<(Field<Left>, Field<Right>) {
-    return detail::ColumnComparison<Left, detail::Less, Right>{};
-}
-template <auto Left, auto Right>
-    requires detail::ComparableColumns<Left, Right>
-constexpr auto operator<=(Field<Left>, Field<Right>) {
-    return detail::ColumnComparison<Left, detail::LessEqual, Right>{};
-}
-template <auto Left, auto Right>
-    requires detail::ComparableColumns<Left, Right>
-constexpr auto operator>(Field<Left>, Field<Right>) {
-    return detail::ColumnComparison<Left, detail::Greater, Right>{};
-}
-template <auto Left, auto Right>
-    requires detail::ComparableColumns<Left, Right>
-constexpr auto operator>=(Field<Left>, Field<Right>) {
-    return detail::ColumnComparison<Left, detail::GreaterEqual, Right>{};
+/// Sorts by a column, or by what is computed of some, smallest first; NULL last, unless
+/// `.nulls_first()` says otherwise.
+template <detail::AnyExpression Operand>
+constexpr auto ascending(Operand operand) {
+    return detail::Ordering<Operand, false>{std::move(operand)};
 }
 
-/// Sorts by a column, smallest first; NULL last, unless `.nulls_first()` says otherwise.
-template <auto Member>
-constexpr auto ascending(Field<Member>) {
-    return detail::Ordering<Member, false>{};
-}
-
-/// Sorts by a column, largest first; NULL first, unless `.nulls_last()` says otherwise.
-template <auto Member>
-constexpr auto descending(Field<Member>) {
-    return detail::Ordering<Member, true>{};
+/// Likewise, largest first; NULL first, unless `.nulls_last()` says otherwise.
+template <detail::AnyExpression Operand>
+constexpr auto descending(Operand operand) {
+    return detail::Ordering<Operand, true>{std::move(operand)};
 }
 
 /// A part of an ordered result: `Page{.limit = 20, .offset = 40}`.
@@ -286,14 +193,5 @@ private:
 
     std::vector<std::shared_ptr<const Held>> held_;  // all of them must hold
 };
-
-inline std::string escape_like(std::string_view text) {
-    std::string pattern;
-    for (const char c : text) {
-        if (c == '%' || c == '_' || c == '\\') pattern += '\\';
-        pattern += c;
-    }
-    return pattern;
-}
 
 }  // namespace txscope

@@ -43,30 +43,47 @@ enum class Nulls {
     last
 };
 
-/// A column to sort by.
-template <auto Member, bool Descending, Nulls Where = Nulls::by_direction>
-struct Ordering {
+/// What to sort by: an operand.
+template <typename Operand, bool Descending, Nulls Where = Nulls::by_direction>
+class Ordering {
+public:
+    static constexpr bool fixed = Operand::fixed;
     template <typename Model>
-    static constexpr bool applies_to = ColumnOf<Model, Member>;
+    static constexpr bool applies_to = Operand::template applies_to<Model>;
+
+    constexpr explicit Ordering(Operand operand) : operand_{std::move(operand)} {}
 
     /// NULL sorts before every value.
-    constexpr Ordering<Member, Descending, Nulls::first> nulls_first() const { return {}; }
+    constexpr auto nulls_first() const {
+        return Ordering<Operand, Descending, Nulls::first>{operand_};
+    }
     /// NULL sorts after every value.
-    constexpr Ordering<Member, Descending, Nulls::last> nulls_last() const { return {}; }
+    constexpr auto nulls_last() const {
+        return Ordering<Operand, Descending, Nulls::last>{operand_};
+    }
 
-    /// By the member's name: every row is selected under those, and PostgreSQL takes a bare name in
-    /// ORDER BY for an output column's first, were it another column's too.
+    /// A column by its member's name: every row is selected under those, and PostgreSQL takes a bare
+    /// name in ORDER BY for an output column's first, were it another column's too.
     template <typename Model>
-    static constexpr void write(SqlWriter& out) {
-        out.identifier(member_name<Model, Member>) << (Descending ? " DESC" : "");
+    static constexpr void write(SqlWriter& out, const Ordering* self) {
+        if constexpr (requires { Operand::template name<Model>(); })
+            out.identifier(Operand::template name<Model>());
+        else
+            Operand::template write<Model>(out, part_of(self, &Ordering::operand_));
+        if constexpr (Descending) out << " DESC";
         if constexpr (Where != Nulls::by_direction)
             out << (Where == Nulls::first ? " NULLS FIRST" : " NULLS LAST");
     }
+
+    void bind(Statement& statement) const { operand_.bind(statement); }
+
+private:
+    [[no_unique_address]] Operand operand_;
 };
 
 template <typename T>
 inline constexpr bool is_ordering = false;
-template <auto Member, bool Descending, Nulls Where>
-inline constexpr bool is_ordering<Ordering<Member, Descending, Where>> = true;
+template <typename Operand, bool Descending, Nulls Where>
+inline constexpr bool is_ordering<Ordering<Operand, Descending, Where>> = true;
 
 }  // namespace txscope::detail

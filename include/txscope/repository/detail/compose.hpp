@@ -29,7 +29,8 @@ namespace txscope::detail {
 
 template <typename Part>
 inline constexpr bool is_fixed = true;
-template <AnyCondition Part>
+template <typename Part>
+    requires AnyCondition<Part> || is_ordering<Part>
 inline constexpr bool is_fixed<Part> = Part::fixed;
 template <typename Model>
 inline constexpr bool is_fixed<Changes<Model>> = false;
@@ -61,7 +62,7 @@ inline void bind_page(Statement& statement, const Page& page) {
 }
 
 /// Binds the parts' values in the order in which every builder writes them: assignments,
-/// conditions, page.
+/// conditions, orderings, page.
 template <typename... Parts>
 void bind_parts(Statement& statement, const Parts&... parts) {
     [[maybe_unused]] const auto bind_if = [&]<bool wanted, typename Part>(
@@ -73,6 +74,7 @@ void bind_parts(Statement& statement, const Parts&... parts) {
     };
     (bind_if(std::bool_constant<Assigning<Parts>>{}, parts), ...);
     (bind_if(std::bool_constant<AnyCondition<Parts>>{}, parts), ...);
+    (bind_if(std::bool_constant<is_ordering<Parts>>{}, parts), ...);
     (bind_if(std::bool_constant<std::same_as<Parts, Page>>{}, parts), ...);
 }
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -39,60 +40,25 @@ constexpr void write_within(SqlWriter& out, const C* condition) {
     if constexpr (parentheses) out << ")";
 }
 
+/// Whether a column whose member is a `Value` is compared by PostgreSQL's own operators, whatever else
+/// of that name is in the `search_path`: numbers, truth values, times and bytes. A text may stand for
+/// any type, such as an extension's `citext`, whose operators are found by the `search_path`.
+template <typename Value>
+inline constexpr bool compared_by_own =
+    Number<Value> || std::same_as<Value, bool> || is_time<Value> ||
+    std::same_as<Value, std::chrono::year_month_day> || std::same_as<Value, std::vector<std::byte>>;
+
 /// An operator between a column, whose member is a `Value`, and a parameter.
-///
-/// Numbers, truth values, times and bytes are compared by PostgreSQL's own operators, whatever else
-/// of that name is in the `search_path`. A text may stand for any type, such as an extension's
-/// `citext`, whose operators are found by the `search_path`.
 template <typename Value, typename Operator>
 constexpr void write_operator(SqlWriter& out) {
     constexpr std::string_view name = Operator::name;
     if constexpr (requires { Operator::by_words; })
         out << " " << name << " ";
-    else if constexpr (Number<Value> || std::same_as<Value, bool> || is_time<Value> ||
-                       std::same_as<Value, std::chrono::year_month_day> ||
-                       std::same_as<Value, std::vector<std::byte>>)
+    else if constexpr (compared_by_own<Value>)
         out << " OPERATOR(pg_catalog." << name << ") ";
     else
         out << " " << name << " ";
 }
-
-/// `"column" = $1`, and the like. An optional operand decides between a value and NULL.
-template <auto Member, typename Operator, typename Operand>
-class Comparison : public Condition {
-public:
-    static constexpr Precedence precedence = Precedence::primary;
-    static constexpr bool fixed = !IsOptional<Operand>::value;
-    template <typename Model>
-    static constexpr bool applies_to = ColumnOf<Model, Member>;
-
-    constexpr explicit Comparison(Operand operand) : operand_{std::move(operand)} {}
-
-    template <typename Model>
-    static constexpr void write(SqlWriter& out, const Comparison* self) {
-        out.column(member_name<Model, Member>);
-        if constexpr (!fixed)
-            if (!self->operand_) {
-                out << Operator::with_null;
-                return;
-            }
-        write_operator<column_type<Member>, Operator>(out);
-        if constexpr (requires { Operator::function; })
-            (out << Operator::function << "(").placeholder() << ")";
-        else
-            out.placeholder();
-    }
-
-    void bind(Statement& statement) const {
-        if constexpr (fixed)
-            statement.bind(operand_);
-        else if (operand_)
-            statement.bind(*operand_);
-    }
-
-private:
-    Operand operand_;
-};
 
 struct Equal {
     static constexpr std::string_view name = "=", with_null = " IS NULL";
@@ -128,39 +94,113 @@ struct DistinctFrom {
 struct AnyOf {
     static constexpr std::string_view name = "=", function = "ANY";
 };
+struct Contains {
+    static constexpr std::string_view name = "OPERATOR(pg_catalog.@>)";
+    static constexpr bool by_words = true;
+};
+struct Overlaps {
+    static constexpr std::string_view name = "OPERATOR(pg_catalog.&&)";
+    static constexpr bool by_words = true;
+};
 
-/// An operator between two columns.
-template <auto Left, typename Operator, auto Right>
-struct ColumnComparison : Condition {
-    static constexpr Precedence precedence = Precedence::primary;
+/// A member of a condition's part, or null where there is only the part's type.
+template <typename Whole, typename Part>
+constexpr const Part* part_of(const Whole* whole, Part Whole::* part) {
+    return whole != nullptr ? &(whole->*part) : nullptr;
+}
+
+/// A value, as an operand. What may be an operand has
+///
+/// - `Value`: the type that a member for it would have, an optional where it may be NULL;
+/// - `fixed`, `applies_to`, `write` and `bind`, as a condition does.
+template <typename T>
+class Parameter {
+public:
+    using Value = T;
     static constexpr bool fixed = true;
+    template <typename>
+    static constexpr bool applies_to = true;
+
+    constexpr explicit Parameter(T value) : value_{std::move(value)} {}
+
+    constexpr const T& value() const { return value_; }
+
+    template <typename>
+    static constexpr void write(SqlWriter& out, const Parameter*) {
+        out.placeholder();
+    }
+    void bind(Statement& statement) const { statement.bind(value_); }
+
+private:
+    T value_;
+};
+
+template <typename Operand>
+inline constexpr bool may_be_nothing = false;
+template <typename T>
+inline constexpr bool may_be_nothing<Parameter<std::optional<T>>> = true;
+
+/// `"column" = $1`, and the like. An optional parameter decides between a value and NULL.
+template <typename Left, typename Operator, typename Right>
+class Comparison : public Condition {
+public:
+    static constexpr Precedence precedence = Precedence::primary;
+    static constexpr bool fixed = Left::fixed && Right::fixed && !may_be_nothing<Right>;
     template <typename Model>
-    static constexpr bool applies_to = ColumnOf<Model, Left> && ColumnOf<Model, Right>;
+    static constexpr bool applies_to =
+        Left::template applies_to<Model> && Right::template applies_to<Model>;
+
+    constexpr Comparison(Left left, Right right)
+        : left_{std::move(left)}, right_{std::move(right)} {}
 
     template <typename Model>
-    static constexpr void write(SqlWriter& out, const ColumnComparison*) {
-        out.column(member_name<Model, Left>);
-        write_operator<column_type<Left>, Operator>(out);
-        out.column(member_name<Model, Right>);
+    static constexpr void write(SqlWriter& out, const Comparison* self) {
+        Left::template write<Model>(out, part_of(self, &Comparison::left_));
+        if constexpr (may_be_nothing<Right>)
+            if (!self->right_.value()) {
+                out << Operator::with_null;
+                return;
+            }
+        write_operator<without_optional<typename Left::Value>, Operator>(out);
+        constexpr bool call = requires { Operator::function; };
+        if constexpr (call) out << Operator::function << "(";
+        Right::template write<Model>(out, part_of(self, &Comparison::right_));
+        if constexpr (call) out << ")";
     }
 
-    void bind(Statement&) const {}
+    void bind(Statement& statement) const {
+        left_.bind(statement);
+        if constexpr (may_be_nothing<Right>)
+            if (!right_.value()) return;
+        right_.bind(statement);
+    }
+
+private:
+    [[no_unique_address]] Left left_;
+    [[no_unique_address]] Right right_;
 };
 
 /// `"column" IS NULL`, `"column" IS NOT NULL`.
-template <auto Member, bool Null>
-struct NullTest : Condition {
+template <typename Operand, bool Null>
+class NullTest : public Condition {
+public:
     static constexpr Precedence precedence = Precedence::primary;
-    static constexpr bool fixed = true;
+    static constexpr bool fixed = Operand::fixed;
     template <typename Model>
-    static constexpr bool applies_to = ColumnOf<Model, Member>;
+    static constexpr bool applies_to = Operand::template applies_to<Model>;
+
+    constexpr explicit NullTest(Operand operand) : operand_{std::move(operand)} {}
 
     template <typename Model>
-    static constexpr void write(SqlWriter& out, const NullTest*) {
-        out.column(member_name<Model, Member>) << (Null ? " IS NULL" : " IS NOT NULL");
+    static constexpr void write(SqlWriter& out, const NullTest* self) {
+        Operand::template write<Model>(out, part_of(self, &NullTest::operand_));
+        out << (Null ? " IS NULL" : " IS NOT NULL");
     }
 
-    void bind(Statement&) const {}
+    void bind(Statement& statement) const { operand_.bind(statement); }
+
+private:
+    [[no_unique_address]] Operand operand_;
 };
 
 /// Two conditions joined by AND or OR.
@@ -177,9 +217,9 @@ public:
 
     template <typename Model>
     static constexpr void write(SqlWriter& out, const Joined* self) {
-        write_within<Join, Model>(out, self != nullptr ? &self->left_ : nullptr);
+        write_within<Join, Model>(out, part_of(self, &Joined::left_));
         out << (Join == Precedence::conjunction ? " AND " : " OR ");
-        write_within<Join, Model>(out, self != nullptr ? &self->right_ : nullptr);
+        write_within<Join, Model>(out, part_of(self, &Joined::right_));
     }
 
     void bind(Statement& statement) const {
@@ -206,7 +246,7 @@ public:
     template <typename Model>
     static constexpr void write(SqlWriter& out, const Negation* self) {
         out << "NOT (";
-        Inner::template write<Model>(out, self != nullptr ? &self->inner_ : nullptr);
+        Inner::template write<Model>(out, part_of(self, &Negation::inner_));
         out << ")";
     }
 

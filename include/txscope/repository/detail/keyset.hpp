@@ -13,6 +13,14 @@
 #include <type_traits>
 #include <utility>
 
+namespace txscope {
+
+template <auto Member>
+    requires std::is_member_object_pointer_v<decltype(Member)>
+class Field;
+
+}  // namespace txscope
+
 namespace txscope::detail {
 
 /// The row behind which a page begins.
@@ -41,14 +49,17 @@ public:
 
     template <typename>
     static constexpr void write(SqlWriter& out, const Behind*) {
-        write_behind(out, Orderings{}...);
+        write_behind(out, std::type_identity<Orderings>{}...);
     }
-    void bind(Statement& statement) const { bind_behind(statement, Orderings{}...); }
+    void bind(Statement& statement) const {
+        bind_behind(statement, std::type_identity<Orderings>{}...);
+    }
 
 private:
     template <auto Member, bool Descending, Nulls Where, typename... Rest>
-    static constexpr void write_behind(SqlWriter& out, Ordering<Member, Descending, Where>,
-                                       Rest... rest) {
+    static constexpr void write_behind(
+        SqlWriter& out, std::type_identity<Ordering<Field<Member>, Descending, Where>>,
+        Rest... rest) {
         using Strictly = std::conditional_t<Descending, Less, Greater>;
         static_assert(!Nullable<Member>,
                       "txscope: what comes behind NULL is not known: pages go by members that are "
@@ -65,11 +76,13 @@ private:
     }
     template <auto Member, typename Operator>
     static constexpr void write_comparison(SqlWriter& out) {
-        Comparison<Member, Operator, column_type<Member>>::template write<Model>(out, nullptr);
+        Comparison<Field<Member>, Operator, Parameter<column_type<Member>>>::template write<Model>(
+            out, nullptr);
     }
 
     template <auto Member, bool Descending, Nulls Where, typename... Rest>
-    void bind_behind(Statement& statement, Ordering<Member, Descending, Where>,
+    void bind_behind(Statement& statement,
+                     std::type_identity<Ordering<Field<Member>, Descending, Where>>,
                      Rest... rest) const {
         statement.bind(last_.*Member);
         if constexpr (sizeof...(Rest) > 0) {

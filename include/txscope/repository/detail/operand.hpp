@@ -36,42 +36,43 @@ consteval bool may_stand_for() {
         return std::convertible_to<const Value&, Column>;
 }
 
-/// A value that can be compared with the column of `Member`.
-template <typename Value, auto Member>
-concept OperandFor = may_stand_for<column_type<Member>, std::remove_cvref_t<Value>>();
-
 /// What the values of a column are added up in.
 template <auto Member>
 using SumOf = std::conditional_t<Integer<column_type<Member>>, std::int64_t, column_type<Member>>;
 
-/// Two columns whose values are of one kind.
-template <auto Left, auto Right>
-concept ComparableColumns = may_stand_for<column_type<Left>, column_type<Right>>();
+/// A value that can be compared with those of `T`: of a member's type, an optional where it may be
+/// NULL.
+template <typename Value, typename T>
+concept ComparableWith = may_stand_for<without_optional<T>, std::remove_cvref_t<Value>>();
+
+/// `std::nullopt`, or an optional, where there may be NULL.
+template <typename Value, typename T>
+concept NullFor = IsOptional<T>::value && std::same_as<std::remove_cvref_t<Value>, std::nullopt_t>;
+template <typename Value, typename T>
+concept OptionalFor = IsOptional<T>::value && IsOptional<std::remove_cvref_t<Value>>::value &&
+                      ComparableWith<without_optional<std::remove_cvref_t<Value>>, T>;
+
+/// A value that a `T` can take.
+template <typename Value, typename T>
+concept AssignableTo = ComparableWith<Value, T> || OptionalFor<Value, T> || NullFor<Value, T>;
+
+/// A range of values, and not a value itself.
+template <typename Values, typename T>
+concept AllComparableWith = std::ranges::input_range<Values> && !ComparableWith<Values, T> &&
+                            ComparableWith<std::ranges::range_reference_t<Values>, T>;
+
+template <typename Pattern, typename T>
+concept PatternFor =
+    ComparableWith<Pattern, T> && std::convertible_to<const Pattern&, std::string_view>;
+
+/// The same of the column of a member.
+template <typename Value, auto Member>
+concept OperandFor = ComparableWith<Value, member_type<Member>>;
+template <typename Values, auto Member>
+concept OperandsFor = AllComparableWith<Values, member_type<Member>>;
 
 template <auto Member>
 concept Nullable = IsOptional<member_type<Member>>::value;
-
-/// `std::nullopt` or an optional, for a column that may be NULL.
-template <typename Value, auto Member>
-concept NullableOperandFor = Nullable<Member> && IsOptional<std::remove_cvref_t<Value>>::value &&
-                             OperandFor<without_optional<std::remove_cvref_t<Value>>, Member>;
-
-template <typename Value, auto Member>
-concept NullFor = Nullable<Member> && std::same_as<std::remove_cvref_t<Value>, std::nullopt_t>;
-
-/// A value that the column of `Member` can take.
-template <typename Value, auto Member>
-concept AssignableTo =
-    OperandFor<Value, Member> || NullableOperandFor<Value, Member> || NullFor<Value, Member>;
-
-/// A range of values, and not a value itself.
-template <typename Values, auto Member>
-concept OperandsFor = std::ranges::input_range<Values> && !OperandFor<Values, Member> &&
-                      OperandFor<std::ranges::range_reference_t<Values>, Member>;
-
-template <typename Pattern, auto Member>
-concept PatternFor =
-    OperandFor<Pattern, Member> && std::convertible_to<const Pattern&, std::string_view>;
 
 /// Whether `Column`, whose kind the value is of, has that value. What is a fraction already is only
 /// rounded, as by an assignment to the member.
@@ -101,18 +102,18 @@ constexpr bool is_value_of(const Value& value) {
     }
 }
 
-/// The value as it is kept until it becomes a parameter: as the member's type has it, so that it is
-/// stored and found in the same form whoever gives it; text copied, so that whatever it came from
+/// The value as it is kept until it becomes a parameter: as `T`, a member's type, has it, so that it
+/// is stored and found in the same form whoever gives it; text copied, so that whatever it came from
 /// may go.
 /// @throws ValueError for a value that the member's type cannot hold
-template <auto Member, typename Value>
-constexpr auto keep_operand(Value&& value) {
+template <typename T, typename Value>
+constexpr auto keep_value(Value&& value) {
     using Plain = std::remove_cvref_t<Value>;
-    using Column = column_type<Member>;
-    if constexpr (NullFor<Plain, Member>) {
-        return member_type<Member>{};
-    } else if constexpr (NullableOperandFor<Plain, Member>) {
-        return value ? std::optional<Column>{keep_operand<Member>(*std::forward<Value>(value))}
+    using Column = without_optional<T>;
+    if constexpr (NullFor<Plain, T>) {
+        return T{};
+    } else if constexpr (OptionalFor<Plain, T>) {
+        return value ? std::optional<Column>{keep_value<T>(*std::forward<Value>(value))}
                      : std::optional<Column>{};
     } else {
         if constexpr (std::is_pointer_v<Plain>)
@@ -121,6 +122,11 @@ constexpr auto keep_operand(Value&& value) {
             throw ValueError("a value is out of the range of its member, " + type_words<Column>());
         return static_cast<Column>(std::forward<Value>(value));
     }
+}
+
+template <auto Member, typename Value>
+constexpr auto keep_operand(Value&& value) {
+    return keep_value<member_type<Member>>(std::forward<Value>(value));
 }
 
 }  // namespace txscope::detail

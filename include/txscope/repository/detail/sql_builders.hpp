@@ -337,7 +337,7 @@ struct Select {
         write_where<E>(out, parts...);
         if constexpr ((is_ordering<Parts> || ...)) out << " ORDER BY ";
         Separator comma{out, ", "};
-        (write_ordering<Parts>(comma), ...);
+        (write_ordering(comma, parts), ...);
         if constexpr ((std::same_as<Parts, Page> || ...))
             ((out << " LIMIT ").placeholder() << " OFFSET ").placeholder();
         (write_lock<Parts>(out), ...);
@@ -345,8 +345,9 @@ struct Select {
 
 private:
     template <typename Part>
-    static constexpr void write_ordering(Separator& comma) {
-        if constexpr (is_ordering<Part>) Part::template write<typename E::Model>(comma.next());
+    static constexpr void write_ordering(Separator& comma, const Part* part) {
+        if constexpr (is_ordering<Part>)
+            Part::template write<typename E::Model>(comma.next(), part);
     }
     template <typename Part>
     static constexpr void write_lock(SqlWriter& out) {

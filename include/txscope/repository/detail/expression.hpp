@@ -1,0 +1,229 @@
+#pragma once
+
+#include <txscope/core/detail/type_words.hpp>
+#include <txscope/repository/detail/clauses.hpp>
+#include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/members.hpp>
+#include <txscope/repository/detail/operand.hpp>
+
+#include <concepts>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+/// `text` as a pattern of `like` and `ilike` that only it fits: `like('%' + escape_like(part) + '%')`.
+std::string escape_like(std::string_view text);
+
+}  // namespace txscope
+
+namespace txscope::detail {
+
+template <typename... Ts>
+inline constexpr bool never = false;
+
+/// The value as it is kept; one of another kind does not compile.
+template <typename T, typename Value>
+constexpr auto keep_comparable(const Value& value) {
+    if constexpr (ComparableWith<Value, T>) {
+        return keep_value<T>(value);
+    } else {
+        static_assert(
+            never<T, Value>,
+            "txscope: this value is not of the column's kind: a text goes with a text, an "
+            "integer with an integer; NULL, where it may be, only with == and !=");
+        return without_optional<T>{};
+    }
+}
+
+/// The values as they are kept until they become an array.
+template <typename T, typename... Values>
+auto keep_values(Values&&... values) {
+    std::vector<without_optional<T>> kept;
+    if constexpr (sizeof...(Values) == 1 && (AllComparableWith<Values, T> && ...))
+        for (auto&& value : (values, ...)) kept.push_back(keep_value<T>(value));
+    else
+        (kept.push_back(keep_comparable<T>(values)), ...);
+    return kept;
+}
+
+template <typename T>
+struct ArrayElement {
+    static_assert(never<T>, "txscope: this column is no array: its member is no std::vector");
+    using type = T;
+};
+template <typename T>
+struct ArrayElement<std::vector<T>> {
+    using type = T;
+};
+template <typename T>
+struct ArrayElement<std::vector<std::vector<T>>> : ArrayElement<std::vector<T>> {};
+
+/// The type of the elements of an operand that is an array.
+template <typename Operand>
+using element_of = typename ArrayElement<without_optional<typename Operand::Value>>::type;
+
+struct AnyExpressionBase {};
+
+/// What has a value in every row and can be compared: a column (`Field`), or what is computed of
+/// some (`expressions.hpp`).
+template <typename T>
+concept AnyExpression = std::derived_from<T, AnyExpressionBase>;
+
+template <typename Operator, typename Left, typename Right>
+constexpr auto comparison(Left left, Right right) {
+    return Comparison<Left, Operator, Right>{std::move(left), std::move(right)};
+}
+template <typename Operator, typename Left, typename Value>
+constexpr auto comparison_with(Left left, Value kept) {
+    return comparison<Operator>(std::move(left), Parameter<Value>{std::move(kept)});
+}
+
+/// `left` compared with a value or another expression. Only equality knows NULL.
+template <typename Operator, AnyExpression Left, typename Right>
+constexpr auto compare(const Left& left, const Right& right) {
+    using Value = typename Left::Value;
+    if constexpr (AnyExpression<Right>) {
+        static_assert(
+            may_stand_for<without_optional<Value>, without_optional<typename Right::Value>>(),
+            "txscope: these two are not of one kind: a text is compared with a text, an "
+            "integer with an integer");
+        return comparison<Operator>(left, right);
+    } else if constexpr (AssignableTo<Right, Value> && requires { Operator::with_null; }) {
+        return comparison_with<Operator>(left, keep_value<Value>(right));
+    } else {
+        return comparison_with<Operator>(left, keep_comparable<Value>(right));
+    }
+}
+
+/// Base of an expression, for what can be asked of it. `Self` is an operand, as `Parameter` says.
+template <typename Self>
+class Expression : public AnyExpressionBase {
+public:
+    constexpr auto is_null() const { return NullTest<Self, true>{self()}; }
+    constexpr auto is_not_null() const { return NullTest<Self, false>{self()}; }
+
+    /// Matches a pattern in which `%` and `_` are wildcards and `\` takes their meaning away.
+    template <typename Pattern>
+    constexpr auto like(const Pattern& pattern) const {
+        return match<Like>(pattern);
+    }
+    /// The same, with capital letters and small ones alike.
+    template <typename Pattern>
+    constexpr auto ilike(const Pattern& pattern) const {
+        return match<LikeInAnyCase>(pattern);
+    }
+    /// Begins with this text, whatever characters are in it.
+    template <typename Text>
+    auto starts_with(const Text& text) const {
+        if constexpr (PatternFor<Text, typename Self::Value>)
+            return like(escape_like(text) + '%');
+        else
+            return like(text);
+    }
+
+    /// Lies between the two, or is one of them.
+    template <typename Low, typename High>
+    constexpr auto between(const Low& low, const High& high) const {
+        return compare<GreaterEqual>(self(), low) && compare<LessEqual>(self(), high);
+    }
+
+    /// Has another value than this one, or none: true also of NULL, where `!=` is not.
+    template <typename Value>
+    constexpr auto is_distinct_from(const Value& value) const {
+        return compare<DistinctFrom>(self(), value);
+    }
+
+    /// Equals one of the values, `in("draft", "active")`, or of a range; with an empty range, nothing
+    /// does.
+    template <typename... Values>
+        requires(sizeof...(Values) > 0)
+    auto in(Values&&... values) const {
+        return with_array<AnyOf, typename Self::Value>(std::forward<Values>(values)...);
+    }
+
+    /// Of an array: one of its elements equals the value.
+    template <typename Value>
+    auto any(const Value& value) const {
+        auto kept = keep_comparable<element_of<Self>>(value);
+        return comparison<AnyOf>(Parameter<decltype(kept)>{std::move(kept)}, self());
+    }
+    /// Of an array: it has all these elements, or those of a range.
+    template <typename... Values>
+    auto contains(Values&&... values) const {
+        return with_array<Contains, element_of<Self>>(std::forward<Values>(values)...);
+    }
+    /// Of an array: it has one of these elements, or of those of a range.
+    template <typename... Values>
+    auto overlaps(Values&&... values) const {
+        return with_array<Overlaps, element_of<Self>>(std::forward<Values>(values)...);
+    }
+
+private:
+    constexpr const Self& self() const { return static_cast<const Self&>(*this); }
+
+    template <typename Operator, typename Pattern>
+    constexpr auto match(const Pattern& pattern) const {
+        if constexpr (PatternFor<Pattern, typename Self::Value>) {
+            return compare<Operator>(self(), pattern);
+        } else {
+            static_assert(never<Pattern>, "txscope: a text is matched, and with a text");
+            return comparison_with<Operator>(self(), std::string{});
+        }
+    }
+    template <typename Operator, typename Element, typename... Values>
+    auto with_array(Values&&... values) const {
+        return comparison_with<Operator>(self(),
+                                         keep_values<Element>(std::forward<Values>(values)...));
+    }
+};
+
+template <AnyExpression Left, typename Right>
+constexpr auto operator==(const Left& left, const Right& right) {
+    if constexpr (NullFor<Right, typename Left::Value>)
+        return left.is_null();
+    else
+        return compare<Equal>(left, right);
+}
+template <AnyExpression Left, typename Right>
+constexpr auto operator!=(const Left& left, const Right& right) {
+    if constexpr (NullFor<Right, typename Left::Value>)
+        return left.is_not_null();
+    else
+        return compare<NotEqual>(left, right);
+}
+template <AnyExpression Left, typename Right>
+constexpr auto operator<(const Left& left, const Right& right) {
+    return compare<Less>(left, right);
+}
+template <AnyExpression Left, typename Right>
+constexpr auto operator<=(const Left& left, const Right& right) {
+    return compare<LessEqual>(left, right);
+}
+template <AnyExpression Left, typename Right>
+constexpr auto operator>(const Left& left, const Right& right) {
+    return compare<Greater>(left, right);
+}
+template <AnyExpression Left, typename Right>
+constexpr auto operator>=(const Left& left, const Right& right) {
+    return compare<GreaterEqual>(left, right);
+}
+
+}  // namespace txscope::detail
+
+namespace txscope {
+
+inline std::string escape_like(std::string_view text) {
+    std::string pattern;
+    for (const char c : text) {
+        if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+        pattern += c;
+    }
+    return pattern;
+}
+
+}  // namespace txscope
