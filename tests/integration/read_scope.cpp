@@ -47,7 +47,7 @@ public:
     asio::awaitable<txscope::Result> ask(std::string_view sql) const { return query(sql); }
 };
 
-// What must not compile.
+// What a body may do; what it must not do does not compile (compile_errors).
 template <typename Repository>
 concept Reads = requires(const Repository& entries) {
     entries.get(1);
@@ -56,30 +56,13 @@ concept Reads = requires(const Repository& entries) {
     entries.count();
     entries.exists(1);
 };
-template <typename Repository>
-concept Creates = requires(Repository entries, Entry entry) { entries.create(entry); };
-template <typename Repository>
-concept Adds = requires(Repository entries, Entry entry) { entries.add(entry); };
-template <typename Repository>
-concept Updates = requires(Repository entries, Entry entry) { entries.update(entry); };
-template <typename Repository>
-concept Removes = requires(Repository entries) { entries.remove(1); };
-template <typename Repository>
-concept Writes =
-    Creates<Repository> && Adds<Repository> && Updates<Repository> && Removes<Repository>;
-template <typename Repository>
-concept WritesSome =
-    Creates<Repository> || Adds<Repository> || Updates<Repository> || Removes<Repository>;
-
-static_assert(Reads<Entries> && Writes<Entries>);
-static_assert(Reads<EntryReader> && !WritesSome<EntryReader>);
+static_assert(Reads<Entries> && Reads<EntryReader>);
 static_assert(Reads<txscope::detail::ReadingPart<Entries>>);
-static_assert(!WritesSome<txscope::detail::ReadingPart<Entries>>);
 
 inline constexpr auto takes_entries = [](Entries&) -> asio::awaitable<void> { co_return; };
 inline constexpr auto takes_reader = [](const EntryReader&) -> asio::awaitable<void> { co_return; };
 template <typename Body, typename... Repositories>
-concept IsBody = requires(ReadScope<Repositories...> reading, Body body) { reading(body); };
+concept IsBody = txscope::detail::ReadBody<Body, Repositories...>;
 static_assert(!IsBody<decltype(takes_entries), Entries>, "it would write");
 static_assert(IsBody<decltype(takes_reader), EntryReader>);
 

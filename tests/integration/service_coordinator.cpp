@@ -368,7 +368,12 @@ TEST_CASE("a repository that is bound to a session is refused by a coordinator",
 // What must not compile.
 
 template <typename Coordinator, typename Body>
-concept Transacts = requires(Coordinator coordinator, Body body) { coordinator.transact(body); };
+inline constexpr bool transacts = false;
+template <typename... Repositories, typename Body>
+inline constexpr bool transacts<txscope::ServiceCoordinator<Repositories...>, Body> =
+    txscope::detail::TransactedBody<Body, Repositories...>;
+template <typename Service, typename Body>
+concept Transacts = transacts<typename Service::ServiceCoordinator, Body>;
 template <typename Coordinator, typename Repository>
 concept Has = requires(Coordinator coordinator) { coordinator.template repository<Repository>(); };
 

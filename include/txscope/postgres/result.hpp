@@ -82,7 +82,7 @@ public:
 
     /// Every row as a described struct; see `RowMapping`.
     /// @throws ColumnError when a column is missing or a value does not fit its member.
-    template <Described T>
+    template <typename T>
     [[nodiscard]] std::vector<T> as() const;
 
     /// For the layers below.
@@ -114,9 +114,16 @@ public:
     }
 
     /// The row as a described struct; see `RowMapping`. For many rows, `Result::as` is faster.
-    template <Described T>
+    template <typename T>
     [[nodiscard]] T as() const {
-        return RowMapping<T>(block())(index_);
+        constexpr bool described = Described<T>;
+        static_assert(described,
+                      "txscope: a row is read into a struct that is described, by "
+                      "BOOST_DESCRIBE_STRUCT(Model, (), (its, members))");
+        if constexpr (described)
+            return RowMapping<T>(block())(index_);
+        else
+            return T{};
     }
 
     [[nodiscard]] bool is_null(std::string_view column) const {
@@ -180,12 +187,18 @@ TypedRows<Ts...> Result::rows() const {
     return TypedRows<Ts...>(*this);
 }
 
-template <Described T>
+template <typename T>
 std::vector<T> Result::as() const {
-    const RowMapping<T> mapping(block_);
+    constexpr bool described = Described<T>;
+    static_assert(described,
+                  "txscope: rows are read into a struct that is described, by "
+                  "BOOST_DESCRIBE_STRUCT(Model, (), (its, members))");
     std::vector<T> objects;
-    objects.reserve(size());
-    for (std::size_t row = 0; row < size(); ++row) mapping.read(row, objects.emplace_back());
+    if constexpr (described) {
+        const RowMapping<T> mapping(block_);
+        objects.reserve(size());
+        for (std::size_t row = 0; row < size(); ++row) mapping.read(row, objects.emplace_back());
+    }
     return objects;
 }
 

@@ -43,7 +43,7 @@ public:
         detail::for_each_member<T>([&](auto member) {
             static_assert(
                 std::string_view{decltype(member)::name}.size() <= detail::max_name_length,
-                "a member's name is longer than PostgreSQL lets a column's be, 63 bytes");
+                "txscope: a member's name is longer than PostgreSQL lets a column's be, 63 bytes");
             columns_[next++] = detail::find_column(result_, member.name);
         });
     }

@@ -90,13 +90,21 @@ Statement& Statement::bind(const T& value) {
     if (size_ == protocol::Parameters::max_count) {
         throw ValueError("a statement takes at most 65535 parameters");
     }
-    const std::size_t start = text_.size();
-    try {
-        text_ += std::string_view{"\0\0\0\0", 4};  // until the length is known
-        close(start, detail::append_parameter(text_, value));
-    } catch (...) {
-        text_.truncate(start);
-        throw;
+    static_assert(
+        !detail::CharacterType<T>,
+        "txscope: a character may be a number or a text: say an integer type or std::string");
+    static_assert(detail::is_writable<T> || detail::CharacterType<T>,
+                  "txscope: no SQL text for this type: specialise txscope::SqlValue or "
+                  "pqxx::string_traits for it");
+    if constexpr (detail::is_writable<T>) {
+        const std::size_t start = text_.size();
+        try {
+            text_ += std::string_view{"\0\0\0\0", 4};  // until the length is known
+            close(start, detail::append_parameter(text_, value));
+        } catch (...) {
+            text_.truncate(start);
+            throw;
+        }
     }
     return *this;
 }

@@ -8,6 +8,7 @@
 #include <txscope/repository/detail/ambient_execution.hpp>
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/compose.hpp>
+#include <txscope/repository/detail/refusals.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/read_repository.hpp>
 #include <txscope/repository/row_lock.hpp>
@@ -76,7 +77,9 @@ public:
     using Reads::get;
 
     explicit BaseRepository(AsyncSessionFactory sessions)
-        : BaseRepository{detail::RepositorySession{std::move(sessions)}} {}
+        : BaseRepository{detail::RepositorySession{std::move(sessions)}} {
+        detail::check_repository<BaseRepository, T, Model>();
+    }
 
     /// For calls that are always made in this session, whatever is ambient:
     ///
@@ -88,7 +91,9 @@ public:
     ///
     /// It ends with its scope, as the session does: `ScopeEnded`.
     explicit BaseRepository(const Session& session)
-        : BaseRepository{detail::RepositorySession{session}} {}
+        : BaseRepository{detail::RepositorySession{session}} {
+        detail::check_repository<BaseRepository, T, Model>();
+    }
 
     /// Inserts every column that the database does not generate; the row as it was stored.
     asio::awaitable<Model> create(const Model& model) const {
@@ -310,11 +315,41 @@ public:
                       &read_affected);
     }
 
-protected:
-    explicit BaseRepository(detail::RepositorySession session) : Reads{std::move(session)} {
-        static_assert(std::is_base_of_v<BaseRepository, T>,
-                      "a repository derives from BaseRepository<itself, its model>");
+    // Whatever else: what derives from a model, or why it does not compile.
+    template <typename... Arguments>
+    asio::awaitable<Model> create(const Arguments&... arguments) const {
+        if constexpr (detail::are_models<Model, Arguments...>)
+            return create(static_cast<const Model&>(arguments)...);
+        else
+            detail::refuse<detail::Purpose::insert, Model, Arguments...>();
+        return {};
     }
+    template <typename... Arguments>
+    void add(const Arguments&... arguments) const {
+        if constexpr (detail::are_models<Model, Arguments...>)
+            add(static_cast<const Model&>(arguments)...);
+        else
+            detail::refuse<detail::Purpose::insert, Model, Arguments...>();
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const {
+        if constexpr (detail::are_models<Model, Arguments...>)
+            return update(static_cast<const Model&>(arguments)...);
+        else
+            detail::refuse<detail::Purpose::update, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<bool> remove(const Arguments&... arguments) const {
+        if constexpr (detail::are_models<Model, Arguments...>)
+            return remove(static_cast<const Model&>(arguments)...);
+        else
+            detail::refuse<detail::Purpose::select_row, Model, Arguments...>();
+        return {};
+    }
+
+protected:
+    explicit BaseRepository(detail::RepositorySession session) : Reads{std::move(session)} {}
 
 private:
     using Reads::answer;

@@ -2,6 +2,7 @@
 
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/detail/arguments.hpp>
+#include <txscope/repository/detail/refusals.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -24,11 +25,14 @@ template <typename Model>
 class Changes {
 public:
     /// Gives a column a value, in the place of what it was given before.
-    template <detail::AssignmentOn<Model> Assignment>
+    template <typename Assignment>
     Changes& set(Assignment assignment) {
-        const std::string_view member = Assignment::template name<Model>();
-        return put(member,
-                   [assignment = std::move(assignment)](Statement& to) { assignment.bind(to); });
+        if constexpr (detail::AssignmentOn<Assignment, Model>)
+            put(Assignment::template name<Model>(),
+                [assignment = std::move(assignment)](Statement& to) { assignment.bind(to); });
+        else
+            detail::refuse<detail::Purpose::change, Model, Assignment>();
+        return *this;
     }
     /// For the layers below: by the name of the member.
     Changes& put(std::string_view member, std::function<void(Statement&)> bind) {

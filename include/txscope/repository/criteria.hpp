@@ -5,6 +5,7 @@
 #include <txscope/repository/detail/expression.hpp>
 #include <txscope/repository/detail/keyset.hpp>
 #include <txscope/repository/detail/operand.hpp>
+#include <txscope/repository/detail/refusals.hpp>
 #include <txscope/repository/json_text.hpp>
 #include <txscope/repository/raw_sql.hpp>
 #include <txscope/repository/row_comparison.hpp>
@@ -144,9 +145,13 @@ public:
     Criteria() = default;
 
     template <typename C>
-        requires(!std::same_as<C, Criteria>) && detail::ConditionOn<C, Model>
+        requires(!std::same_as<C, Criteria>) &&
+                (detail::AnyCondition<C> || detail::is_assignment<C>)
     Criteria(C condition) {
-        held_.push_back(std::make_shared<const Holding<C>>(std::move(condition)));
+        if constexpr (detail::ConditionOn<C, Model>)
+            held_.push_back(std::make_shared<const Holding<C>>(std::move(condition)));
+        else
+            detail::refuse<detail::Purpose::narrow, Model, C>();
     }
 
     /// Narrows to the rows for which `condition` holds as well.

@@ -102,14 +102,14 @@ struct Entity {
 
     static constexpr auto key() {
         if constexpr (requires { Repository::key; })
-            return checked(Repository::key);
+            return Repository::key;
         else
             return default_key();
     }
 
     static constexpr auto generated() {
         if constexpr (requires { Repository::generated; })
-            return checked(Repository::generated);
+            return Repository::generated;
         else
             return columns<>;
     }
@@ -142,17 +142,24 @@ struct Entity {
             return columns<>;
     }
 
+    /// Whether there is a table, and what is said of columns names members of the model.
+    static constexpr bool is_complete() {
+        if constexpr (detail::is_described<Model> && requires { Repository::table; })
+            return has(key()) && has(generated()) && has(version()) && has(created_at()) &&
+                   has(updated_at()) && has(deleted_at());
+        else
+            return false;
+    }
+
     static constexpr TableName table() {
-        static_assert(
-            requires { Repository::table; },
-            "a repository needs `static constexpr std::string_view table`");
         constexpr TableName name = parse(Repository::table);
         static_assert(name.name.size() <= detail::max_name_length &&
                           name.schema.size() <= detail::max_name_length,
-                      "PostgreSQL cuts the name of a table or a schema at 63 bytes");
-        static_assert(!name.name.empty() && name.name.find('\0') == std::string_view::npos &&
-                          name.schema.find('\0') == std::string_view::npos,
-                      "table is \"name\" or \"schema.name\"; use TableName for a name with dots");
+                      "txscope: PostgreSQL cuts the name of a table or a schema at 63 bytes");
+        static_assert(
+            !name.name.empty() && name.name.find('\0') == std::string_view::npos &&
+                name.schema.find('\0') == std::string_view::npos,
+            "txscope: table is \"name\" or \"schema.name\"; use TableName for a name with dots");
         return name;
     }
 
@@ -165,23 +172,22 @@ struct Entity {
 
 private:
     template <auto... Members>
-    static constexpr auto checked(Columns<Members...> set) {
-        static_assert((detail::ColumnOf<Model, Members> && ...),
-                      "`key`, `generated`, `version` and the like name members that the model "
-                      "describes");
-        return set;
+    static constexpr bool has(Columns<Members...>) {
+        return (detail::ColumnOf<Model, Members> && ...);
     }
     template <auto... Members>
     static constexpr auto single(Columns<Members...> set) {
-        static_assert(sizeof...(Members) == 1,
-                      "`version`, `created_at`, `updated_at` and `deleted_at` are one column each");
-        return checked(set);
+        static_assert(
+            sizeof...(Members) == 1,
+            "txscope: `version`, `created_at`, `updated_at` and `deleted_at` are one column each");
+        return set;
     }
 
     static constexpr auto default_key() {
         static_assert(
             requires { &Model::id; },
-            "a model without a member `id` needs `static constexpr auto key = columns<…>`");
+            "txscope: a model without a member `id` needs `static constexpr auto key = "
+            "columns<…>`");
         return columns<&Model::id>;
     }
 
@@ -194,5 +200,34 @@ private:
         return refused ? TableName{} : parts;
     }
 };
+
+namespace detail {
+
+/// Does not compile where a repository does not say what it has to, or derives from another's base. To
+/// be called where a repository is made, as each is somewhere; what its calls miss they leave out, so
+/// that this is the only error.
+template <typename Base, typename T, typename Model>
+constexpr void check_repository() {
+    constexpr bool derives = std::is_base_of_v<Base, T>;
+    constexpr bool described = is_described<Model>;
+    constexpr bool has_table = requires { T::table; };
+    static_assert(derives,
+                  "txscope: a repository derives from BaseRepository<itself, its model>, or from "
+                  "ReadRepository<itself, its model>");
+    static_assert(
+        !derives || described,
+        "txscope: a model is a struct that is described, by BOOST_DESCRIBE_STRUCT(Model, (), "
+        "(its, members))");
+    static_assert(!derives || !described || has_table,
+                  "txscope: a repository says which table is its own: `static constexpr "
+                  "std::string_view table = \"projects\";`");
+    if constexpr (derives && described && has_table)
+        static_assert(
+            Entity<T, Model>::is_complete(),
+            "txscope: `key`, `generated`, `version` and the like name members that the model "
+            "describes");
+}
+
+}  // namespace detail
 
 }  // namespace txscope

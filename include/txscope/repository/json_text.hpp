@@ -87,8 +87,9 @@ std::string path_step(const Step& step) {
 
 /// A column that may hold a document: none whose member is of another kind.
 template <typename T>
-concept MayHoldJson = !Number<T> && !std::same_as<T, bool> && !is_time<T> && !is_vector<T> &&
-                      !std::same_as<T, std::chrono::year_month_day>;
+inline constexpr bool may_hold_json =
+    !Number<T> && !std::same_as<T, bool> && !is_time<T> && dimensions<T> == 0 &&
+    !std::same_as<T, std::chrono::year_month_day>;
 
 }  // namespace detail
 
@@ -106,7 +107,7 @@ template <typename T = std::string, detail::AnyExpression Document, typename... 
     requires(sizeof...(Path) > 0)
 auto json_text(const Document& document, const Path&... path) {
     static_assert(
-        detail::MayHoldJson<detail::without_optional<typename Document::Value>>,
+        detail::may_hold_json<detail::without_optional<typename Document::Value>>,
         "txscope: this column holds no JSON: its member is a number, a bool, a time or an "
         "array");
     if constexpr (sizeof...(Path) == 1 && !(detail::Integer<Path> || ...)) {

@@ -8,6 +8,7 @@
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/detail/keys.hpp>
+#include <txscope/repository/detail/refusals.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/with_deleted.hpp>
 #include <txscope/session/async_session_factory.hpp>
@@ -31,6 +32,29 @@ namespace asio = boost::asio;
 template <typename T, typename Model>
 class BaseRepository;
 
+namespace detail {
+
+/// What a repository that reads has in the place of a function that writes.
+template <typename Model>
+struct RefusedWrite {
+    struct Answer : boost::asio::awaitable<Model> {};
+    template <typename... Ts>
+    Answer operator()(const Ts&...) const {
+        static_assert(
+            never<Ts...>,
+            "txscope: a ReadRepository, as a ReadScope hands out, only reads: what writes is "
+            "a BaseRepository, in a TransactionScope");
+        return {};
+    }
+};
+template <typename Model>
+struct RefusedWrites {
+    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, create_unless_exists{},
+        add{}, add_all{}, update{}, remove{};
+};
+
+}  // namespace detail
+
 /// The half of `BaseRepository` that reads: all of it for who derives from this.
 ///
 /// ```cpp
@@ -45,15 +69,19 @@ class BaseRepository;
 /// };
 /// ```
 template <typename T, typename Model>
-class ReadRepository {
+class ReadRepository : public detail::RefusedWrites<Model> {
 public:
     explicit ReadRepository(AsyncSessionFactory sessions)
-        : ReadRepository{detail::RepositorySession{std::move(sessions)}} {}
+        : ReadRepository{detail::RepositorySession{std::move(sessions)}} {
+        detail::check_repository<ReadRepository, T, Model>();
+    }
 
     /// For calls that are always made in this session, whatever is ambient. It ends with its scope, as
     /// the session does: `ScopeEnded`.
     explicit ReadRepository(const Session& session)
-        : ReadRepository{detail::RepositorySession{session}} {}
+        : ReadRepository{detail::RepositorySession{session}} {
+        detail::check_repository<ReadRepository, T, Model>();
+    }
 
     /// The row.
     /// @throws NotFound when there is none, `pqxx::unexpected_rows` when there are several.
@@ -223,15 +251,49 @@ public:
         return WithDeleted<txscope::ReadRepository, T, Model>{session_};
     }
 
+    // Whatever else does not compile, and this says why.
+    template <typename... Selector>
+    asio::awaitable<Model> get(const Selector&...) const {
+        detail::refuse<detail::Purpose::select_row, Model, Selector...>();
+        return {};
+    }
+    template <typename... Selector>
+    asio::awaitable<std::optional<Model>> find(const Selector&...) const {
+        detail::refuse<detail::Purpose::select_row, Model, Selector...>();
+        return {};
+    }
+    template <typename... Selector>
+    asio::awaitable<bool> exists(const Selector&...) const {
+        detail::refuse<detail::Purpose::select_row, Model, Selector...>();
+        return {};
+    }
+    template <typename... Clauses>
+    asio::awaitable<std::vector<Model>> find_all(const Clauses&...) const {
+        detail::refuse<detail::Purpose::select_rows, Model, Clauses...>();
+        return {};
+    }
+    template <typename... Clauses>
+    asio::awaitable<PageOf<Model>> find_page(const Clauses&...) const {
+        detail::refuse<detail::Purpose::select_rows, Model, Clauses...>();
+        return {};
+    }
+    template <typename Row, typename... Clauses>
+    asio::awaitable<std::vector<Row>> select(const Clauses&...) const {
+        detail::refuse<detail::Purpose::select_rows, Model, Clauses...>();
+        return {};
+    }
+    template <typename... Conditions>
+    asio::awaitable<std::int64_t> count(const Conditions&...) const {
+        detail::refuse<detail::Purpose::narrow, Model, Conditions...>();
+        return {};
+    }
+
     /// For the layers above.
     const detail::RepositorySession& session() const { return session_; }
 
 protected:
     /// For what else is of the same session as a repository.
-    explicit ReadRepository(detail::RepositorySession session) : session_{std::move(session)} {
-        static_assert(std::is_base_of_v<ReadRepository, T>,
-                      "a repository derives from ReadRepository<itself, its model>");
-    }
+    explicit ReadRepository(detail::RepositorySession session) : session_{std::move(session)} {}
 
     /// SQL of the derived class's own; in the ambient transaction, like everything else.
     ///
@@ -310,16 +372,27 @@ private:
     }
 
     static Result read_result(const Result& result) { return result; }
-    static Model read_stored(const Result& result) { return result.one().as<Model>(); }
+    static Model read_stored(const Result& result) { return read_row(result.one()); }
     static Model read_one(const Result& result) {
         if (result.empty()) throw NotFound{detail::table_text<Mapping>()};
         return read_stored(result);
     }
     static std::optional<Model> read_one_or_none(const Result& result) {
         const std::optional<Row> row = result.one_or_none();
-        return row ? std::optional<Model>{row->as<Model>()} : std::nullopt;
+        return row ? std::optional<Model>{read_row(*row)} : std::nullopt;
     }
-    static std::vector<Model> read_all(const Result& result) { return result.as<Model>(); }
+    static Model read_row([[maybe_unused]] const Row& row) {
+        if constexpr (Described<Model>)
+            return row.as<Model>();
+        else
+            return Model{};
+    }
+    static std::vector<Model> read_all([[maybe_unused]] const Result& result) {
+        if constexpr (Described<Model>)
+            return result.as<Model>();
+        else
+            return {};
+    }
     template <typename Value>
     static Value read_value(const Result& result) {
         return result.one().get<Value>(0);

@@ -69,6 +69,14 @@ public:
     [[nodiscard]] auto operator()(Body body) const {
         return run(scope_, sessions_, std::move(body));
     }
+    template <typename Body>
+    asio::awaitable<void> operator()(Body) const {
+        static_assert(
+            detail::never<Body>,
+            "txscope: the body of a ReadScope is a coroutine, `-> asio::awaitable<…>`, that takes "
+            "of each of its repositories what reads, `const auto&`");
+        return {};
+    }
 
 private:
     static TransactionOptions reading(TransactionOptions options) {

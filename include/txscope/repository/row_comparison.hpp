@@ -67,31 +67,41 @@ private:
     std::tuple<Right...> right_;
 };
 
+/// Whether an expression can be compared with another, or with a value.
+template <typename Left, typename Right>
+inline constexpr bool are_comparable = false;
+template <AnyExpression Left, typename Right>
+inline constexpr bool are_comparable<Left, Right> = ComparableWith<Right, typename Left::Value>;
+template <AnyExpression Left, AnyExpression Right>
+inline constexpr bool are_comparable<Left, Right> =
+    may_stand_for<without_optional<typename Left::Value>,
+                  without_optional<typename Right::Value>>();
+
 /// What `left` is compared with.
 template <typename Left, typename Right>
 constexpr auto row_operand(const Left&, const Right& right) {
     if constexpr (AnyExpression<Right>) {
-        static_assert(may_stand_for<without_optional<typename Left::Value>,
-                                    without_optional<typename Right::Value>>(),
-                      "txscope: these two are not of one kind: a text is compared with a text, an "
-                      "integer with an integer");
         return right;
     } else {
-        auto kept = keep_comparable<typename Left::Value>(right);
-        return Parameter<decltype(kept)>{std::move(kept)};
+        using Kept = without_optional<typename Left::Value>;
+        return Parameter<Kept>{keep_value<Kept>(right)};
     }
 }
 
 template <typename Operator, typename... Left, typename... Right>
 constexpr auto compare_rows(const RowOf<Left...>& left, const RowOf<Right...>& right) {
-    constexpr bool fit = sizeof...(Left) == sizeof...(Right) && (AnyExpression<Left> && ...);
-    static_assert(fit, "txscope: a row of columns is compared with a row of as many values");
-    if constexpr (fit)
-        return [&]<std::size_t... i>(std::index_sequence<i...>) {
-            std::tuple kept{row_operand(std::get<i>(left.parts), std::get<i>(right.parts))...};
-            return RowComparison<Operator, std::tuple<Left...>, decltype(kept)>{left.parts,
-                                                                                std::move(kept)};
-        }(std::index_sequence_for<Left...>{});
+    constexpr bool as_many = sizeof...(Left) == sizeof...(Right);
+    static_assert(as_many, "txscope: a row of columns is compared with a row of as many values");
+    if constexpr (as_many) {
+        constexpr bool fit = (are_comparable<Left, Right> && ...);
+        static_assert(fit, "txscope: a value of this row is not of the kind of its column");
+        if constexpr (fit)
+            return [&]<std::size_t... i>(std::index_sequence<i...>) {
+                std::tuple kept{row_operand(std::get<i>(left.parts), std::get<i>(right.parts))...};
+                return RowComparison<Operator, std::tuple<Left...>, decltype(kept)>{
+                    left.parts, std::move(kept)};
+            }(std::index_sequence_for<Left...>{});
+    }
 }
 
 template <typename... Left, typename... Right>

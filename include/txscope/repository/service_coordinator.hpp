@@ -111,17 +111,26 @@ public:
 
     /// Runs `body(repositories...)` or `body(transaction, repositories...)` in a transaction: the
     /// ambient one, or else one of its own. Gives the body's result once that is committed.
-    template <detail::TransactedBody<Repositories...> Body>
+    template <typename Body>
     auto transact(Body&& body, std::source_location where = std::source_location::current()) {
         return transact(options_, std::forward<Body>(body), where);
     }
 
     /// The same with options of its own instead of the coordinator's.
-    template <detail::TransactedBody<Repositories...> Body>
+    template <typename Body>
     auto transact(TransactionOptions options, Body&& body,
                   std::source_location where = std::source_location::current()) {
-        return run(sessions_, options, where, std::decay_t<Body>(std::forward<Body>(body)),
-                   repositories_);
+        constexpr bool is_body = detail::TransactedBody<Body, Repositories...>;
+        static_assert(
+            is_body,
+            "txscope: the body of `transact` is a coroutine, `-> asio::awaitable<…>`, that "
+            "takes a reference to each repository, in their order, behind a `Transaction&` or "
+            "alone");
+        if constexpr (is_body)
+            return run(sessions_, options, where, std::decay_t<Body>(std::forward<Body>(body)),
+                       repositories_);
+        else
+            return asio::awaitable<void>{};
     }
 
     /// One of the repositories, to be used outside `transact`.

@@ -122,6 +122,12 @@ public:
         Body body, std::source_location where = std::source_location::current()) const {
         return detail::run_plain_session(pool_, std::move(body), where);
     }
+    template <typename Body>
+    asio::awaitable<void> session_scope(
+        Body, std::source_location = std::source_location::current()) const {
+        detail::refuse_body<Body, Session>();
+        return {};
+    }
 
     /// Listens to `channel`, and calls `handler(const Notification&)` with what is notified there, one
     /// after another, in the order of commits; it may be a coroutine (`asio::awaitable<void>`) or not.

@@ -74,6 +74,11 @@ public:
         Body body) const {
         return run(made_, std::move(body));
     }
+    template <typename Body>
+    asio::awaitable<void> operator()(Body) const {
+        detail::refuse_body<Body, Transaction>();
+        return {};
+    }
 
 private:
     /// What it was made with, which its calls share: thousands of them may be under way.

@@ -461,7 +461,6 @@ static_assert(!ConditionsOf<Ticket, ForeignIs>);
 static_assert(!ConditionsOf<Ticket, decltype(std::declval<IdIs>() && std::declval<ForeignIs>())>);
 static_assert(!ConditionsOf<Ticket, decltype(!std::declval<ForeignIs>())>);
 static_assert(!ConditionsOf<Ticket, Criteria<Person>>);
-static_assert(!std::is_constructible_v<Criteria<Ticket>, ForeignIs>);
 static_assert(!ClausesOf<Ticket, Page, Page>, "two pages");
 static_assert(!ClausesOf<Ticket, int>, "a key selects one row: find, get");
 static_assert(!ClausesOf<Ticket, decltype(ascending(field<&Person::id>))>);

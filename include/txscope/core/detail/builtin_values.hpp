@@ -28,21 +28,22 @@ template <typename T>
 struct SqlValue {
     using ThroughLibpqxx = void;  ///< Tells this template from a specialisation.
 
-    static_assert(!detail::CharacterType<T>,
-                  "a character type may be a number or a text: use an integer type or std::string");
+    static_assert(
+        !detail::CharacterType<T>,
+        "txscope: a character type may be a number or a text: use an integer type or std::string");
     static_assert(!detail::IsOptional<T>::value,
-                  "an optional of an optional has two kinds of NULL");
+                  "txscope: an optional of an optional has two kinds of NULL");
 
     static std::string to_text(const T& value) {
         static_assert(detail::pqxx_writes<T>(),
-                      "no SQL text for this type: specialise txscope::SqlValue or "
+                      "txscope: no SQL text for this type: specialise txscope::SqlValue or "
                       "pqxx::string_traits for it");
         return detail::pqxx_to_text(value);
     }
 
     static T from_text(std::string_view text) {
         static_assert(detail::pqxx_reads<T>(),
-                      "no way to read this type: specialise txscope::SqlValue or "
+                      "txscope: no way to read this type: specialise txscope::SqlValue or "
                       "pqxx::string_traits for it");
         try {
             return detail::pqxx_from_text<T>(text);
@@ -159,6 +160,25 @@ template <typename T>
 struct IsCharArray : std::false_type {};
 template <std::size_t n>
 struct IsCharArray<char[n]> : std::true_type {};
+
+/// Whether there is SQL text for a parameter of this type, as far as that is known without writing it.
+template <typename T>
+inline constexpr bool is_writable = [] {
+    if constexpr (CharacterType<T>)
+        return false;
+    else if constexpr (requires { typename SqlValue<T>::ThroughLibpqxx; })
+        return pqxx_writes<T>();
+    else
+        return true;
+}();
+template <>
+inline constexpr bool is_writable<std::nullptr_t> = true;
+template <>
+inline constexpr bool is_writable<std::nullopt_t> = true;
+template <std::size_t n>
+inline constexpr bool is_writable<char[n]> = true;
+template <typename T>
+inline constexpr bool is_writable<std::optional<T>> = is_writable<T>;
 
 template <typename Text, typename T>
 bool append_parameter(Text& out, const T& value) {

@@ -62,9 +62,10 @@ void check_column_count(const ResultBlock& result, std::size_t wanted);
 template <typename T>
 [[nodiscard]] T read_field(const ResultBlock& result, std::size_t column,
                            std::optional<std::string_view> text) {
-    static_assert(!std::is_same_v<T, std::string_view> && !std::is_pointer_v<T>,
-                  "the value would point into a result that may be gone: ask for a std::string, or "
-                  "use Row::text() while you hold the row");
+    static_assert(
+        !std::is_same_v<T, std::string_view> && !std::is_pointer_v<T>,
+        "txscope: the value would point into a result that may be gone: ask for a std::string, or "
+        "use Row::text() while you hold the row");
     if constexpr (IsOptional<T>::value) {
         if (!text) return std::nullopt;
         return read_field<typename T::value_type>(result, column, text);

@@ -15,13 +15,6 @@
 #include <cstddef>
 #include <ranges>
 
-namespace txscope {
-
-template <typename Model>
-class Changes;
-
-}  // namespace txscope
-
 /// What the calls of a repository accept. `Model` comes first, then the arguments' types.
 namespace txscope::detail {
 
@@ -30,15 +23,6 @@ concept AssignmentOn = is_assignment<T> && T::template applies_to<Model>;
 
 template <typename T, typename Model>
 concept OrderingOn = is_ordering<T> && T::template applies_to<Model>;
-
-template <typename T>
-inline constexpr bool is_changes = false;
-template <typename Model>
-inline constexpr bool is_changes<Changes<Model>> = true;
-
-/// What says which columns get which values.
-template <typename T>
-concept Assigning = is_assignment<T> || is_changes<T>;
 
 /// A value that may be a part of a key: nothing that has a meaning of its own here.
 template <typename T, typename Model>

@@ -10,6 +10,13 @@
 #include <type_traits>
 #include <utility>
 
+namespace txscope {
+
+template <typename Model>
+class Changes;
+
+}  // namespace txscope
+
 namespace txscope::detail {
 
 /// A column and the value it gets.
@@ -36,6 +43,15 @@ template <typename T>
 inline constexpr bool is_assignment = false;
 template <auto Member, typename Value>
 inline constexpr bool is_assignment<Assignment<Member, Value>> = true;
+
+template <typename T>
+inline constexpr bool is_changes = false;
+template <typename Model>
+inline constexpr bool is_changes<Changes<Model>> = true;
+
+/// What says which columns get which values.
+template <typename T>
+concept Assigning = is_assignment<T> || is_changes<T>;
 
 enum class Nulls {
     by_direction,

@@ -12,6 +12,8 @@
 #include <txscope/repository/detail/sql_writer.hpp>
 #include <txscope/repository/entity.hpp>
 
+#include <boost/mp11/algorithm.hpp>
+#include <boost/mp11/list.hpp>
 #include <pqxx/except>
 
 #include <concepts>
@@ -41,10 +43,13 @@ inline constexpr bool is_fixed<Constraint> = false;
 /// part's shape depends on its value.
 template <typename E, typename Builder, typename... Parts>
 auto sql_text(const Parts&... parts) {
-    static_assert(E::names_fit(),
-                  "PostgreSQL cuts names at 63 bytes: a member's name is longer, or the one that "
-                  "`column(member)` gives its column");
-    if constexpr ((is_fixed<Parts> && ...))
+    static_assert(
+        E::names_fit(),
+        "txscope: PostgreSQL cuts names at 63 bytes: a member's name is longer, or the one "
+        "that `column(member)` gives its column");
+    if constexpr (!E::is_complete())
+        return std::string_view{};
+    else if constexpr ((is_fixed<Parts> && ...))
         return fixed_sql<E, Builder, Parts...>;
     else
         return composed_sql<E, Builder>(parts...);
@@ -169,12 +174,23 @@ template <auto... Members, typename... Parts>
 inline constexpr bool is_key_of<Columns<Members...>, Parts...> =
     (OperandFor<Parts, Members> && ...);
 
+/// Whether those among `Arguments` that may be a key's values are those of the key's columns.
+template <typename Columns, typename Values>
+inline constexpr bool are_key_of = false;
+template <typename Columns, typename... Values>
+inline constexpr bool are_key_of<Columns, boost::mp11::mp_list<Values...>> =
+    is_key_of<Columns, Values...>;
+template <typename E, typename... Arguments>
+inline constexpr bool give_key =
+    are_key_of<decltype(E::key()),
+               boost::mp11::mp_append<
+                   std::conditional_t<KeyValueFor<Arguments, typename E::Model>,
+                                      boost::mp11::mp_list<Arguments>, boost::mp11::mp_list<>>...>>;
+
 /// Calls `use(conditions...)` with one `column = part` for each part of a primary key.
 template <auto... Members, typename Use, typename... Parts>
-auto with_key(Columns<Members...> key, Use&& use, const Parts&... parts) {
-    constexpr bool fits = is_key_of<decltype(key), Parts...>;
-    static_assert(fits, "one value for each column of the key, in its order and of its type");
-    if constexpr (fits) return use((field<Members> == parts)...);
+auto with_key(Columns<Members...>, Use&& use, const Parts&... parts) {
+    return use((field<Members> == parts)...);
 }
 
 /// The same with the key of a model.
@@ -208,7 +224,8 @@ Changes<typename E::Model> changes_between(const typename E::Model& before,
 /// UPDATE by a whole model of its row.
 template <typename E>
 Statement compose_update(const typename E::Model& model) {
-    static_assert(has_updated_columns<E>, "this model is all key or generated: nothing to update");
+    static_assert(has_updated_columns<E>,
+                  "txscope: this model is all key or generated: nothing to update");
     return with_row_of<E>(model, [&](const auto&... equal) {
         Statement statement{sql_text<E, Update<E, true>>(equal...)};
         for_each_updated<E>(
@@ -241,7 +258,13 @@ template <typename E, typename Builder, typename... Arguments>
 Statement compose_for(const Arguments&... arguments) {
     constexpr std::size_t values =
         (std::size_t{0} + ... + std::size_t{KeyValueFor<Arguments, typename E::Model>});
-    if constexpr (values == 0) {
+    constexpr bool fits = values == 0 || give_key<E, Arguments...>;
+    static_assert(fits,
+                  "txscope: a key is one value for each of its columns, in their order and of "
+                  "their types");
+    if constexpr (!fits) {
+        return Statement{""};
+    } else if constexpr (values == 0) {
         return compose<E, Builder>(arguments...);
     } else {
         const auto all = std::tie(arguments...);
@@ -269,10 +292,17 @@ Statement compose_restore(Columns<DeletedAt>, const Selector&... selector) {
 /// SELECT of one row. Of the rows that conditions mean, two are enough to know that it is not one.
 template <typename E, typename... Selector>
 Statement compose_select_one(const Selector&... selector) {
-    if constexpr ((AnyCondition<Selector> || ...))
+    constexpr bool conditions = (AnyCondition<Selector> || ...);
+    constexpr bool fits = conditions || give_key<E, Selector...>;
+    static_assert(fits,
+                  "txscope: a key is one value for each of its columns, in their order and of "
+                  "their types");
+    if constexpr (conditions)
         return compose<E, Select<E>>(selector..., Page{.limit = 2});
-    else
+    else if constexpr (fits)
         return compose_for<E, Select<E>>(selector...);
+    else
+        return Statement{""};
 }
 
 /// Whether there are changes among the arguments, and any in them.

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/value.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/operand.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <ranges>
 #include <string>
 #include <string_view>
@@ -26,51 +28,32 @@ namespace txscope::detail {
 template <typename... Ts>
 inline constexpr bool never = false;
 
-/// The value as it is kept; one of another kind does not compile.
-template <typename T, typename Value>
-constexpr auto keep_comparable(const Value& value) {
-    if constexpr (ComparableWith<Value, T>) {
-        return keep_value<T>(value);
-    } else {
-        static_assert(
-            never<T, Value>,
-            "txscope: this value is not of the column's kind: a text goes with a text, an "
-            "integer with an integer; NULL, where it may be, only with == and !=");
-        return without_optional<T>{};
-    }
-}
-
-/// The values as they are kept until they become an array.
+/// The values as they are kept until they become an array: each, or those of a range.
 template <typename T, typename... Values>
 auto keep_values(Values&&... values) {
+    constexpr bool range = sizeof...(Values) == 1 && (AllComparableWith<Values, T> && ...);
+    constexpr bool each = (ComparableWith<Values, T> && ...);
+    static_assert(
+        range || each,
+        "txscope: not all of these are values of the column's kind, nor one range of such");
     std::vector<without_optional<T>> kept;
-    if constexpr (sizeof...(Values) == 1 && (AllComparableWith<Values, T> && ...))
+    if constexpr (range)
         for (auto&& value : (values, ...)) kept.push_back(keep_value<T>(value));
-    else
-        (kept.push_back(keep_comparable<T>(values)), ...);
+    else if constexpr (each)
+        (kept.push_back(keep_value<T>(values)), ...);
     return kept;
 }
 
-template <typename T>
-struct ArrayElement {
-    static_assert(never<T>, "txscope: this column is no array: its member is no std::vector");
-    using type = T;
-};
-template <typename T>
-struct ArrayElement<std::vector<T>> {
-    using type = T;
-};
-template <typename T>
-struct ArrayElement<std::vector<std::vector<T>>> : ArrayElement<std::vector<T>> {};
-
-/// The type of the elements of an operand that is an array.
+/// The type of the elements of an operand that is an array, whatever its depth; else its own.
 template <typename Operand>
 using element_of = typename ArrayElement<without_optional<typename Operand::Value>>::type;
+template <typename Operand>
+inline constexpr bool is_array = dimensions<without_optional<typename Operand::Value>> > 0;
 
 struct AnyExpressionBase {};
 
 /// What has a value in every row and can be compared: a column (`Field`), or what is computed of
-/// some (`expressions.hpp`).
+/// some (`json_text.hpp`, `raw_sql.hpp`).
 template <typename T>
 concept AnyExpression = std::derived_from<T, AnyExpressionBase>;
 
@@ -93,10 +76,17 @@ constexpr auto compare(const Left& left, const Right& right) {
             "txscope: these two are not of one kind: a text is compared with a text, an "
             "integer with an integer");
         return comparison<Operator>(left, right);
-    } else if constexpr (AssignableTo<Right, Value> && requires { Operator::with_null; }) {
-        return comparison_with<Operator>(left, keep_value<Value>(right));
     } else {
-        return comparison_with<Operator>(left, keep_comparable<Value>(right));
+        constexpr bool fits = ComparableWith<Right, Value> ||
+                              (AssignableTo<Right, Value> && requires { Operator::with_null; });
+        static_assert(
+            fits,
+            "txscope: this value is not of the column's kind: a text goes with a text, an "
+            "integer with an integer; NULL, where it may be, only with == and !=");
+        if constexpr (fits)
+            return comparison_with<Operator>(left, keep_value<Value>(right));
+        else
+            return comparison_with<Operator>(left, without_optional<Value>{});
     }
 }
 
@@ -143,24 +133,35 @@ public:
     template <typename... Values>
         requires(sizeof...(Values) > 0)
     auto in(Values&&... values) const {
-        return with_array<AnyOf, typename Self::Value>(std::forward<Values>(values)...);
+        using Value = typename Self::Value;
+        return comparison_with<AnyOf>(self(), keep_values<Value>(std::forward<Values>(values)...));
     }
 
     /// Of an array: one of its elements equals the value.
     template <typename Value>
     auto any(const Value& value) const {
-        auto kept = keep_comparable<element_of<Self>>(value);
-        return comparison<AnyOf>(Parameter<decltype(kept)>{std::move(kept)}, self());
+        static_assert(is_array<Self>, "txscope: this column is no array");
+        using Element = element_of<Self>;
+        constexpr bool fits = ComparableWith<Value, Element>;
+        static_assert(fits || !is_array<Self>,
+                      "txscope: this value is not of the kind of the array's elements");
+        without_optional<Element> kept{};
+        if constexpr (fits) kept = keep_value<Element>(value);
+        return comparison<AnyOf>(Parameter<without_optional<Element>>{std::move(kept)}, self());
     }
     /// Of an array: it has all these elements, or those of a range.
     template <typename... Values>
     auto contains(Values&&... values) const {
-        return with_array<Contains, element_of<Self>>(std::forward<Values>(values)...);
+        static_assert(is_array<Self>, "txscope: this column is no array");
+        return comparison_with<Contains>(
+            self(), keep_values<element_of<Self>>(std::forward<Values>(values)...));
     }
     /// Of an array: it has one of these elements, or of those of a range.
     template <typename... Values>
     auto overlaps(Values&&... values) const {
-        return with_array<Overlaps, element_of<Self>>(std::forward<Values>(values)...);
+        static_assert(is_array<Self>, "txscope: this column is no array");
+        return comparison_with<Overlaps>(
+            self(), keep_values<element_of<Self>>(std::forward<Values>(values)...));
     }
 
 private:
@@ -174,11 +175,6 @@ private:
             static_assert(never<Pattern>, "txscope: a text is matched, and with a text");
             return comparison_with<Operator>(self(), std::string{});
         }
-    }
-    template <typename Operator, typename Element, typename... Values>
-    auto with_array(Values&&... values) const {
-        return comparison_with<Operator>(self(),
-                                         keep_values<Element>(std::forward<Values>(values)...));
     }
 };
 

@@ -12,11 +12,11 @@ namespace txscope::detail {
 template <typename Model>
 inline constexpr bool is_described = HasMembers<Model>;
 
-/// Calls `visit(descriptor)` for each column of a model, in the order it was described.
+/// Calls `visit(descriptor)` for each column of a model, in the order it was described. A model that is
+/// not has none: `check_repository` says so.
 template <typename Model, typename Visit>
 constexpr void for_each_column(Visit&& visit) {
-    static_assert(is_described<Model>, "a model is a struct described with BOOST_DESCRIBE_STRUCT");
-    for_each_member<Model>(visit);
+    if constexpr (is_described<Model>) for_each_member<Model>(visit);
 }
 
 template <auto Left, auto Right>

@@ -44,6 +44,23 @@ concept ScopeBody =
     (std::invocable<Body&> || std::invocable<Body&, Given&>) &&
     is_awaitable<decltype(invoke_body(std::declval<Body&>(), std::declval<Given&>()))>;
 
+/// Why a callable is no body of a scope, as the only error.
+template <typename Body, typename Given>
+void refuse_body() {
+    constexpr bool callable = std::invocable<Body&> || std::invocable<Body&, Given&>;
+    constexpr bool is_body = ScopeBody<Body, Given>;
+    static_assert(callable,
+                  "txscope: the body of a scope takes nothing, or what it is handed: "
+                  "`Transaction&` by a TransactionScope, `Session&` by a session_scope");
+    static_assert(!callable || is_body,
+                  "txscope: the body of a scope is a coroutine: a lambda says "
+                  "`-> asio::awaitable<void>`, or of what it returns");
+    static_assert(
+        !is_body,
+        "txscope: once a transaction is committed nothing may throw, and moving what this body "
+        "returns may: return a std::unique_ptr of it");
+}
+
 /// The `T` of the `asio::awaitable<T>` that a body returns.
 template <typename Body, typename Given = Session>
     requires ScopeBody<Body, Given>

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <txscope/repository/detail/clauses.hpp>
+#include <txscope/repository/detail/condition.hpp>
+#include <txscope/repository/detail/expression.hpp>
+#include <txscope/repository/detail/keyset.hpp>
+#include <txscope/repository/detail/members.hpp>
+
+#include <concepts>
+
+/// Why a call of a repository does not take its arguments. Each call has an overload for whatever the
+/// others do not take, which gives the first reason that applies as the only error. Compilers print
+/// every function that leads to it, so few do.
+namespace txscope::detail {
+
+/// Whether what has columns has those of `Model`.
+template <typename T, typename Model>
+inline constexpr bool is_of_model = true;
+template <typename T, typename Model>
+    requires AnyCondition<T> || is_assignment<T> || is_ordering<T>
+inline constexpr bool is_of_model<T, Model> = T::template applies_to<Model>;
+template <typename Other, typename Model>
+inline constexpr bool is_of_model<Changes<Other>, Model> = std::same_as<Other, Model>;
+template <typename Other, typename Model>
+inline constexpr bool is_of_model<After<Other>, Model> = std::same_as<Other, Model>;
+
+/// What was to be done with the arguments.
+enum class Purpose {
+    select_row,
+    select_rows,
+    narrow,
+    insert,
+    update,
+    change
+};
+
+/// Does not compile, for the reason why `Ts` do not serve the purpose; but for a model that is not
+/// described, of which `check_repository` says so.
+template <Purpose purpose, typename Model, typename... Ts>
+constexpr void refuse() {
+    constexpr bool writes =
+        purpose == Purpose::insert || purpose == Purpose::update || purpose == Purpose::change;
+    constexpr bool of_model = (is_of_model<Ts, Model> && ...);
+    constexpr bool assigns = !writes && (Assigning<Ts> || ...);
+    constexpr bool compares = purpose == Purpose::change && (AnyCondition<Ts> || ...);
+    constexpr bool column = ((AnyExpression<Ts> && !AnyCondition<Ts>) || ...);
+    constexpr bool usual = is_described<Model> && of_model && !assigns && !compares && !column;
+    static_assert(
+        of_model || !is_described<Model>,
+        "txscope: this column is another model's, or one that its model does not describe");
+    static_assert(!assigns || !of_model,
+                  "txscope: = assigns, and here is nothing to assign: compare with ==");
+    static_assert(!compares || !of_model,
+                  "txscope: == compares: what a column gets is said with =");
+    static_assert(!column || !of_model || assigns,
+                  "txscope: a column alone says nothing: compare it, or give it a value");
+    static_assert(
+        !usual || purpose != Purpose::select_row,
+        "txscope: a row is selected by the values of its key or by conditions, and locked "
+        "by the last argument, in a repository that may write");
+    static_assert(
+        !usual || purpose != Purpose::select_rows,
+        "txscope: these are no conditions, orderings, or at most one Page and, in an order, "
+        "after(row); a row by its key is for find and get");
+    static_assert(!usual || purpose != Purpose::narrow, "txscope: here are only conditions");
+    static_assert(!usual || purpose != Purpose::insert,
+                  "txscope: a row is inserted by a model, or by assignments, each column once");
+    static_assert(
+        !usual || purpose != Purpose::update,
+        "txscope: an update says which rows, by the values of the key or by conditions, and "
+        "behind them what they get: assignments, each column once, or Changes");
+}
+
+/// Whether all are models, or derive from them.
+template <typename Model, typename... Ts>
+inline constexpr bool are_models = (std::convertible_to<const Ts&, const Model&> && ...);
+
+}  // namespace txscope::detail

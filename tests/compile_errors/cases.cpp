@@ -1,0 +1,301 @@
+// What must not compile, one case behind each `//---`, and the only error that each gives behind `//!`.
+
+//--- a value of another kind in a comparison
+//! this value is not of the column's kind
+auto condition() { return field<&Project::id> == "seven"; }
+
+//--- NULL in a comparison that knows no NULL
+//! this value is not of the column's kind
+auto condition(std::optional<std::string> note) { return field<&Project::note> < note; }
+
+//--- NULL for a member that is no optional
+//! this value is not of the column's kind
+auto condition() { return field<&Project::name> == std::nullopt; }
+
+//--- columns of two kinds in a comparison
+//! these two are not of one kind
+auto condition() { return field<&Project::id> == field<&Project::name>; }
+
+//--- a value of another kind in an assignment
+//! this value is not of the member's kind
+auto change() { return field<&Project::name> = 7; }
+
+//--- a value of another kind in a list
+//! not all of these are values of the column's kind
+auto condition() { return field<&Project::id>.in(1, "two"); }
+
+//--- a pattern for a number
+//! a text is matched, and with a text
+auto condition() { return field<&Project::id>.like("7%"); }
+
+//--- elements of what is no array
+//! this column is no array
+auto condition() { return field<&Project::name>.contains("a"); }
+
+//--- elements of another kind than the array's
+//! not all of these are values of the column's kind
+auto condition() { return field<&Project::tags>.overlaps("a", 7); }
+
+//--- an element of another kind than the array's
+//! this value is not of the kind of the array's elements
+auto condition() { return field<&Project::tags>.any(7); }
+
+//--- a document in a number
+//! this column holds no JSON
+auto condition() { return json_text(field<&Project::id>, "a") == "b"; }
+
+//--- a value of another kind in a row
+//! a value of this row is not of the kind of its column
+auto condition() { return row(field<&Project::id>, field<&Project::name>) > row(7, 8); }
+
+//--- a row of fewer values than columns
+//! a row of columns is compared with a row of as many values
+auto condition() { return row(field<&Project::id>, field<&Project::name>) > row(7); }
+
+//--- a column in the place of a condition
+//! a column alone says nothing
+auto call(ProjectRepository projects) { return projects.find_all(field<&Project::name>); }
+
+//--- a key in the place of conditions
+//! a row by its key is for find and get
+auto call(ProjectRepository projects) { return projects.find_all(7); }
+
+//--- another model's column in criteria
+//! this column is another model's
+void narrow(Criteria<Project>& criteria) { criteria &= field<&Workflow::id> == 7; }
+
+//--- another model's column in changes
+//! this column is another model's
+void change(Changes<Project>& changes) { changes.set(field<&Workflow::id> = 7); }
+
+//--- another model's column in a call
+//! this column is another model's
+asio::awaitable<void> call(ProjectRepository projects) {
+    const auto found = co_await projects.find_all(field<&Workflow::project_id> == 7);
+    for (const Project& project : found) co_await projects.remove(project.id);
+}
+
+//--- another model's column as an order
+//! this column is another model's
+auto call(ProjectRepository projects) { return projects.find_all(ascending(field<&Workflow::id>)); }
+
+//--- another model's column in an update
+//! this column is another model's
+auto call(ProjectRepository projects) { return projects.update(7, field<&Workflow::id> = 8); }
+
+//--- = for == in find
+//! = assigns, and here is nothing to assign: compare with ==
+asio::awaitable<std::string> call(ProjectRepository projects) {
+    const auto project = co_await projects.find(field<&Project::name> = "txscope");
+    co_return project ? project->name : "";
+}
+
+//--- = for == in find_all
+//! = assigns, and here is nothing to assign: compare with ==
+auto call(ProjectRepository projects) {
+    return projects.find_all(field<&Project::name> = "a", ascending(field<&Project::id>));
+}
+
+//--- = for == in count
+//! = assigns, and here is nothing to assign: compare with ==
+auto call(ProjectRepository projects) { return projects.count(field<&Project::name> = "a"); }
+
+//--- = for == in remove
+//! = assigns, and here is nothing to assign: compare with ==
+auto call(ProjectRepository projects) { return projects.remove(field<&Project::name> = "a"); }
+
+//--- = for == in criteria
+//! = assigns, and here is nothing to assign: compare with ==
+void narrow(Criteria<Project>& criteria) { criteria &= field<&Project::name> = "a"; }
+
+//--- == for = in create
+//! a row is inserted by a model, or by assignments
+auto call(ProjectRepository projects) { return projects.create(field<&Project::name> == "a"); }
+
+//--- == for = in changes
+//! == compares: what a column gets is said with =
+void change(Changes<Project>& changes) { changes.set(field<&Project::name> == "a"); }
+
+//--- an update without a key
+//! an update says which rows
+asio::awaitable<void> call(ProjectRepository projects) {
+    co_await projects.update(field<&Project::name> = "everything");
+}
+
+//--- a key of another type
+//! a key is one value for each of its columns
+asio::awaitable<std::string> call(ProjectRepository projects) {
+    const auto project = co_await projects.find("seven");
+    co_return project ? project->name : "";
+}
+
+//--- a key of too many values
+//! a key is one value for each of its columns
+auto call(ProjectRepository projects) { return projects.update(7, 8, field<&Project::name> = "a"); }
+
+//--- a lock of what only reads
+//! a row is selected by the values of its key or by conditions, and locked by the last argument
+auto call(const ReadRepository<ProjectRepository, Project>& projects) {
+    return projects.find(7, for_update);
+}
+
+//--- a write in a ReadScope
+//! as a ReadScope hands out, only reads
+asio::awaitable<std::int64_t> call(AsyncSessionFactory sessions) {
+    ReadScope<ProjectRepository> reading{sessions};
+    const auto body = [](const auto& projects) -> asio::awaitable<std::int64_t> {
+        const Project project = co_await projects.create(Project{.name = "a"});
+        co_return project.id;
+    };
+    co_return co_await reading(body);
+}
+
+//--- the body of a ReadScope that would write
+//! the body of a ReadScope is a coroutine
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    ReadScope<ProjectRepository> reading{sessions};
+    const auto body = [](ProjectRepository&) -> asio::awaitable<void> { co_return; };
+    co_await reading(body);
+}
+
+//--- the body of a ReadScope that is no coroutine
+//! the body of a ReadScope is a coroutine
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    ReadScope<ProjectRepository> reading{sessions};
+    const auto body = [](const auto&) {};
+    co_await reading(body);
+}
+
+//--- the body of a scope that is no coroutine
+//! the body of a scope is a coroutine
+asio::awaitable<void> call(AsyncSessionFactory sessions, ProjectRepository projects) {
+    TransactionScope scope{sessions};
+    co_await scope([&] { projects.add(Project{}); });
+}
+
+//--- the body of a scope that takes what it is not handed
+//! the body of a scope takes nothing, or what it is handed
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    TransactionScope scope{sessions};
+    co_await scope([](ProjectRepository&) -> asio::awaitable<void> { co_return; });
+}
+
+//--- the body of a scope whose result may throw as it is moved
+//! once a transaction is committed nothing may throw
+struct Thrower {
+    Thrower();
+    Thrower(const Thrower&);
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    TransactionScope scope{sessions};
+    co_await scope([]() -> asio::awaitable<Thrower> { co_return Thrower{}; });
+}
+
+//--- the body of a session that is no coroutine
+//! the body of a scope is a coroutine
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    co_await sessions.session_scope([](Session& session) { session.enqueue("SELECT 1"); });
+}
+
+//--- the body of a service that is no coroutine
+//! the body of `transact` is a coroutine
+struct Service : ServiceCoordinator<ProjectRepository> {
+    using ServiceCoordinator::ServiceCoordinator;
+    asio::awaitable<void> work() {
+        co_await transact([](ProjectRepository& projects) { projects.add(Project{}); });
+    }
+};
+
+//--- a model that is not described
+//! a model is a struct that is described
+struct Person {
+    std::int64_t id{};
+    std::string name{};
+};
+class People : public BaseRepository<People, Person> {
+public:
+    static constexpr std::string_view table = "people";
+    using BaseRepository::BaseRepository;
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    People people{sessions};
+    const Person created = co_await people.create(Person{.name = "Ada"});
+    const auto found = co_await people.find(created.id);
+    const auto all = co_await people.find_all();
+    co_await people.update(created.id, field<&Person::name> = "Grace");
+    co_await people.remove(created.id);
+}
+
+//--- rows of a struct that is not described
+//! rows are read into a struct that is described
+struct Person {
+    std::int64_t id{};
+};
+std::vector<Person> read(const Result& result) { return result.as<Person>(); }
+
+//--- a repository without a table
+//! a repository says which table is its own
+class Repository : public BaseRepository<Repository, Project> {
+public:
+    using BaseRepository::BaseRepository;
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Repository projects{sessions};
+    const Project created = co_await projects.create(Project{.name = "a"});
+    const auto found = co_await projects.find(created.id);
+    co_await projects.remove(created.id);
+}
+
+//--- a repository that derives from another's base
+//! a repository derives from BaseRepository<itself, its model>
+class Tasks : public BaseRepository<ProjectRepository, Workflow> {
+public:
+    static constexpr std::string_view table = "tasks";
+    using BaseRepository::BaseRepository;
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Tasks tasks{sessions};
+    const auto found = co_await tasks.find(7);
+    co_await tasks.create(Workflow{.project_id = found->id});
+}
+
+//--- a key of members that the model lacks
+//! `key`, `generated`, `version` and the like name members that the model describes
+class Tasks : public BaseRepository<Tasks, Workflow> {
+public:
+    static constexpr std::string_view table = "tasks";
+    static constexpr auto generated = columns<&Project::id>;
+    using BaseRepository::BaseRepository;
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Tasks tasks{sessions};
+    const auto found = co_await tasks.find(7);
+    co_await tasks.create(Workflow{.project_id = found->id});
+}
+
+//--- a parameter of a type that nobody has taught to be SQL
+//! no SQL text for this type
+struct Colour {
+    int red{};
+};
+asio::awaitable<void> call(Session& session) {
+    co_await session.execute("UPDATE projects SET colour = $1", Colour{});
+}
+
+//--- a parameter that may be a number or a text
+//! a character may be a number or a text
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    co_await sessions.execute("SELECT $1", 'a');
+}
+
+//--- a projection with a column that the model lacks
+//! each member of the rows is called like one of the model
+struct Summary {
+    std::string name{};
+    int priority{};
+};
+BOOST_DESCRIBE_STRUCT(Summary, (), (name, priority))
+asio::awaitable<void> call(ProjectRepository projects) {
+    const auto summaries = co_await projects.select<Summary>(field<&Project::id> == 7);
+    for (const Summary& summary : summaries) co_await projects.remove(summary.priority);
+}
