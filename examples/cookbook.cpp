@@ -24,6 +24,7 @@ using txscope::descending;
 using txscope::field;
 using txscope::for_update;
 using txscope::Page;
+using txscope::row;
 using txscope::sql;
 
 namespace {
@@ -120,6 +121,14 @@ asio::awaitable<bool> work_on_one(txscope::TransactionScope scope, Jobs jobs) {
     });
 }
 
+asio::awaitable<void> search(Jobs jobs, std::string beginning) {
+    const auto wanted = sql("starts_with(lower($), $)", field<&Job::name>, beginning) &&
+                        row(field<&Job::state>, field<&Job::id>) > row("done", 2);
+    const auto longest_first = descending(sql<int>("length($)", field<&Job::name>));
+    for (const Job& job : co_await jobs.find_all(wanted, longest_first, Page{.limit = 3}))
+        std::cout << job.name << '\n';
+}
+
 asio::awaitable<void> parts_and_sums(Jobs jobs) {
     const auto by_name = ascending(field<&Job::name>);
     for (const JobState& job : co_await jobs.select<JobState>(by_name))  // these columns alone
@@ -162,6 +171,7 @@ asio::awaitable<void> run(txscope::AsyncSessionFactory sessions) {
     expect(done == 4, "every new job is worked on");
 
     co_await sessions.execute("INSERT INTO runs (job_id, seconds) SELECT id, id FROM jobs");
+    co_await search(jobs, "te");
     co_await parts_and_sums(jobs);
     co_await sessions.close();
 }

@@ -19,12 +19,14 @@
 #include <txscope/core/sqlstate.hpp>
 #include <txscope/core/value.hpp>
 
-// What is sent over a connection, and what comes back.
+// What is sent over a connection,
+#include <txscope/postgres/statement.hpp>
+
+// and what comes back.
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/row_mapping.hpp>
 #include <txscope/postgres/server_name.hpp>
 #include <txscope/postgres/sql.hpp>
-#include <txscope/postgres/statement.hpp>
 
 // One connection.
 #include <txscope/postgres/connection.hpp>

@@ -16,9 +16,11 @@ namespace txscope {
 
 namespace detail {
 
-/// Expressions, or values, to be compared with as many.
+/// Expressions, or values, to be compared with as many. No aggregate: g++ 12 destroys those twice that
+/// are made within a `co_await` expression.
 template <typename... Parts>
 struct RowOf {
+    constexpr explicit RowOf(const Parts&... all) : parts{all...} {}
     std::tuple<Parts...> parts;
 };
 
@@ -140,7 +142,7 @@ constexpr auto operator>=(const RowOf<Left...>& left, const RowOf<Right...>& rig
 template <typename... Parts>
     requires(sizeof...(Parts) > 0)
 constexpr auto row(const Parts&... parts) {
-    return detail::RowOf<std::decay_t<const Parts&>...>{{parts...}};
+    return detail::RowOf<std::decay_t<const Parts&>...>{parts...};
 }
 
 }  // namespace txscope
