@@ -16,6 +16,8 @@
 #include <libpq-fe.h>
 #include <pqxx/pqxx>
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -85,12 +87,22 @@ struct Contender {
     std::string_view name;
     std::function<std::size_t()> work;
     std::vector<double> seconds{};
+    std::vector<double> cpu_seconds{};  // of this process; the server is another one
 };
 
 double median(std::vector<double> values) {
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
     std::nth_element(values.begin(), middle, values.end());
     return *middle;
+}
+
+double cpu_seconds() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 /// How many times as fast as `reference` it was.
@@ -108,17 +120,22 @@ void take_turns(std::string_view task, std::vector<Contender>& contenders, std::
         for (Contender& contender : contenders) {
             before();
             const auto start = std::chrono::steady_clock::now();
+            const double cpu_before = cpu_seconds();
             const std::size_t done = contender.work();
+            const double cpu = cpu_seconds() - cpu_before;
             const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
             if (done != rows)
                 throw std::runtime_error{std::string{contender.name} + " has other rows"};
-            if (round >= 0) contender.seconds.push_back(took.count());  // the first warms up
+            if (round < 0) continue;  // which warms up
+            contender.seconds.push_back(took.count());
+            contender.cpu_seconds.push_back(cpu);
         }
     fmt::print("{}\n", task);
     for (const Contender& contender : contenders)
-        fmt::print("  {:36} {:9.2f} ms  {:7.3f} µs a row\n", contender.name,
+        fmt::print("  {:36} {:9.2f} ms  {:7.3f} µs a row, of which CPU {:7.3f}\n", contender.name,
                    median(contender.seconds) * 1e3,
-                   median(contender.seconds) * 1e6 / static_cast<double>(rows));
+                   median(contender.seconds) * 1e6 / static_cast<double>(rows),
+                   median(contender.cpu_seconds) * 1e6 / static_cast<double>(rows));
 }
 
 bool verdict(std::string_view what, double figure, double target) {
