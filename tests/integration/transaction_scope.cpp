@@ -428,7 +428,8 @@ TEST_CASE("a session that is used after its scope has ended says so and sends no
 
 /// Whether a scope takes a body that returns this.
 template <typename T>
-concept Returnable = std::invocable<const TransactionScope&, asio::awaitable<T> (*)()> &&
+concept Returnable = txscope::detail::NothrowResult<T> &&
+                     std::invocable<const TransactionScope&, asio::awaitable<T> (*)()> &&
                      std::invocable<const TransactionScope&, asio::awaitable<T> (*)(Session&)>;
 
 struct Fragile {

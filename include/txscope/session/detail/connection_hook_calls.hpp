@@ -90,13 +90,13 @@ TXSCOPE_INLINE asio::awaitable<std::string> call_before_connect(ConnectionHooks&
 }
 
 /// Whether what a hook makes of a session is there for each borrower.
-enum class Changes : bool {
+enum class SessionChanges : bool {
     refused,
     kept
 };
 
 /// Calls `hook` with a session over `connection`, which nobody else has meanwhile.
-TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name, Changes changes,
+TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name, SessionChanges changes,
                                                      std::weak_ptr<SessionPool> pool,
                                                      std::shared_ptr<PooledConnection> connection,
                                                      Clock::time_point deadline, SessionHook hook) {
@@ -114,7 +114,7 @@ TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name, Changes c
     used.last_sql().set({});
     connection->new_round_trips();  // no loan's
     if (!*wanted) throw ConnectionFailed{name + " refused the connection", {.is_transient = true}};
-    if (changes == Changes::kept) used.keep_session();
+    if (changes == SessionChanges::kept) used.keep_session();
     if (used.dirty()) throw ConnectionFailed{name + " changed the session", {.is_transient = true}};
 }
 
@@ -123,7 +123,7 @@ TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(const std::weak_ptr<Ses
                                                          ConnectionHooks* hooks) {
     if (hooks == nullptr) return nullptr;
     auto all = std::make_shared<PoolHooks>();
-    const auto in_session = [&pool](const char* name, Changes changes, SessionHook hook) {
+    const auto in_session = [&pool](const char* name, SessionChanges changes, SessionHook hook) {
         return [pool, name, changes, hook = std::move(hook)](
                    std::shared_ptr<PooledConnection> connection, Clock::time_point deadline) {
             return call_in_session(name, changes, pool, std::move(connection), deadline, hook);
@@ -136,15 +136,15 @@ TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(const std::weak_ptr<Ses
         co_await hooks->after_connect(session);
         co_return true;
     };
-    all->after_connect = in_session("after_connect", Changes::kept, set_up);
+    all->after_connect = in_session("after_connect", SessionChanges::kept, set_up);
     auto* const loans = dynamic_cast<LoanHooks*>(hooks);
     if (loans == nullptr) return all;
-    all->before_lend = in_session("before_lend", Changes::refused, [loans](Session& session) {
-        return loans->before_lend(session);
-    });
-    all->after_return = in_session("after_return", Changes::refused, [loans](Session& session) {
-        return loans->after_return(session);
-    });
+    all->before_lend =
+        in_session("before_lend", SessionChanges::refused,
+                   [loans](Session& session) { return loans->before_lend(session); });
+    all->after_return =
+        in_session("after_return", SessionChanges::refused,
+                   [loans](Session& session) { return loans->after_return(session); });
     return all;
 }
 
