@@ -3,6 +3,7 @@
 #include "support/run.hpp"
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/check.hpp>
 #include <txscope/values/plain_structs.hpp>
 
 #include <boost/asio/io_context.hpp>
@@ -84,6 +85,13 @@ TEST_CASE("a repository takes a plain struct for its model", "[plain_structs]") 
     REQUIRE(names.size() == 3);
     CHECK(names[0].name == "asio 2");
     CHECK(run(projects.remove(3)));
+}
+
+TEST_CASE("SQL of plain structs is checked against the schema", "[plain_structs]") {
+    const support::Database database{schema};
+    CHECK(txscope::testing::check<Projects>(database.dsn()).empty());
+    database.query("ALTER TABLE projects RENAME name TO title");
+    CHECK_FALSE(txscope::testing::check<Projects>(database.dsn()).empty());
 }
 
 }  // namespace plain_structs

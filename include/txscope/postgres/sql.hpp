@@ -1,13 +1,10 @@
 #pragma once
 
+#include <txscope/core/detail/struct_members.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/detail/expected_type.hpp>
 #include <txscope/postgres/row_mapping.hpp>
 #include <txscope/postgres/statement.hpp>
-
-#include <boost/describe/members.hpp>
-#include <boost/describe/modifiers.hpp>
-#include <boost/mp11/algorithm.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -42,11 +39,9 @@ struct ExpectedRow {
     static_assert(Described<Row>, "txscope: the rows of sql<…> are a described struct or a tuple");
     static std::vector<ExpectedColumn> columns() {
         std::vector<ExpectedColumn> all;
-        using Members = boost::describe::describe_members<Row, boost::describe::mod_any_access |
-                                                                   boost::describe::mod_inherited>;
-        boost::mp11::mp_for_each<Members>([&](auto member) {
-            using Member = std::remove_cvref_t<decltype(std::declval<Row&>().*member.pointer)>;
-            all.push_back({member.name, expected_type<Member, Use::read>()});
+        for_each_member<Row>([&](auto member) {
+            using Member = struct_member_type<Row, decltype(member)>;
+            all.push_back({std::string{member.name}, expected_type<Member, Use::read>()});
         });
         return all;
     }

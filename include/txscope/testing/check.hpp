@@ -73,7 +73,7 @@ ExpectedTable expected_table() {
     if (!E::table().schema.empty()) table.name.insert(0, std::string{E::table().schema} + ".");
     for_each_column<Model>([&](auto column) {
         constexpr std::string_view member = decltype(column)::name;
-        using Member = member_type<decltype(column)::pointer>;
+        using Member = struct_member_type<Model, decltype(column)>;
         table.columns.push_back(
             {std::string{E::column_name(member)}, expected_type<Member, Use::read>()});
     });

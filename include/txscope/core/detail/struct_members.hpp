@@ -4,6 +4,10 @@
 #include <boost/describe/modifiers.hpp>
 #include <boost/mp11/algorithm.hpp>
 
+#include <functional>
+#include <type_traits>
+#include <utility>
+
 namespace txscope::detail {
 
 /// The members of a struct as a list of types: each has a `name`, and a `pointer` that gives the member by
@@ -20,6 +24,11 @@ struct StructMembers<T> {
 
 template <typename T>
 concept HasMembers = requires { typename StructMembers<T>::type; };
+
+/// Of a member in that list.
+template <typename T, typename Member>
+using struct_member_type =
+    std::remove_cvref_t<decltype(std::invoke(Member::pointer, std::declval<T&>()))>;
 
 /// Calls `visit(member)` for each, in the order of the struct, those of bases first.
 template <HasMembers T, typename Visit>
