@@ -117,8 +117,8 @@ private:
     void send(Batch&& batch);
     bool send_waiting() noexcept;
     void send(Request& request, bool last);
-    void go_on(const Request& request);
-    static std::string name_of(const Portal& portal);
+    void send_to_portal(Request& request, bool last);
+    void move_names(const StatementKind& kind);
     StatementNames::Entry* name_of(std::string_view sql, const StatementKind& kind,
                                    StatementNames::Entry* known);
     void refuse(const Batch& batch) noexcept;
@@ -215,7 +215,7 @@ TXSCOPE_INLINE void StatementPipeline::refuse(const Batch& batch) noexcept {
 
 /// @param last of its response: its result is the one that is wanted
 TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
-    if (request.portal.step != Portal::Step::open) return go_on(request);
+    if (request.portal.number != 0) return send_to_portal(request, last);
     const bool own = request.own;
     const std::string_view sql = request.statement.sql();
     auto* const known = own ? nullptr : names_.find(sql);
@@ -223,11 +223,7 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
                                   : known ? StatementKind{}
                                           : statement_kind(sql);
     const StatementKind& kind = known ? known->kind : scanned;
-    std::string portal;
-    if (request.portal.number != 0) portal = name_of(request.portal);
-    // What has a portal takes many round trips, so that parsing is the least of it; and so it is never
-    // stale.
-    auto* const named = portal.empty() ? name_of(sql, kind, known) : nullptr;
+    auto* const named = name_of(sql, kind, known);
     auto* const prepared = named != nullptr ? named->prepared.get() : nullptr;
     request.named = prepared && prepared->state == protocol::PreparedStatement::State::prepared;
     request.prepared_now = named != nullptr && prepared == nullptr;
@@ -239,29 +235,38 @@ TXSCOPE_INLINE void StatementPipeline::send(Request& request, bool last) {
                        .parameters = request.statement.parameters(),
                        .keep_result = last || request.response->keeps_all(),
                        .changes_session = kind.changes_session,
-                       .returns_rows = request.returns_rows && !kind.transaction_control,
-                       .portal = portal,
-                       .max_rows = request.portal.max_rows});
+                       .returns_rows = request.returns_rows && !kind.transaction_control});
     if (request.prepared_now) named->prepared = pipeline_.pin(named->name);
-    // Should it be undone, names are back to what they were: nothing is prepared until that is over.
-    names_moved_ |= kind.moves_names;
-    if (kind.moves_names && kind.changes_session) {
-        names_.clear();
-        pipeline_.retire_all();
-    }
+    if (kind.moves_names) move_names(kind);
 }
 
-/// Goes on with a portal, or ends it.
-TXSCOPE_INLINE void StatementPipeline::go_on(const Request& request) {
-    const std::string name = name_of(request.portal);
-    if (request.portal.step == Portal::Step::fetch)
-        pipeline_.fetch(*request.response, name, request.portal.max_rows);
-    else
-        pipeline_.close_portal(*request.response, name);
+/// Should it be undone, names are back to what they were: nothing is prepared until that is over.
+TXSCOPE_INLINE void StatementPipeline::move_names(const StatementKind& kind) {
+    names_moved_ = true;
+    if (!kind.changes_session) return;
+    names_.clear();
+    pipeline_.retire_all();
 }
 
-TXSCOPE_INLINE std::string StatementPipeline::name_of(const Portal& portal) {
-    return "txscope_" + std::to_string(portal.number);
+/// Opens a portal, goes on with it, or ends it. What has one takes many round trips, so that parsing is
+/// the least of it: it goes without a name, and so is never stale.
+TXSCOPE_INLINE void StatementPipeline::send_to_portal(Request& request, bool last) {
+    const Portal& portal = request.portal;
+    const std::string name = "txscope_" + std::to_string(portal.number);
+    if (portal.step == Portal::Step::fetch)
+        return pipeline_.fetch(*request.response, name, portal.max_rows);
+    if (portal.step == Portal::Step::close) return pipeline_.close_portal(*request.response, name);
+    const std::string_view sql = request.statement.sql();
+    const StatementKind kind = statement_kind(sql);
+    request.changes_session = kind.changes_session;
+    pipeline_.execute(*request.response, {.sql = sql,
+                                          .parameters = request.statement.parameters(),
+                                          .keep_result = last || request.response->keeps_all(),
+                                          .changes_session = kind.changes_session,
+                                          .returns_rows = !kind.transaction_control,
+                                          .portal = name,
+                                          .max_rows = portal.max_rows});
+    if (kind.moves_names) move_names(kind);
 }
 
 /// The name to send `sql` by, which may be new; null where it goes without one.

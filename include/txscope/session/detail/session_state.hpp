@@ -149,7 +149,10 @@ private:
     static asio::awaitable<Result> execute_again(const Shared& self, const Response& failed);
     bool may_ask_again(const Response& response) const noexcept;
     SessionState& innermost(const Ambient* ambient);
-    void check_allowed(const Statement& statement) const;
+    void check_allowed(const Statement& statement) const {
+        if (!is_query(statement.sql())) check_kind(statement.sql());
+    }
+    void check_kind(std::string_view sql) const;
     [[noreturn]] static void throw_ended(const ScopeNode& over);
     [[noreturn]] void refuse_by(const TransactionMachine::Refusal& refusal) const;
     Connection::SharedResponse make_response() const {
@@ -324,9 +327,7 @@ TXSCOPE_INLINE void SessionState::enqueue(Statement&& statement) {
     inner.unsent_.push(std::move(statement), lease ? &*lease : nullptr);
 }
 
-TXSCOPE_INLINE void SessionState::check_allowed(const Statement& statement) const {
-    const auto sql = statement.sql();
-    if (is_query(sql)) return;
+TXSCOPE_INLINE void SessionState::check_kind(std::string_view sql) const {
     const StatementKind kind = statement_kind(sql);
     const auto refuse = [&](const char* why) { throw pqxx::usage_error{why + std::string{sql}}; };
     if (!shared_.own_transactions && kind.transaction_control)
