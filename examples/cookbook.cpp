@@ -8,12 +8,16 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iostream>
 #include <optional>
+#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace asio = boost::asio;
@@ -139,6 +143,33 @@ asio::awaitable<void> parts_and_sums(Jobs jobs) {
         std::cout << job.name << " took " << job.seconds << " s\n";
 }
 
+// In one transaction, whose memory is that of a batch, however many jobs there are.
+asio::awaitable<void> note_all(Jobs jobs) {
+    const auto note = [&](Job job) -> asio::awaitable<void> {  // or a function that returns void
+        co_await jobs.update(job.id, field<&Job::note> = "seen " + job.name);
+    };
+    co_await jobs.stream(field<&Job::state> == "done", ascending(field<&Job::id>), note);
+}
+
+asio::awaitable<void> rename_all(txscope::AsyncSessionFactory sessions, std::vector<Job> renamed) {
+    std::vector<txscope::Statement> statements;
+    for (const Job& job : renamed)
+        statements.emplace_back("UPDATE jobs SET name = $1 WHERE id = $2", job.name, job.id);
+    co_await sessions.execute_all(std::move(statements));  // one round trip: all of them, or none
+}
+
+asio::awaitable<std::size_t> count_found(txscope::TransactionScope scope, Jobs jobs,
+                                         std::vector<std::string> names) {
+    co_return co_await scope([&]() -> asio::awaitable<std::size_t> {
+        const auto find = [&](const std::string& name) {
+            return jobs.find(field<&Job::name> == name);
+        };
+        const auto found = co_await txscope::all(names | std::views::transform(find));
+        co_return std::size_t(std::ranges::count_if(  // one round trip, in the names' order
+            found, [](const std::optional<Job>& job) { return job.has_value(); }));
+    });
+}
+
 void expect(bool holds, const char* what) {
     if (!holds) throw std::logic_error{what};
 }
@@ -169,6 +200,14 @@ asio::awaitable<void> run(txscope::AsyncSessionFactory sessions) {
     int done = 0;
     for (bool worked = true; worked; done += worked) worked = co_await work_on_one(scope, jobs);
     expect(done == 4, "every new job is worked on");
+
+    co_await note_all(jobs);
+    for (Job& job : more) job.name += '\'';
+    co_await rename_all(sessions, more);
+    std::vector<std::string> names{"build", "none"};
+    for (const Job& job : more) names.push_back(job.name);
+    const auto found = co_await count_found(scope, jobs, names);
+    expect(found == 5, "all but one are found");
 
     co_await sessions.execute("INSERT INTO runs (job_id, seconds) SELECT id, id FROM jobs");
     co_await search(jobs, "te");
