@@ -30,6 +30,7 @@
 
 // One connection.
 #include <txscope/postgres/connection.hpp>
+#include <txscope/postgres/conninfo.hpp>
 
 // Who lends connections.
 #include <txscope/session/all.hpp>

@@ -7,6 +7,7 @@
 #include "support/gate.hpp"
 #include "support/run.hpp"
 #include "support/started.hpp"
+#include <txscope/postgres/conninfo.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/connection_hooks.hpp>
 #include <txscope/testing/temporary_postgres.hpp>
@@ -120,13 +121,13 @@ TEST_CASE("a password that rotates is asked for ahead of each opening", "[connec
     std::string password = "first";
     Hooks hooks;
     hooks.connecting = [&](std::string conninfo) -> asio::awaitable<std::string> {
-        co_return conninfo + " password=" + password;
+        co_return txscope::with_parameter(conninfo, "password", password);
     };
     asio::io_context io;
     const AsyncSessionFactory sessions{io, base, {.max_size = 2, .hooks = &hooks}};
     support::run(io, sessions.execute("SELECT 1"));
-    support::run(io, sessions.execute("ALTER ROLE postgres PASSWORD 'second'"));
-    password = "second";
+    password = R"(it's a "second" \ 100% = x' options='-cgeqo=off)";
+    support::run(io, sessions.execute("ALTER ROLE postgres PASSWORD $p$" + password + "$p$"));
     sessions.recycle();
     support::run(io, sessions.execute("SELECT 1"));
     CHECK(hooks.connects == 2);

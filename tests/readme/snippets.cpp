@@ -182,7 +182,7 @@ public:
     explicit Hooks(Vault& vault) : vault_{vault} {}
     asio::awaitable<std::string> before_connect(std::string conninfo) override {
         const std::string password = co_await vault_.password();  // the one of the moment
-        co_return conninfo + " password='" + password + "'";
+        co_return txscope::with_parameter(conninfo, "password", password);
     }
     asio::awaitable<void> after_connect(txscope::Session& session) override {
         co_await session.execute("SET ROLE app");  // every borrower finds it so

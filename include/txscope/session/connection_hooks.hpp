@@ -19,7 +19,7 @@ class Session;
 /// class Hooks : public txscope::ConnectionHooks {
 ///     asio::awaitable<std::string> before_connect(std::string conninfo) override {
 ///         const std::string password = co_await vault_.password_of_the_moment();
-///         co_return conninfo + " password='" + password + "'";
+///         co_return txscope::with_parameter(conninfo, "password", password);
 ///     }
 ///     asio::awaitable<void> after_connect(txscope::Session& session) override {
 ///         co_await session.execute("SET ROLE app");

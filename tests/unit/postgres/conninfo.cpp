@@ -2,6 +2,7 @@
 #include "support/environment_variable.hpp"
 #include "support/failure.hpp"
 #include <txscope/core/error.hpp>
+#include <txscope/postgres/conninfo.hpp>
 #include <txscope/postgres/detail/connect.hpp>
 #include <txscope/postgres/detail/conninfo.hpp>
 
@@ -13,6 +14,7 @@
 using Catch::Matchers::ContainsSubstring;
 using support::EnvironmentVariable;
 using txscope::ConnectionFailed;
+using txscope::with_parameter;
 using txscope::detail::connect_timeout;
 using txscope::detail::ConnInfo;
 using txscope::detail::parse_conninfo;
@@ -133,4 +135,51 @@ TEST_CASE("connect_timeout is in seconds, and none where it says nothing of use"
         CAPTURE(text);
         CHECK(connect_timeout(parse_conninfo(text)) == std::nullopt);
     }
+}
+
+TEST_CASE("a password may be any text, whatever the connection string is written as",
+          "[conninfo]") {
+    for (const char* text :
+         {"postgresql://me:old@one:1,two:2/"
+          "app?target_session_attrs=read-write&options=-cgeqo%3Doff",
+          "host=one,two port=1,2 user=me password=old dbname=app target_session_attrs=read-write "
+          "options='-cgeqo=off'"})
+        for (const char* password :
+             {"new", "", "'", "\"", "\\", "\\'", "it's", "x' options='-csearch_path=evil",
+              "x' dbname='other", "a b", " a ", "a=b", "100%", "%27", "p@ss/w:rd?#&",
+              "p\u00e4ss\u6f22", "line\nbreak", "postgresql://other"}) {
+            CAPTURE(text, password);
+            const ConnInfo before = parse_conninfo(text);
+            ConnInfo after = parse_conninfo(with_parameter(text, "password", password));
+            CHECK(after.find("password") == password);
+            after.parameters["password"] = "old";
+            CHECK(after.parameters == before.parameters);
+        }
+}
+
+TEST_CASE("a parameter that the connection string does not have is added", "[conninfo]") {
+    CHECK(parse_conninfo(with_parameter("", "password", "x")).find("password") == "x");
+    CHECK(parse_conninfo(with_parameter("postgresql:///app", "user", "me")).find("user") == "me");
+    CHECK(parse_conninfo(with_parameter("user='o\\'brien'", "port", "1")).find("user") ==
+          "o'brien");
+}
+
+TEST_CASE("what is wrong with a connection string is told without a password in it", "[conninfo]") {
+    const auto text_of = [](const std::string& conninfo, std::string_view keyword,
+                            std::string_view value) {
+        const auto failure = support::failure_of([&] { with_parameter(conninfo, keyword, value); });
+        CHECK(support::is<ConnectionFailed>(failure));
+        return support::text_of(failure);
+    };
+    CHECK_THAT(text_of("password=secret host='open", "password", "secret"),
+               ContainsSubstring("unterminated") && !ContainsSubstring("secret"));
+    CHECK_THAT(text_of("postgresql://me:x@secret@db/app", "password", "secret"),
+               ContainsSubstring("a host with an @") && !ContainsSubstring("secret"));
+    CHECK_THAT(text_of("postgresql://me:x/secret@db/app", "password", "secret"),
+               !ContainsSubstring("secret"));
+    CHECK_THAT(
+        text_of("host=db", "secret", "password"),
+        ContainsSubstring("a keyword that libpq does not know") && !ContainsSubstring("secret"));
+    CHECK_THAT(text_of("host=db", "password", std::string_view{"secret\0", 7}),
+               ContainsSubstring("NUL") && !ContainsSubstring("secret"));
 }

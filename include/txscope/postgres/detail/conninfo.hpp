@@ -60,25 +60,36 @@ inline ConnectionFailed malformed_conninfo(std::string_view complaint) {
     return ConnectionFailed{"malformed connection string: " + reason.substr(0, own) + rest.text()};
 }
 
+/// What libpq reads in a connection string: each keyword that it knows, with a value or null.
 /// @throws ConnectionFailed when libpq cannot read the string.
-inline ConnInfo parse_conninfo(const std::string& text) {
+inline Native<PQconninfoOption> read_conninfo(const std::string& text) {
     if (text.find('\0') != text.npos) throw malformed_conninfo("a NUL character in it");
     char* complaint = nullptr;
-    const Native<PQconninfoOption> given{PQconninfoParse(text.c_str(), &complaint)};
+    Native<PQconninfoOption> given{PQconninfoParse(text.c_str(), &complaint)};
     const Native<char> complaint_owner{complaint};
     if (!given) throw malformed_conninfo(complaint != nullptr ? complaint : "out of memory");
+
+    // A password in a URI runs over into these where its "@" or "/" is not written as %40 or %2F.
+    if (!text.starts_with("postgres")) return given;
+    for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option) {
+        const std::string_view key = option->keyword;
+        const std::string_view value = option->val != nullptr ? option->val : "";
+        if (key == "host")
+            for (const std::string& host : split_list(value))
+                if (!host.starts_with('/') && host.find('@', 1) != host.npos)
+                    throw malformed_conninfo("a host with an @ in it");
+        if (key == "port" && value.find_first_not_of("0123456789,") != value.npos)
+            throw malformed_conninfo("a port that is no number");
+    }
+    return given;
+}
+
+/// @throws ConnectionFailed when libpq cannot read the string.
+inline ConnInfo parse_conninfo(const std::string& text) {
+    const Native<PQconninfoOption> given = read_conninfo(text);
     ConnInfo info;
     for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option)
         if (option->val != nullptr) info.parameters.emplace(option->keyword, option->val);
-
-    // A password in a URI runs over into these where its "@" or "/" is not written as %40 or %2F.
-    if (text.starts_with("postgres")) {
-        for (const std::string& host : split_list(info.find("host").value_or("")))
-            if (!host.starts_with('/') && host.find('@', 1) != host.npos)
-                throw malformed_conninfo("a host with an @ in it");
-        if (info.find("port").value_or("").find_first_not_of("0123456789,") != text.npos)
-            throw malformed_conninfo("a port that is no number");
-    }
 
     // What the string does not say, the environment may (PGHOST, PGCONNECT_TIMEOUT); for all else libpq
     // looks there by itself. A service file is left to libpq.
