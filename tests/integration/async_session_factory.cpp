@@ -170,7 +170,8 @@ TEST_CASE("times may be as long as their type allows", "[async_session_factory]"
         const auto dirty = [](Session& session) -> asio::awaitable<void> {
             co_await session.execute("BEGIN");
         };
-        co_await fixture.sessions.session_scope(dirty);
+        const auto left_open = co_await failure_of(fixture.sessions.session_scope(dirty));
+        CHECK(is<txscope::UnfinishedWork>(left_open));
         co_await fixture.sessions.execute("SELECT 1");
     });
 }
@@ -603,7 +604,8 @@ TEST_CASE("what a loan leaves behind is gone for the next borrower", "[async_ses
             co_await session.execute("BEGIN");
             co_await session.execute("INSERT INTO entries (name) VALUES ('lost')");
         };
-        fixture.run(fixture.sessions.session_scope(body));
+        CHECK(is<txscope::UnfinishedWork>(
+            fixture.run(failure_of(fixture.sessions.session_scope(body)))));
         CHECK(see("SELECT count(*) FROM entries") == "0");
     }
     SECTION("a failed transaction") {

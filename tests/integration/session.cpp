@@ -19,6 +19,7 @@
 #include <boost/system/system_error.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -221,11 +222,57 @@ TEST_CASE("a transaction of one's own in a session scope is a matter of its stat
         co_await session.execute("BEGIN");
         co_await session.execute(insert, "forgotten");
     };
-    fixture.run(fixture.sessions.session_scope(body));
+    const auto failure = fixture.run(failure_of(fixture.sessions.session_scope(body)));
+    CHECK(is<txscope::UnfinishedWork>(failure));
+    CHECK_THAT(text_of(failure), ContainsSubstring("left open") &&
+                                     ContainsSubstring("TransactionScope") &&
+                                     ContainsSubstring("session.cpp"));
     fixture.run(fixture.sessions.execute("SELECT 1"));
     CHECK(fixture.names() == Names{"kept"});
     CHECK(fixture.in_transaction() == 0);
     CHECK(fixture.sessions.statistics().opened == 1);
+}
+
+TEST_CASE("a transaction that a session scope leaves open is an error, unless there is one already",
+          "[session]") {
+    ScopeFixture fixture;
+    const auto failure_with = [&](auto body) {
+        return fixture.run(failure_of(fixture.sessions.session_scope(body)));
+    };
+    const auto enqueued = [](Session& session) -> asio::awaitable<void> {
+        session.enqueue("BEGIN");
+        session.enqueue(insert, "forgotten");
+        co_return;
+    };
+    CHECK(is<txscope::UnfinishedWork>(failure_with(enqueued)));
+    const auto swallowed = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("BEGIN");
+        co_await failure_of(session.execute("SELECT 1 / 0"));
+    };
+    CHECK(is<txscope::UnfinishedWork>(failure_with(swallowed)));
+    const auto throwing = [](Session& session) -> asio::awaitable<void> {
+        co_await session.execute("BEGIN");
+        throw std::domain_error{"enough"};
+    };
+    CHECK(is<std::domain_error>(failure_with(throwing)));
+    CHECK(fixture.names().empty());
+}
+
+TEST_CASE("a lone statement that leaves a transaction open is an error", "[session]") {
+    ScopeFixture fixture;
+    const auto& sessions = fixture.sessions;
+    const auto failure = fixture.run(failure_of(sessions.execute("BEGIN")));
+    CHECK(is<txscope::UnfinishedWork>(failure));
+    CHECK(text_of(failure).find("scope opened at") == std::string::npos);
+    std::vector<txscope::Statement> both{txscope::Statement{"BEGIN"},
+                                         txscope::Statement{insert, "forgotten"}};
+    CHECK(is<txscope::UnfinishedWork>(
+        fixture.run(failure_of(sessions.execute_all(std::move(both))))));
+    CHECK(is<txscope::UnfinishedWork>(fixture.run(
+        failure_of(sessions.execute(txscope::within(std::chrono::hours{1}), "BEGIN")))));
+    fixture.run(sessions.execute("ROLLBACK"));  // there is none: a warning
+    CHECK(fixture.names().empty());
+    CHECK(fixture.in_transaction() == 0);
 }
 
 TEST_CASE("there is nothing to roll back in a session scope", "[session]") {

@@ -236,7 +236,8 @@ public:
 };
 
 /// The body returned while statements or nested scopes that it had started were still under way;
-/// the transaction was rolled back, or without one (`session_scope`) these were broken off.
+/// the transaction was rolled back, or without one (`session_scope`) these were broken off. Or, without
+/// one, a statement began a transaction (`BEGIN`) that no other ended: that was rolled back.
 class UnfinishedWork : public TransactionError {
 public:
     using TransactionError::TransactionError;

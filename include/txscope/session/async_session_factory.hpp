@@ -116,7 +116,8 @@ public:
 
     /// Runs `body(Session&)` with a connection to itself and without a transaction: each statement
     /// commits by itself, but statements that were enqueued commit together with the one that
-    /// follows them. What is still enqueued at the end is sent.
+    /// follows them. What is still enqueued at the end is sent. Statements may be `BEGIN` and `COMMIT`;
+    /// what a `BEGIN` leaves open at the end is rolled back, which is an `UnfinishedWork`.
     template <detail::ScopeBody Body>
     asio::awaitable<detail::BodyResult<Body>> session_scope(
         Body body, std::source_location where = std::source_location::current()) const {
@@ -351,6 +352,7 @@ TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
     try {
         Result result = co_await detail::SessionState::execute(session, std::move(statement),
                                                                deadline, special);
+        if (const auto error = detail::left_open(*session)) std::rethrow_exception(error);
         if (session->span) session->span->end(nullptr);
         co_return result;
     } catch (...) {

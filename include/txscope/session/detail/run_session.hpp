@@ -166,6 +166,10 @@ SessionState::Shared open_session(std::shared_ptr<SessionPool> pool,
                                   const asio::any_io_executor& executor, std::source_location where,
                                   bool own_transactions = true);
 
+/// What is wrong where `session`, which was without a transaction, ends in one that a statement has begun;
+/// or null.
+std::exception_ptr left_open(const SessionState& session);
+
 /// Runs `body` with a connection to itself and no transaction.
 template <typename Body>
 asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool> pool, Body body,
@@ -277,6 +281,16 @@ TXSCOPE_INLINE AmbientExecutor executor_of(const SessionState::Shared& state) {
     return AmbientExecutor{state};
 }
 
+TXSCOPE_INLINE std::exception_ptr left_open(const SessionState& session) {
+    const Lease& lease = session.shared().lease;
+    if (!lease || !lease->in_transaction()) return nullptr;
+    const std::source_location where = session.where();
+    return std::make_exception_ptr(UnfinishedWork{
+        "a transaction that a statement had begun was left open, and is rolled back; one that is "
+        "to be committed is a TransactionScope's",
+        where.line() != 0 ? std::optional{where} : std::nullopt});
+}
+
 /// A session without a transaction.
 class PlainSession final : public SharedConnection, public SessionState {
 public:
@@ -286,7 +300,8 @@ public:
           SessionState{static_cast<SharedConnection&>(*this), ambient_of(executor), where} {
         own_transactions = with_transactions;
     }
-    /// Sends what was enqueued, unless the body failed; ends what is under way.
+    /// Sends what was enqueued, unless the body failed; ends what is under way. A transaction that is left
+    /// open is an error: the pool rolls it back.
     inline asio::awaitable<void> end(std::exception_ptr& error) override;
 };
 
@@ -301,6 +316,7 @@ inline asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
         error = sent.last->error;
         note_write_refusal(*sent.last);
     }
+    if (!error) error = left_open(*this);
     discard_unsent();
     if (busy() && lease) {
         // What is under way uses the connection on this strand; the pool cleans up on another.
