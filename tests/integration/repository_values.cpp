@@ -28,6 +28,7 @@ namespace repository_values {
 
 namespace asio = boost::asio;
 using boost::uuids::uuid;
+using Catch::Matchers::ContainsSubstring;
 using txscope::Decimal;
 using txscope::field;
 using txscope::Interval;
@@ -155,6 +156,35 @@ TEST_CASE("JSON's null is no NULL, and refused where it would become one", "[rep
     wanted.payload = nullptr;
     CHECK(f.run(f.customers.create(wanted)).payload == nullptr);
     CHECK_THROWS_AS(f.run(f.customers.create_all(std::vector{wanted})), txscope::ValueError);
+}
+
+struct Note {
+    int id{};
+    std::string payload{};
+};
+BOOST_DESCRIBE_STRUCT(Note, (), (id, payload))
+
+class Notes : public txscope::BaseRepository<Notes, Note> {
+public:
+    static constexpr std::string_view table = "notes";
+    using BaseRepository::BaseRepository;
+};
+
+TEST_CASE("a text for a JSON column is refused where it would become a JSON string",
+          "[repository_values]") {
+    Fixture f;
+    const Notes notes{f.sessions};
+    const std::vector<Note> two{{1, "{}"}, {2, "[1]"}};
+    for (const char* type : {"json", "jsonb"}) {
+        f.database.query("CREATE TABLE notes (id int, payload " + std::string{type} + ")");
+        CHECK_THROWS_WITH(f.run(notes.create_all(two)), ContainsSubstring("values/json.hpp"));
+        f.run(notes.create(two[1]));
+        const auto arrays = "SELECT sum(json_array_length(payload::json)) FROM notes";
+        CHECK(f.database.query(arrays).number() == 1);
+        f.database.query("DROP TABLE notes");
+    }
+    f.database.query("CREATE TABLE notes (id int, payload text)");
+    CHECK(f.run(notes.create_all(two)).size() == 2);
 }
 
 TEST_CASE("columns of every kind are compared with values of theirs", "[repository_values]") {

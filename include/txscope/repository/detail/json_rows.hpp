@@ -4,6 +4,9 @@
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
+#include <txscope/repository/detail/members.hpp>
+#include <txscope/repository/detail/sql_builders.hpp>
+#include <txscope/repository/detail/sql_writer.hpp>
 
 #include <string>
 #include <string_view>
@@ -51,6 +54,57 @@ private:
 
     std::string text_;
     std::string value_;
+};
+
+/// The rows of a `JsonRows` that is the next parameter, as rows of the table.
+template <typename E>
+constexpr void write_json_rows(SqlWriter& out) {
+    E::write_table(out << "pg_catalog.json_populate_recordset(NULL::");
+    (out << ", ").placeholder() << ")";
+}
+
+/// INSERT of any number of models, which are one parameter: see `JsonRows`.
+template <typename E, bool Returning>
+struct InsertAll {
+    static constexpr void write(SqlWriter& out) {
+        constexpr auto times = E::created_at() + E::updated_at();
+        E::write_table(out << "INSERT INTO ");
+        Separator column_comma{out << " (", ", "};
+        write_inserted(column_comma);
+        for_each_name<E>(times, [&](std::string_view name) { column_comma.next().column(name); });
+        Separator value_comma{out << ") SELECT ", ", "};
+        write_inserted(value_comma);
+        for_each_name<E>(times, [&](std::string_view) { value_comma.next() << server_time; });
+        write_json_rows<E>(out << " FROM ");
+        write_text_checks(out);
+        if constexpr (Returning) write_returning<E>(out);
+    }
+
+private:
+    /// A text would come into a JSON column as a JSON string, whatever it says: refused, by a look at
+    /// the columns' types that is taken once.
+    static constexpr void write_text_checks(SqlWriter& out) {
+        Separator conjunction{out, " AND "};
+        for_each_inserted<E>([&](auto column) {
+            using Column = decltype(column);
+            if constexpr (std::is_same_v<column_type<Column::pointer>, std::string>) {
+                if (conjunction.first()) out << " WHERE ";
+                write_type_of(conjunction.next() << "CASE WHEN ", Column::name);
+                out << " OPERATOR(pg_catalog.=) ANY('{114,3802}'::pg_catalog.oid[])"
+                       " THEN pg_catalog.concat(";
+                write_type_of(out, Column::name);
+                out << ", ' takes no text here: see values/json.hpp')::pg_catalog.bool"
+                       " ELSE TRUE END";
+            }
+        });
+    }
+    static constexpr void write_type_of(SqlWriter& out, std::string_view member) {
+        E::write_table(out << "pg_catalog.pg_typeof((NULL::");
+        (out << ").").column(member) << ")";
+    }
+    static constexpr void write_inserted(Separator& comma) {
+        for_each_inserted<E>([&](auto column) { comma.next().column(decltype(column)::name); });
+    }
 };
 
 }  // namespace txscope::detail

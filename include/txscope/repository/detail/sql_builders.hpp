@@ -210,35 +210,6 @@ struct Insert {
     }
 };
 
-/// The rows of a `JsonRows` that is the next parameter, as rows of the table.
-template <typename E>
-constexpr void write_json_rows(SqlWriter& out) {
-    E::write_table(out << "pg_catalog.json_populate_recordset(NULL::");
-    (out << ", ").placeholder() << ")";
-}
-
-/// INSERT of any number of models, which are one parameter: see `JsonRows`.
-template <typename E, bool Returning>
-struct InsertAll {
-    static constexpr void write(SqlWriter& out) {
-        constexpr auto times = E::created_at() + E::updated_at();
-        E::write_table(out << "INSERT INTO ");
-        Separator column_comma{out << " (", ", "};
-        write_inserted(column_comma);
-        for_each_name<E>(times, [&](std::string_view name) { column_comma.next().column(name); });
-        Separator value_comma{out << ") SELECT ", ", "};
-        write_inserted(value_comma);
-        for_each_name<E>(times, [&](std::string_view) { value_comma.next() << server_time; });
-        write_json_rows<E>(out << " FROM ");
-        if constexpr (Returning) write_returning<E>(out);
-    }
-
-private:
-    static constexpr void write_inserted(Separator& comma) {
-        for_each_inserted<E>([&](auto column) { comma.next().column(decltype(column)::name); });
-    }
-};
-
 /// Writes `ON CONFLICT ("a", "b")`, or by a constraint's name; any conflict where it has no columns.
 template <auto... Members, typename E>
 constexpr void write_conflict(SqlWriter& out, std::type_identity<E>, const Columns<Members...>*) {
