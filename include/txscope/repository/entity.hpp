@@ -145,7 +145,7 @@ struct Entity {
     /// Whether there is a table, and what is said of columns names members of the model.
     static constexpr bool is_complete() {
         if constexpr (detail::is_described<Model> && requires { Repository::table; })
-            return has(key()) && has(generated()) && has(version()) && has(created_at()) &&
+            return has(key_if_any()) && has(generated()) && has(version()) && has(created_at()) &&
                    has(updated_at()) && has(deleted_at());
         else
             return false;
@@ -183,6 +183,13 @@ private:
         return set;
     }
 
+    // Who only inserts needs none.
+    static constexpr auto key_if_any() {
+        if constexpr (requires { Repository::key; } || requires { &Model::id; })
+            return key();
+        else
+            return columns<>;
+    }
     static constexpr auto default_key() {
         static_assert(
             requires { &Model::id; },
