@@ -8,6 +8,7 @@
 #include "support/standby.hpp"
 #include "support/started.hpp"
 #include <txscope/core/error.hpp>
+#include <txscope/pool/pool_observer.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/testing/fault.hpp>
 #include <txscope/testing/fault_sweep.hpp>
@@ -93,9 +94,13 @@ constexpr TransactionOptions from_replica{.access = AccessMode::read_only,
                                           .route = Route::prefer_replica};
 
 struct Fixture {
-    explicit Fixture(Servers servers, txscope::PoolOptions options = {})
+    enum class Begin {
+        warm,
+        cold  ///< Nothing is open.
+    };
+    explicit Fixture(Servers servers, txscope::PoolOptions options = {}, Begin begin = Begin::warm)
         : sessions{io, std::move(servers), support::observed(options)} {
-        support::run(io, sessions.warm_up(1));
+        if (begin == Begin::warm) support::run(io, sessions.warm_up(1));
     }
 
     template <typename Work>
@@ -491,6 +496,70 @@ TEST_CASE("what was written after a promotion is read from no replica that has n
     }
     CHECK(reader.until_read(true) == Seen{true, 0});  // what it was not told of, it may lack
     CHECK(follower.until_read(true, told) == Seen{true, 1});
+}
+
+/// Keeps why connections could not be opened.
+class OpeningFailures : public support::CheckingObserver {
+public:
+    void notice_pool(const txscope::PoolEvent& event) noexcept override {
+        CheckingObserver::notice_pool(event);
+        if (event.kind == txscope::PoolEvent::opening_failed) all.push_back(event.error);
+    }
+
+    std::vector<std::exception_ptr> all{};
+};
+
+TEST_CASE("a standby of another server is not read from, and the observer is told why",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    const Cluster other;
+    for (int segments = 0; segments < 5; ++segments) {  // its log goes further than the primary's
+        query(other.primary.dsn(), "INSERT INTO entries VALUES ('of another')");
+        query(other.primary.dsn(), "SELECT pg_switch_wal()");
+    }
+    other.standby.catch_up();
+    OpeningFailures failures;
+    Fixture fixture{{cluster.primary.dsn(), {other.replica().dsn()}}, {.observer = &failures}};
+    CHECK(fixture.run(fixture.look()) == Seen{false, 0});
+    fixture.run(fixture.write());
+    CHECK(fixture.run(fixture.look()) == Seen{false, 1});
+    REQUIRE(!failures.all.empty());
+    CHECK(support::text_of(failures.all[0]).find("is no replica of the primary: its system") !=
+          std::string::npos);
+    CHECK(support::is<txscope::ConnectionFailed>(failures.all[0]));
+}
+
+TEST_CASE("a standby that was met before its primary is read from until that is another's",
+          "[replicas]") {
+    const Cluster& cluster = shared_cluster();
+    const Cluster other;
+    query(other.primary.dsn(), "INSERT INTO entries VALUES ('of another')");
+    other.standby.catch_up();
+    support::FaultProxy primary{cluster.primary};
+    primary.refuse_connections();
+    const bool its_own = GENERATE(true, false);
+    const auto& met = its_own ? cluster.replica() : other.replica();
+    Fixture fixture{{primary.dsn(), {met.dsn()}}, {}, Fixture::Begin::cold};
+    const auto look = [&]() -> asio::awaitable<void> { co_await fixture.look(); };
+    support::Started first{fixture.io, look()};  // has it opened, and waits for the primary
+    run_until(fixture.io, [&] { return fixture.sessions.statistics().idle == 1; });
+    first.cancel();
+    run_until(fixture.io, [&] { return first.done(); });
+    CHECK(fixture.run(fixture.look()) == Seen{true, std::int64_t{its_own ? 0 : 1}});
+    primary.accept_connections();
+    fixture.run(fixture.sessions.warm_up(1));
+    CHECK(fixture.run(fixture.look()) == Seen{its_own, 0});
+}
+
+TEST_CASE("where a role may not ask of which cluster a server is, replicas are read from",
+          "[replicas]") {
+    const Cluster cluster;
+    query(cluster.primary.dsn(), "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public");
+    cluster.standby.catch_up();
+    Servers servers = cluster.servers();
+    for (std::string* dsn : {&servers.primary, &servers.replicas[0]}) *dsn += " user=reader";
+    Fixture fixture{servers};
+    CHECK(fixture.run(fixture.look()) == Seen{true, 0});
 }
 
 TEST_CASE("scopes go on where the primary is lost and a replica is there", "[replicas]") {

@@ -12,6 +12,7 @@
 #include <boost/asio/query.hpp>
 
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -32,6 +33,11 @@ public:
     using BeforeConnect = decltype(PoolHooks::before_connect);
     /// Whom to ask for the connection string of the moment. To be called before anything is opened.
     void ask_before(BeforeConnect asked) { before_connect_ = std::move(asked); }
+
+    /// Looks at each connection that was opened, by a deadline; what throws refuses it.
+    using OnOpened = std::function<asio::awaitable<void>(PooledConnection&, Clock::time_point)>;
+    /// To be called before anything is opened.
+    void look_at_opened(OnOpened looks) { on_opened_ = std::move(looks); }
 
     /// One whose waits belong to `on`, on which this is called.
     /// @throws ConnectionFailed
@@ -61,6 +67,7 @@ private:
     const asio::any_io_executor executor_;
     const std::string conninfo_;
     BeforeConnect before_connect_{};
+    OnOpened on_opened_{};    // mostly there is none
     StatementNaming naming_;  // which its connections have in common
     const bool pipelines_;
 };
@@ -80,7 +87,9 @@ TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::ope
     auto connection =
         co_await Connection::open(std::move(on), std::move(conninfo), naming_, deadline);
     if (!pipelines_) connection->stop_pipelining();
-    co_return std::make_shared<PooledConnection>(std::move(connection));
+    auto opened = std::make_shared<PooledConnection>(std::move(connection));
+    if (on_opened_) co_await on_opened_(*opened, deadline);
+    co_return opened;
 }
 
 inline std::string server_words(const ConnInfo& info) {

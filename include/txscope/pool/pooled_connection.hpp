@@ -35,6 +35,7 @@ struct PooledConnection : ConnectionNode {
     std::unique_ptr<Connection> connection;
     Connection::SharedResponse about_server{};  // the answer about it, once that was asked for
     std::uint64_t round_trips_counted = 0;
+    std::int64_t system = 0;  // the identifier of its server's database cluster; 0: not known
     bool wrong_role = false;  // its server's: it did not write what its holder wanted written
     // Guarded by the pool:
     std::shared_ptr<PooledConnection> kept{};  // itself, while nobody has it on loan

@@ -31,6 +31,11 @@ namespace txscope {
 /// the log says nothing of one that has gone on with what the old primary had written last. A role that
 /// does not see `pg_stat_wal_receiver` as a member of `pg_read_all_stats` is told so at the replica's
 /// next restartpoint only, up to its `checkpoint_timeout` later.
+///
+/// A server that is no replica of the primary, by its system identifier, is not asked: opening a
+/// connection to it fails, which the pool's observer is told. It is believed where the role may not
+/// execute `pg_control_system()`, as every role may unless somebody took that away, and for as long as
+/// no connection to the primary could be opened.
 struct Servers {
     std::string primary;                  ///< As for a factory without replicas.
     std::vector<std::string> replicas{};  ///< A connection string for each, or each group of them.

@@ -2,9 +2,11 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/net/deadline.hpp>
+#include <txscope/pool/lease.hpp>
 #include <txscope/pool/pool.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
+#include <txscope/session/detail/cluster_identity.hpp>
 #include <txscope/session/replicas.hpp>
 
 #include <algorithm>
@@ -77,9 +79,11 @@ class Replicas {
 public:
     using Pools = std::vector<std::shared_ptr<Pool>>;
 
-    Replicas(Pools pools, std::chrono::milliseconds max_lag);
+    Replicas(Pools pools, ClusterIdentity::Shared identity, std::chrono::milliseconds max_lag);
 
     const Pools& pools() const noexcept { return pools_; }
+    /// Whether that is a connection to a replica of the primary.
+    bool accept(const Lease& found) const { return identity_->accepts(*found.member()); }
 
     ReplicaOrder::Turn begin() noexcept {
         const std::lock_guard lock{mutex_};
@@ -117,6 +121,7 @@ public:
 
 private:
     const Pools pools_;
+    const ClusterIdentity::Shared identity_;
     const std::string condition_;  // up to where more may be added
     mutable std::mutex mutex_;
     ReplicaOrder order_{pools_.size()};
@@ -147,8 +152,11 @@ TXSCOPE_INLINE std::string replica_condition(std::chrono::milliseconds max_lag) 
     return condition;
 }
 
-TXSCOPE_INLINE Replicas::Replicas(Pools pools, std::chrono::milliseconds max_lag)
-    : pools_{std::move(pools)}, condition_{replica_condition(max_lag)} {}
+TXSCOPE_INLINE Replicas::Replicas(Pools pools, ClusterIdentity::Shared identity,
+                                  std::chrono::milliseconds max_lag)
+    : pools_{std::move(pools)},
+      identity_{std::move(identity)},
+      condition_{replica_condition(max_lag)} {}
 
 TXSCOPE_INLINE Statement Replicas::condition(const ReadYourWrites& after) const {
     const auto least = std::max(after, written().latest());

@@ -102,7 +102,7 @@ namespace txscope::detail {
 TXSCOPE_INLINE Lease Routing::acquire_idle() {
     for (auto turn = turn_; const auto replica = replicas_.next(turn);) {
         Lease found = replicas_.pools()[*replica]->acquire_idle(&holder_);
-        if (!found) continue;
+        if (!found || !replicas_.accept(found)) continue;
         turn_ = turn;
         replica_ = replica;
         return found;
@@ -116,7 +116,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Routing::acquire() {
         if (!replica_) co_return Lease{};
         try {
             Lease found = co_await replicas_.pools()[*replica_]->acquire_soon(holder_);
-            if (found) co_return found;
+            if (found && replicas_.accept(found)) co_return found;
         } catch (...) {
             if (is_cancellation(std::current_exception())) throw;
             replicas_.leave_out(*replica_, std::chrono::seconds{1});

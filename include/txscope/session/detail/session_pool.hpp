@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/pool/pool.hpp>
+#include <txscope/session/detail/cluster_identity.hpp>
 #include <txscope/session/detail/replicas.hpp>
 #include <txscope/session/observer.hpp>
 #include <txscope/session/pool_options.hpp>
@@ -31,13 +32,17 @@ public:
                options.pipelining},
           options_{options} {
         if (servers.replicas.empty()) return;
+        const auto identity = std::make_shared<ClusterIdentity>();
+        connector().look_at_opened(ClusterIdentity::learn_from_primary(identity));
         Replicas::Pools pools;
-        for (std::string& replica : servers.replicas)
+        for (std::string& replica : servers.replicas) {
             pools.push_back(std::make_shared<Pool>(
                 executor, std::move(replica),
                 StatementNaming{options.statement_cache_size, options.statement_lifetime},
                 limits_of(options), options.observer, options.pipelining));
-        replicas_ = std::make_unique<Replicas>(std::move(pools), servers.max_lag);
+            pools.back()->connector().look_at_opened(ClusterIdentity::check_replica(identity));
+        }
+        replicas_ = std::make_unique<Replicas>(std::move(pools), identity, servers.max_lag);
     }
 
     const PoolOptions& options() const noexcept { return options_; }
