@@ -31,6 +31,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -174,6 +175,16 @@ TEST_CASE("times may be as long as their type allows", "[async_session_factory]"
         CHECK(is<txscope::UnfinishedWork>(left_open));
         co_await fixture.sessions.execute("SELECT 1");
     });
+}
+
+TEST_CASE("0 is no limit of the time to open a connection", "[async_session_factory]") {
+    txscope::PoolOptions options;
+    options.opening_timeout = 0ms;
+    ScopeFixture fixture{options};
+    fixture.run(say(fixture.sessions, "once it was open"));
+    const auto refuse = [](const txscope::Notification&) { throw std::domain_error{"listening"}; };
+    CHECK(is<std::domain_error>(fixture.run(failure_of(fixture.sessions.listen("news", refuse)))));
+    CHECK(fixture.sessions.statistics().failed_openings == 0);
 }
 
 TEST_CASE("copies of a factory share one pool", "[async_session_factory]") {

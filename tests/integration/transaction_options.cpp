@@ -108,6 +108,12 @@ TEST_CASE("every option reaches the server, and none reaches the next borrower",
     add({.statement_timeout = std::chrono::milliseconds{61'234}},
         {"read committed", false, false, "61234ms", "0"});
     add({.lock_timeout = std::chrono::seconds{62}}, {"read committed", false, false, "0", "62s"});
+    add({.statement_timeout = std::chrono::milliseconds{2'147'483'647},
+         .lock_timeout = std::chrono::milliseconds{2'147'483'647}},
+        {"read committed", false, false, "2147483647ms", "2147483647ms"});
+    add({.statement_timeout = std::chrono::milliseconds::max(),
+         .lock_timeout = std::chrono::milliseconds::max()},
+        defaults);
     add({.isolation = IsolationLevel::serializable,
          .access = AccessMode::read_only,
          .deferrable = true,
@@ -121,6 +127,19 @@ TEST_CASE("every option reaches the server, and none reaches the next borrower",
         CHECK(fixture.settings_in({}) == defaults);
     }
     CHECK(fixture.sessions.statistics().opened == 1);
+}
+
+TEST_CASE("a limit that is no limit takes the place of the server's own", "[transaction_options]") {
+    Fixture fixture;
+    fixture.database.query("ALTER DATABASE " + fixture.database.name() +
+                           " SET statement_timeout = '1h'");
+    txscope::AsyncSessionFactory sessions{fixture.io, fixture.database.dsn(), support::observed()};
+    const auto timeout_with = [&](std::chrono::milliseconds limit) {
+        const TransactionScope scope{sessions, {.statement_timeout = limit}};
+        return fixture.run([&] { return scope(&Fixture::settings); }).statement_timeout;
+    };
+    CHECK(timeout_with(std::chrono::milliseconds{0}) == "1h");
+    CHECK(timeout_with(std::chrono::milliseconds::max()) == "0");
 }
 
 TEST_CASE("time limits are set by SET LOCAL, which a distributed server passes on to its workers",
@@ -263,10 +282,18 @@ TEST_CASE("options out of range are refused when the scope is run, and nothing i
     Fixture fixture;
     txscope::TransactionOptions options;
     const std::chrono::milliseconds negative{-1};
+    const std::chrono::milliseconds beyond{2'147'483'648};
     SECTION("a timeout that is over already") { options.timeout = negative; }
     SECTION("a negative statement_timeout") { options.statement_timeout = negative; }
     SECTION("a negative lock_timeout") { options.lock_timeout = negative; }
     SECTION("a negative verify_timeout") { options.verify_timeout = negative; }
+    SECTION("a statement_timeout that the server cannot have") {
+        options.statement_timeout = beyond;
+    }
+    SECTION("a lock_timeout that the server cannot have") { options.lock_timeout = beyond; }
+    SECTION("no attempt at all") { options.retry.max_attempts = GENERATE(0, -1); }
+    SECTION("a negative first pause") { options.retry.initial_backoff = negative; }
+    SECTION("a negative longest pause") { options.retry.max_backoff = negative; }
     SECTION("no propagation") { options.propagation = static_cast<Propagation>(7); }
     SECTION("no isolation level") {
         options.isolation = static_cast<txscope::IsolationLevel>(GENERATE(-1, 4));

@@ -28,8 +28,8 @@ struct PoolOptions {
     /// served in time, where else all would wait until `acquire_timeout`. From 0, the default: no limit.
     std::chrono::milliseconds queue_target{0};
     /// Longest time to open one connection, on all servers of the connection string together; default
-    /// 30 s. Each address gets an equal share of it, unless `connect_timeout` in the connection string
-    /// says how much.
+    /// 30 s, 0 for no limit. Each address gets an equal share of it, unless `connect_timeout` in the
+    /// connection string says how much.
     std::chrono::milliseconds opening_timeout = std::chrono::seconds{30};
     /// How long a connection is used, from 0: when that is over it is closed as soon as nobody has it;
     /// default 30 min, by chance up to a tenth more or less, 0 for ever. So changes of a server's

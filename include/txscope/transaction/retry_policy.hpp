@@ -20,7 +20,7 @@ namespace txscope {
 ///
 /// Before the n-th retry the scope waits a random time between 0 and
 /// min(`max_backoff`, `initial_backoff` · 2ⁿ⁻¹) ("full jitter"), so that those who collided do not
-/// collide again.
+/// collide again. Neither may be negative.
 struct RetryPolicy {
     /// Most times the body runs, at least 1.
     int max_attempts = 1;

@@ -75,11 +75,11 @@ struct TransactionOptions {
     ReadYourWrites after{};
     /// With `serializable` and `read_only`: wait for a snapshot that cannot fail.
     bool deferrable = false;
-    /// Longest time for one statement, in the server (SQLSTATE 57014 after it). 0: the server's
-    /// own setting.
+    /// Longest time for one statement, in the server (SQLSTATE 57014 after it), up to 24 days. 0: the
+    /// server's own setting; `milliseconds::max()` is no limit.
     std::chrono::milliseconds statement_timeout{0};
-    /// Longest wait for one lock, in the server (SQLSTATE 55P03 after it). 0: the server's own
-    /// setting.
+    /// Longest wait for one lock, in the server (SQLSTATE 55P03 after it), up to 24 days. 0: the server's
+    /// own setting; `milliseconds::max()` is no limit.
     std::chrono::milliseconds lock_timeout{0};
     /// Longest time for everything: waiting for a connection, opening it, all statements, retries
     /// and the commit. After it: `TransactionTimeout`, rolled back. 0: `PoolOptions::default_timeout`;

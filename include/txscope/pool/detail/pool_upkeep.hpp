@@ -64,7 +64,7 @@ TXSCOPE_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
     Clock::time_point deadline;
     {
         const Lock lock{mutex_};
-        deadline = deadline_in(limits_.opening_timeout);
+        deadline = deadline_of(limits_.opening_timeout);
         std::erase_if(openings_, [](const auto& each) { return each.expired(); });
         openings_.push_back(stop);
         if (machine_.is_closed()) throw pool_closed();  // since it was decided

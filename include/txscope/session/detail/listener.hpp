@@ -124,7 +124,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::run() {
 /// Returns what it failed by; null when the server listens for us.
 TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::subscribe() {
     try {
-        const auto deadline = deadline_in(pool_.options().opening_timeout);
+        const auto deadline = deadline_of(pool_.options().opening_timeout);
         co_await open(deadline);
         co_await ask(deadline);
         co_return connection().failure();

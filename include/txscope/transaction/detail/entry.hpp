@@ -9,6 +9,7 @@
 #include <pqxx/except>
 
 #include <algorithm>
+#include <chrono>
 #include <source_location>
 #include <string>
 
@@ -33,7 +34,7 @@ inline void check_fits(const TransactionOptions& options, const SessionState& ou
             throw PropagationError{
                 "a scope inside a transaction cannot have a setting that this was not "
                 "begun with: " +
-                    std::string{setting.name},
+                    std::string{setting.name} + " (Propagation::requires_new begins another)",
                 where};
     }
 }
@@ -50,17 +51,24 @@ inline bool in_transaction(const SessionState* outer) {
     return outer != nullptr && outer->machine().is_transaction();
 }
 
-/// @throws pqxx::argument_error for a time below zero, a value that an enumeration does not have, a
-/// replica for what it cannot do, and what is no name of a setting; ValueError for a setting's value that
-/// cannot be sent
+/// @throws pqxx::argument_error for a time below zero, or beyond what the server takes, no attempt at
+/// all, a value that an enumeration does not have, a replica for what it cannot do, and what is no name
+/// of a setting; ValueError for a setting's value that cannot be sent
 inline void check_valid(const TransactionOptions& options) {
     const auto is_among = [](auto value, auto first, auto last) {
         return value >= first && value <= last;
     };
     if (std::min({options.statement_timeout, options.lock_timeout, options.timeout,
-                  options.verify_timeout})
+                  options.verify_timeout, options.retry.initial_backoff, options.retry.max_backoff})
             .count() < 0)
         throw pqxx::argument_error{"TransactionOptions: a time must not be negative"};
+    for (const auto time : {options.statement_timeout, options.lock_timeout})
+        if (time > longest_on_server && time != std::chrono::milliseconds::max())
+            throw pqxx::argument_error{
+                "TransactionOptions: the server takes at most 2147483647 ms (24 days) for "
+                "statement_timeout and lock_timeout; milliseconds::max() is no limit"};
+    if (options.retry.max_attempts < 1)
+        throw pqxx::argument_error{"RetryPolicy::max_attempts must be at least 1"};
     if (!is_among(options.isolation, IsolationLevel::server_default,
                   IsolationLevel::serializable) ||
         !is_among(options.access, AccessMode::server_default, AccessMode::read_only) ||

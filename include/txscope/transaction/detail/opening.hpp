@@ -88,10 +88,10 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
             Request::command("SET LOCAL application_name = " + string_constant(name), response));
     }
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
-        if (time.count() > 0)
-            batch.push_back(Request::command(
-                "SET LOCAL " + std::string{setting} + " = " + std::to_string(time.count()),
-                response));
+        if (time.count() <= 0) return;
+        const auto value = time == std::chrono::milliseconds::max() ? 0 : time.count();
+        batch.push_back(Request::command(
+            "SET LOCAL " + std::string{setting} + " = " + std::to_string(value), response));
     };
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);

@@ -48,16 +48,20 @@ inline bool is_read_only(const TransactionState& transaction) {
     return id && id->done && !id->error && TransactionIdentity::is_read_only(id->result.one());
 }
 
-/// How long the server lets a transaction live that begins now and is to end by `deadline`, 0 for as long as it likes: for
-/// those whose client dies. A client that lives ends it at its deadline, and has its time for that.
+/// The longest time that a setting of the server's can have.
+inline constexpr std::chrono::milliseconds longest_on_server{
+    std::numeric_limits<std::int32_t>::max()};
+
+/// How long the server lets a transaction live that begins now and is to end by `deadline`, 0 for as
+/// long as it likes: for those whose client dies. A client that lives ends it at its deadline, and has
+/// its time for that.
 inline std::chrono::milliseconds life_on_server(const TransactionState& transaction,
                                                 Clock::time_point deadline) {
     using std::chrono::milliseconds;
     if (deadline == Clock::time_point::max()) return milliseconds{0};
-    const milliseconds longest{std::numeric_limits<std::int32_t>::max()};
     const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
-    const auto more = std::min(transaction.pool->options().cleanup_timeout, longest);
-    return std::clamp(left + more, milliseconds{1}, longest);
+    const auto more = std::min(transaction.pool->options().cleanup_timeout, longest_on_server);
+    return std::clamp(left + more, milliseconds{1}, longest_on_server);
 }
 
 /// Asks what the server of its connection has come of, once a connection, ahead of BEGIN and in the
