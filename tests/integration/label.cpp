@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
+#include <txscope/transaction/detail/opening.hpp>
 
 #include <string>
 #include <string_view>
@@ -106,6 +107,33 @@ TEST_CASE("a label stands in the server's log at the head of BEGIN", "[label]") 
         co_await scope([&]() -> asio::awaitable<void> { co_await fixture.insert("one"); });
     });
     CHECK_THAT(support::server().log(), ContainsSubstring("/* for the log */ BEGIN"));
+}
+
+TEST_CASE("a label that is no UTF-8 fails no transaction, and one that is stays as it is",
+          "[label]") {
+    struct Case {
+        std::string_view label;
+        std::string_view shown;
+    };
+    for (const auto& [label, shown] : {
+             Case{"a\xFF\xFEz", "a  z"},
+             Case{"caf\xE9 au lait", "caf  au lait"},
+             Case{"cut \xC3", "cut  "},
+             Case{"cut \xF0\x9F\x98", "cut    "},
+             Case{"\xC0\xAF \xE0\x80\xAF", "      "},
+             Case{"\xED\xA0\x80 \xF4\x90\x80\x80 \xF5", "          "},
+             Case{"caf\xC3\xA9 \xE6\xBC\xA2 \xF0\x9F\x98\x80",
+                  "caf\xC3\xA9 \xE6\xBC\xA2 \xF0\x9F\x98\x80"},
+             Case{"\xED\x9F\xBF \xEE\x80\x80 \xF4\x8F\xBF\xBF",
+                  "\xED\x9F\xBF \xEE\x80\x80 \xF4\x8F\xBF\xBF"},
+         }) {
+        CAPTURE(label);
+        CHECK(txscope::detail::blank_out("", label) == shown);
+        Fixture fixture;
+        const TransactionScope scope = fixture.labelled(label);
+        fixture.run([&] { return scope([&] { return fixture.insert("kept"); }); });
+        CHECK(fixture.names() == Names{"kept"});
+    }
 }
 
 TEST_CASE("no label breaks out of its comment", "[label]") {

@@ -158,7 +158,8 @@ TEST_CASE("a scope inside a transaction has the settings that this was begun wit
             co_await same(nothing);
             const auto failure = co_await failure_of(other(nothing));
             CHECK(is<txscope::PropagationError>(failure));
-            CHECK_THAT(text_of(failure), ContainsSubstring("app.tenant"));
+            CHECK_THAT(text_of(failure),
+                       ContainsSubstring("app.tenant") && ContainsSubstring("requires_new"));
         };
         fixture.run(failure_of(outer(body)));
         const auto in_another = [&]() -> asio::awaitable<void> {

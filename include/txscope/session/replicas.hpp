@@ -58,7 +58,8 @@ struct Servers {
 /// ```
 struct ReadYourWrites {
     ReadYourWrites() = default;  ///< Nothing.
-    /// @throws pqxx::argument_error for what is not the `text()` of one
+    /// @throws pqxx::argument_error for what is not the `text()` of one, but for capital letters, as the
+    ///     server itself writes positions
     explicit ReadYourWrites(std::string_view text);
 
     std::string text() const;
@@ -110,7 +111,10 @@ TXSCOPE_INLINE ReadYourWrites::ReadYourWrites(std::string_view given) {
     const auto colon = std::min(given.find(':'), given.size());
     std::from_chars(given.data(), given.data() + colon, timeline);
     position = detail::log_position(given.substr(colon).substr(colon < given.size()));
-    if (text() != given)
+    std::string lower{given};
+    for (char& c : lower)
+        if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
+    if (text() != lower)
         throw pqxx::argument_error{"ReadYourWrites: this is not the text() of one"};
 }
 

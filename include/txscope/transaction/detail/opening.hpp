@@ -5,7 +5,9 @@
 #include <txscope/transaction/detail/transaction_identity.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,11 +15,33 @@
 
 namespace txscope::detail {
 
-/// `text` with spaces instead of those characters.
+/// How many bytes the character of UTF-8 has that `text` begins with; 0 if that is none, as PostgreSQL
+/// sees it (RFC 3629: nothing longer than need be, no surrogates, nothing beyond U+10FFFF).
+inline std::size_t utf8_length(std::string_view text) {
+    const auto byte = [&](std::size_t at) -> unsigned {
+        return at < text.size() ? static_cast<unsigned char>(text[at]) : 0;
+    };
+    const unsigned head = byte(0);
+    if (head < 0x80) return 1;
+    if (head < 0xC2 || head > 0xF4) return 0;
+    const std::size_t length = head < 0xE0 ? 2 : head < 0xF0 ? 3 : 4;
+    const unsigned least = head == 0xE0 ? 0xA0 : head == 0xF0 ? 0x90 : 0x80;
+    const unsigned most = head == 0xED ? 0x9F : head == 0xF4 ? 0x8F : 0xBF;
+    if (byte(1) < least || byte(1) > most) return 0;
+    for (std::size_t at = 2; at < length; ++at)
+        if ((byte(at) & 0xC0) != 0x80) return 0;
+    return length;
+}
+
+/// `text` with spaces instead of those characters, and of bytes that are no UTF-8, which the server
+/// refuses.
 inline std::string blank_out(std::string_view characters, std::string_view text) {
     std::string blanked{text};
-    for (char& c : blanked)
-        if (characters.find(c) != characters.npos) c = ' ';
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t length = utf8_length(text.substr(at));
+        if (length == 0 || characters.find(text[at]) != characters.npos) blanked[at] = ' ';
+        at += std::max<std::size_t>(length, 1);
+    }
     return blanked;
 }
 
