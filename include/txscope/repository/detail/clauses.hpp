@@ -26,7 +26,8 @@ public:
     template <typename Model>
     static constexpr bool applies_to = ColumnOf<Model, Member>;
 
-    constexpr explicit Assignment(Value value) : value_{std::move(value)} {}
+    // In parentheses, for braces make an array of one of a boost::json::value.
+    constexpr explicit Assignment(Value value) : value_(std::move(value)) {}
 
     template <typename Model>
     static constexpr std::string_view name() {

@@ -121,7 +121,8 @@ public:
     template <typename>
     static constexpr bool applies_to = true;
 
-    constexpr explicit Parameter(T value) : value_{std::move(value)} {}
+    // In parentheses, for braces make an array of one of a boost::json::value.
+    constexpr explicit Parameter(T value) : value_(std::move(value)) {}
 
     constexpr const T& value() const { return value_; }
 

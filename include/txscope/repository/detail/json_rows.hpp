@@ -1,10 +1,10 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
+#include <txscope/core/detail/struct_members.hpp>
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/error.hpp>
 #include <txscope/core/value.hpp>
-#include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/sql_builders.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 
@@ -87,7 +87,8 @@ private:
         Separator conjunction{out, " AND "};
         for_each_inserted<E>([&](auto column) {
             using Column = decltype(column);
-            if constexpr (std::is_same_v<column_type<Column::pointer>, std::string>) {
+            using Value = without_optional<struct_member_type<typename E::Model, Column>>;
+            if constexpr (std::is_same_v<Value, std::string>) {
                 if (conjunction.first()) out << " WHERE ";
                 write_type_of(conjunction.next() << "CASE WHEN ", Column::name);
                 out << " OPERATOR(pg_catalog.=) ANY('{114,3802}'::pg_catalog.oid[])"
