@@ -330,11 +330,12 @@ TEST_CASE("a connection that is lost while COMMIT is under way leaves the outcom
 }
 
 TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transaction_failures]") {
-    const txscope::TransactionOptions refused{.label = "\xff"};  // no text in the server's encoding
+    const txscope::TransactionOptions refused{.label = "refused"};
     for (int turns = 0; turns < 6; ++turns) {
         CAPTURE(turns);
-        Fixture fixture{{.max_size = 1}};
-        const TransactionScope scope{fixture.sessions, refused};
+        ProxiedFixture fixture{{.max_size = 1}};
+        fixture.proxy.garble("*/ BEGIN");
+        const TransactionScope scope{fixture.through, refused};
         std::exception_ptr of_first;
         std::exception_ptr of_second;
         bool first_done = false;
@@ -351,17 +352,18 @@ TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transa
                 co_await support::eventually([&] { return first_done; });
             }));
         });
-        CHECK(is<pqxx::data_exception>(of_first));
+        CHECK(is<pqxx::syntax_error>(of_first));
         CHECK_THAT(text_of(of_first), ContainsSubstring("*/ BEGIN"));
         CHECK(is<txscope::TransactionAborted>(of_second));
         CHECK(is<txscope::UnexpectedRollback>(failure));
         CHECK(fixture.names().empty());
-        CHECK(fixture.sessions.statistics().opened == 1);
+        CHECK(fixture.through.statistics().opened == 1);
     }
     for (const bool begin_in_front : {true, false}) {
         CAPTURE(begin_in_front);
-        Fixture fixture{{.max_size = 1}};
-        const TransactionScope scope{fixture.sessions, refused};
+        ProxiedFixture fixture{{.max_size = 1}};
+        fixture.proxy.garble("*/ BEGIN");
+        const TransactionScope scope{fixture.through, refused};
         const auto failure = fixture.run([&] {
             return failure_of(scope([&](Session& session) -> asio::awaitable<void> {
                 const auto second = [&]() -> asio::awaitable<void> {
@@ -374,9 +376,9 @@ TEST_CASE("nothing is executed behind a BEGIN that the server refuses", "[transa
                     co_await (second() && session.execute("SELECT 1"));
             }));
         });
-        CHECK(is<pqxx::data_exception>(failure));
+        CHECK(is<pqxx::syntax_error>(failure));
         CHECK(fixture.names().empty());
-        CHECK(fixture.sessions.statistics().opened == 1);
+        CHECK(fixture.through.statistics().opened == 1);
     }
 }
 

@@ -125,6 +125,15 @@ public:
     };
     /// Nothing passes any more, either way, once a statement comes before the last one is answered.
     bool pipelines_stall = false;
+    /// Statements that end like this are garbled, for the server to refuse them; empty for none.
+    std::string garbled{};
+
+    /// The last character of such a statement in a message; `npos` for none.
+    std::size_t find_garbled(std::string_view message) const {
+        if (garbled.empty()) return std::string_view::npos;
+        const std::size_t at = message.find(garbled + '\0');
+        return at == std::string_view::npos ? at : at + garbled.size() - 1;
+    }
 
     Conditions& conditions(Direction direction) {
         return conditions_[static_cast<std::size_t>(direction)];

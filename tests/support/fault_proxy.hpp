@@ -87,6 +87,10 @@ public:
     /// last one is answered hangs for good.
     void stall_pipelines();
 
+    /// From now on garble statements that end like this, so that the server refuses them; none, if it
+    /// is empty.
+    void garble(std::string_view ending);
+
     /// Pass everything on that much later.
     void delay(Direction direction, std::chrono::milliseconds by);
 
@@ -170,6 +174,10 @@ inline void FaultProxy::stall(Direction direction) {
 
 inline void FaultProxy::stall_pipelines() {
     perform([&] { plan_.pipelines_stall = true; });
+}
+
+inline void FaultProxy::garble(std::string_view ending) {
+    perform([&] { plan_.garbled = ending; });
 }
 
 inline void FaultProxy::swallow(Direction direction) {

@@ -175,7 +175,9 @@ inline bool ProxiedConnection::from_client(const wire::Message& message) {
         if (plan_.pipelines_stall && conversation_.unanswered() > 1)
             to_server_.stalled = to_client_.stalled = true;
     }
-    forward(Direction::to_server, message.bytes);
+    std::string bytes{message.bytes};
+    if (const std::size_t at = plan_.find_garbled(bytes); at != std::string::npos) bytes[at] = '?';
+    forward(Direction::to_server, bytes);
     return true;
 }
 
