@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -432,6 +433,7 @@ TEST_CASE("who is let in while loans end in bursts does not wait much longer tha
         Clock::time_point asks_at{};
     };
     std::vector<Client> clients(40);
+    std::map<ConnectionNode*, std::unique_ptr<Bench::Asker>> holders;
     std::size_t served = 0;
     auto longest = Clock::duration{};
     const auto ask = [&](Client& client) {
@@ -454,13 +456,15 @@ TEST_CASE("who is let in while loans end in bursts does not wait much longer tha
             bench->machine.loan_ended(bench->now - connection.lent_at);
             bench->machine.returned(connection, Condition::clean);
             while (bench->machine.has_actions()) bench->machine.next_action();
+            holders.erase(&connection);
         }
         for (Client& client : clients) {
             if (client.asker && client.asker->waiter.state() == State::granted) {
-                bench->machine.taken(client.asker->waiter).lent_at = bench->now;
+                ConnectionNode& lent = bench->machine.taken(client.asker->waiter);
+                lent.lent_at = bench->now;
                 if (turn > 500)  // before the first loan ends, nobody knows
                     longest = std::max(longest, bench->now - (client.asks_at - milliseconds{10}));
-                client.asker.reset();
+                holders[&lent] = std::move(client.asker);
             }
             if (!client.asker && client.asks_at <= bench->now) {
                 client.asks_at = bench->now;
