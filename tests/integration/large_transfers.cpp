@@ -3,6 +3,7 @@
 #include "support/eventually.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
+#include "support/sanitizers.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
 #include <txscope/core/error.hpp>
@@ -227,16 +228,7 @@ TEST_CASE("a context destroyed in the middle of a large transfer leaks nothing",
 }
 
 // UBSan, which runs along with ASan, needs a descriptor itself.
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)  // Clang
-#define TXSCOPE_TESTS_NEED_DESCRIPTORS
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__  // g++
-#define TXSCOPE_TESTS_NEED_DESCRIPTORS
-#endif
-
-#ifndef TXSCOPE_TESTS_NEED_DESCRIPTORS
+#ifndef TXSCOPE_TESTS_ADDRESS_SANITIZER
 /// As long as it lives, this process opens no more files and sockets.
 class NoDescriptors {
 public:
