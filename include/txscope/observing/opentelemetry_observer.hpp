@@ -111,6 +111,7 @@ inline std::string error_type(const std::exception_ptr& error) {
     }
 }
 
+/// The first word of a statement, in capitals; empty where it does not begin with one.
 inline std::string operation_of(std::string_view sql) {
     const auto capital = [](char c) {
         return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;

@@ -43,15 +43,15 @@ template <typename Body, typename... Repositories>
 concept TransactedBody =
     requires { typename TransactedAwaitable<Body, Repositories...>::value_type; };
 
-/// @param repository its class, for the error
+/// @param words its class, for the error
 /// @throws pqxx::argument_error unless what is executed there joins transactions of `sessions`
 void check_joins(const AsyncSessionFactory& sessions, const RepositorySession& session,
-                 const std::string& repository);
+                 std::string (*words)());
 
 template <typename Repository>
 void check_joins(const AsyncSessionFactory& sessions, const Repository& repository) {
     if constexpr (requires { RepositorySession{repository.session()}; })
-        check_joins(sessions, repository.session(), type_words<Repository>());
+        check_joins(sessions, repository.session(), &type_words<Repository>);
 }
 
 }  // namespace detail
@@ -181,16 +181,17 @@ private:
 namespace txscope::detail {
 
 TXSCOPE_INLINE void check_joins(const AsyncSessionFactory& sessions,
-                                const RepositorySession& session, const std::string& repository) {
-    const std::string refused = "txscope: " + repository + " cannot be in this ServiceCoordinator";
+                                const RepositorySession& session, std::string (*words)()) {
+    const auto refuse = [&](const std::string& why) {
+        throw pqxx::argument_error{"txscope: " + words() +
+                                   " cannot be in this ServiceCoordinator: it is " + why};
+    };
     if (session.sessions.pool() != sessions.pool())
-        throw pqxx::argument_error{refused + ": it is of another session factory (" +
-                                   session.sessions.pool()->connector().database_words() +
-                                   ") than the coordinator's transactions (" +
-                                   sessions.pool()->connector().database_words() + ')'};
-    if (session.bound)
-        throw pqxx::argument_error{refused +
-                                   ": it is bound to a session, and so joins no other transaction"};
+        refuse("of another session factory (" +
+               session.sessions.pool()->connector().database_words() +
+               ") than the coordinator's transactions (" +
+               sessions.pool()->connector().database_words() + ')');
+    if (session.bound) refuse("bound to a session, and so joins no other transaction");
 }
 
 }  // namespace txscope::detail
