@@ -116,8 +116,9 @@ struct TransactionOptions {
     /// What the transaction is for, told to the server. Who looks for the holder of a lock finds it
     /// in `pg_stat_activity.application_name` until the transaction ends: behind the connection's
     /// own, as "shop: monthly import", 63 bytes in all. It is a comment at the head of `BEGIN` as
-    /// well, for logs: `pg_stat_activity.query` shows the latest statement only. Must outlive the
-    /// scope, and the copies of its session; a string literal does.
+    /// well, for logs: `pg_stat_activity.query` shows the latest statement only. What is not
+    /// printable ASCII is a `?` there. Must outlive the scope, and the copies of its session; a
+    /// string literal does.
     std::string_view label{};
     /// What the server's settings are until the transaction ends, for row level security for one: a
     /// policy reads `current_setting('app.tenant_id', true)`, which is empty or NULL where none was set.

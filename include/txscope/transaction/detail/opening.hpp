@@ -5,9 +5,7 @@
 #include <txscope/transaction/detail/transaction_identity.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
-#include <algorithm>
 #include <chrono>
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,34 +13,13 @@
 
 namespace txscope::detail {
 
-/// How many bytes the character of UTF-8 has that `text` begins with; 0 if that is none, as PostgreSQL
-/// sees it (RFC 3629: nothing longer than need be, no surrogates, nothing beyond U+10FFFF).
-inline std::size_t utf8_length(std::string_view text) {
-    const auto byte = [&](std::size_t at) -> unsigned {
-        return at < text.size() ? static_cast<unsigned char>(text[at]) : 0;
-    };
-    const unsigned head = byte(0);
-    if (head < 0x80) return 1;
-    if (head < 0xC2 || head > 0xF4) return 0;
-    const std::size_t length = head < 0xE0 ? 2 : head < 0xF0 ? 3 : 4;
-    const unsigned least = head == 0xE0 ? 0xA0 : head == 0xF0 ? 0x90 : 0x80;
-    const unsigned most = head == 0xED ? 0x9F : head == 0xF4 ? 0x8F : 0xBF;
-    if (byte(1) < least || byte(1) > most) return 0;
-    for (std::size_t at = 2; at < length; ++at)
-        if ((byte(at) & 0xC0) != 0x80) return 0;
-    return length;
-}
-
-/// `text` with spaces instead of those characters, and of bytes that are no UTF-8, which the server
-/// refuses.
-inline std::string blank_out(std::string_view characters, std::string_view text) {
-    std::string blanked{text};
-    for (std::size_t at = 0; at < text.size();) {
-        const std::size_t length = utf8_length(text.substr(at));
-        if (length == 0 || characters.find(text[at]) != characters.npos) blanked[at] = ' ';
-        at += std::max<std::size_t>(length, 1);
-    }
-    return blanked;
+/// `text` with a question mark for each of those characters, and for each byte that is not printable
+/// ASCII: the server's encoding may lack it, and the server itself shows it so in `application_name`.
+inline std::string printable(std::string_view text, std::string_view except = {}) {
+    std::string printed{text};
+    for (char& c : printed)
+        if (c < ' ' || c > '~' || except.find(c) != except.npos) c = '?';
+    return printed;
 }
 
 /// As a string constant in SQL, whatever `standard_conforming_strings` is.
@@ -72,10 +49,9 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
                               std::string_view traceparent,
                               const Connection::SharedResponse& transaction_id,
                               const Connection::SharedResponse& response) {
-    using namespace std::string_view_literals;
     const bool labelled = !options.label.empty();
     std::string begin = "BEGIN";  // behind a comment that the label cannot end
-    if (labelled) begin.insert(0, "/* " + blank_out("*/\0"sv, options.label) + " */ ");
+    if (labelled) begin.insert(0, "/* " + printable(options.label, "*/") + " */ ");
     switch (options.isolation) {
         case IsolationLevel::server_default:
             break;
@@ -100,14 +76,13 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
             break;
     }
     if (options.deferrable) begin += " DEFERRABLE";
-    if (!traceparent.empty())
-        begin += " /*traceparent='" + blank_out("*/'\0"sv, traceparent) + "'*/";
+    if (!traceparent.empty()) begin += " /*traceparent='" + printable(traceparent, "*/'") + "'*/";
 
     batch.push_back(Request::command(begin, response));
     if (labelled) {
         std::string name{connection.parameter("application_name")};
         if (!name.empty()) name += ": ";
-        name += blank_out("\0"sv, options.label);
+        name += printable(options.label);
         batch.push_back(
             Request::command("SET LOCAL application_name = " + string_constant(name), response));
     }
