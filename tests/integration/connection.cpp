@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/failure.hpp"
 #include "support/fault_proxy.hpp"
+#include "support/sanitizers.hpp"
 #include "support/started.hpp"
 #include "support/wire_connection.hpp"
 #include <txscope/core/error.hpp>
@@ -357,7 +358,7 @@ TEST_CASE("over TCP the system looks after a connection that keeps silent", "[co
 
 // UBSan, which runs along with ASan, looks at objects through a pipe: without a descriptor for that,
 // it takes them for broken.
-#ifndef __SANITIZE_ADDRESS__
+#ifndef TXSCOPE_TESTS_ADDRESS_SANITIZER
 TEST_CASE("without a descriptor for it a connection fails like any other", "[connection]") {
     WireConnection wire;
     rlimit before{};
