@@ -12,6 +12,7 @@
 #include <boost/describe/class.hpp>
 #include <boost/describe/enum.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -90,6 +91,21 @@ struct Setting {
 };
 BOOST_DESCRIBE_STRUCT(Setting, (), (owner, name, on))
 
+struct Note {
+    std::int64_t id{};
+    std::string text;
+    std::vector<std::string> tags;
+    std::optional<std::chrono::system_clock::time_point> deleted_at{};
+};
+BOOST_DESCRIBE_STRUCT(Note, (), (id, text, tags, deleted_at))
+
+/// Columns of any type.
+struct Texts {
+    std::string id, a, b, c, d, e, f, g;
+    std::vector<std::string> h, i;
+};
+BOOST_DESCRIBE_STRUCT(Texts, (), (id, a, b, c, d, e, f, g, h, i))
+
 struct Summary {
     std::string name;
     std::int64_t stars{};
@@ -114,6 +130,17 @@ class Settings : public txscope::BaseRepository<Settings, Setting> {
 public:
     static constexpr std::string_view table = "checked.settings";
     static constexpr auto key = txscope::columns<&Setting::owner, &Setting::name>;
+    using BaseRepository::BaseRepository;
+};
+class Notes : public txscope::BaseRepository<Notes, Note> {
+public:
+    static constexpr std::string_view table = "checked.notes";
+    static constexpr auto deleted_at = txscope::columns<&Note::deleted_at>;
+    using BaseRepository::BaseRepository;
+};
+class TextRows : public txscope::BaseRepository<TextRows, Texts> {
+public:
+    static constexpr std::string_view table = "checked.texts";
     using BaseRepository::BaseRepository;
 };
 class Totals : public txscope::ReadRepository<Totals, Summary> {
@@ -199,6 +226,70 @@ TEST_CASE("each kind of value has its types", "[checked_sql]") {
     CHECK(found("uuid") == columns.size() - 1);      // for a text may be one
     CHECK(found("smallint") == columns.size() - 2);  // integers
     CHECK(found("date[]") > columns.size());         // and some statements have no operator
+}
+
+TEST_CASE("what has conditions and fields of the caller's is prepared with each column",
+          "[checked_sql]") {
+    const auto notes = txscope::detail::expected_table<Notes>();
+    const std::string select =
+        "SELECT \"id\", \"text\", \"tags\", \"deleted_at\" FROM \"checked\".\"notes\"";
+    const std::string row = " RETURNING \"id\", \"text\", \"tags\", \"deleted_at\"";
+    const std::string there = "\"deleted_at\" IS NULL";
+    for (const std::string& sql :
+         {select, select + " WHERE \"id\" OPERATOR(pg_catalog.=) $1 AND " + there + " FOR SHARE",
+          select + " WHERE \"id\" OPERATOR(pg_catalog.=) $1 AND " + there +
+              " FOR UPDATE SKIP LOCKED",
+          "UPDATE \"checked\".\"notes\" SET \"deleted_at\" = $1 WHERE \"id\" "
+          "OPERATOR(pg_catalog.=) $2 "
+          "AND \"deleted_at\" IS NOT NULL" +
+              row,
+          std::string{"DELETE FROM \"checked\".\"notes\" WHERE \"id\" OPERATOR(pg_catalog.=) $1"}})
+        CHECK(notes.statements.contains(sql));
+    for (const std::string& sql :
+         {select + " WHERE \"text\" < $1 AND " + there,
+          select + " WHERE \"text\" IS DISTINCT FROM $1 AND " + there,
+          select + " WHERE \"text\" = ANY($1) AND " + there,
+          select + " WHERE \"text\" ILIKE $1 AND " + there,
+          select + " WHERE $1 = ANY(\"tags\") AND " + there,
+          select + " WHERE \"id\" OPERATOR(pg_catalog.>) $1 AND " + there +
+              " ORDER BY \"id\" LIMIT $2 OFFSET $3",
+          "SELECT pg_catalog.avg(\"id\") FROM \"checked\".\"notes\" WHERE " + there,
+          "SELECT \"text\", pg_catalog.count(*) FROM \"checked\".\"notes\" WHERE " + there +
+              " GROUP BY \"text\" ORDER BY \"text\"",
+          "UPDATE \"checked\".\"notes\" SET \"text\" = $1 WHERE \"text\" = $2 AND " + there,
+          "INSERT INTO \"checked\".\"notes\" (\"tags\") VALUES ($1)" + row})
+        CHECK(notes.statements_by_column.contains(sql));
+    const std::string create =
+        "CREATE TABLE checked.notes (id bigint PRIMARY KEY, text text NOT NULL, tags text[] NOT "
+        "NULL, deleted_at timestamptz";
+    CHECK(found_by<Notes>(create + ")") == Mismatches{});
+}
+
+TEST_CASE("that a column's type has no such operation is said of a key alone", "[checked_sql]") {
+    const auto found = [](const std::string& key, const std::vector<std::string>& types) {
+        std::string create = "CREATE TABLE checked.texts (id " + key + " NOT NULL";
+        for (char name = 'a'; const std::string& type : types)
+            create += std::string{", "} + name++ + " " + type + " NOT NULL";
+        return found_by<TextRows>("CREATE TYPE checked.size AS (width int, height int); " + create +
+                                  ")");
+    };
+    for (const std::vector<std::string>& types : std::vector<std::vector<std::string>>{
+             {"json", "xml", "point", "box", "circle", "polygon", "path", "json[]", "point[]"},
+             {"line", "lseg", "xid", "cid", "tid", "tsvector", "tsquery", "uuid[]", "xml[]"},
+             {"inet", "cidr", "macaddr", "uuid", "money", "bit(3)", "varbit", "date[]", "bit[]"},
+             {"jsonb", "interval", "timetz", "name", "\"char\"", "regclass", "pg_lsn", "jsonb[]",
+              "checked.size[]"},
+             {"int4range", "int8multirange", "checked.kind", "checked.size", "checked.title",
+              "varchar(3)", "char(3)", "checked.kind[]", "checked.title[]"}}) {
+        const auto all = found("text UNIQUE", types);
+        CHECK(all == Mismatches{});
+    }
+    const std::vector<std::string> texts{"text", "text", "text",   "text",  "text",
+                                         "text", "text", "text[]", "text[]"};
+    const auto all = found("json", texts);
+    CHECK(std::ranges::any_of(all, [](const std::string& one) {
+        return one.starts_with("checked.texts: operator does not exist: json =");
+    }));
 }
 
 TEST_CASE("a view is only asked for its columns, and a repository that reads for what it reads",

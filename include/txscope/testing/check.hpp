@@ -2,18 +2,18 @@
 
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/repository/detail/compose.hpp>
-#include <txscope/repository/detail/keys.hpp>
+#include <txscope/repository/entity.hpp>
 #include <txscope/repository/read_repository.hpp>
+#include <txscope/repository/with_deleted.hpp>
 #include <txscope/testing/detail/checked_schema.hpp>
+#include <txscope/testing/detail/repository_statements.hpp>
 #include <txscope/testing/temporary_postgres.hpp>
 
-#include <array>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -25,42 +25,13 @@ namespace detail {
 template <typename T, typename Model>
 std::type_identity<Model> model_of(const ReadRepository<T, Model>&);
 
-/// The condition that `find_all` has for a range of keys.
-template <typename E, auto... Members>
-auto one_of_one_key(Columns<Members...> key) {
-    if constexpr (sizeof...(Members) == 1)
-        return one_of_keys<E>(key, std::array{column_type<Members>{}...});
-    else
-        return one_of_keys<E>(key, std::array{std::tuple{column_type<Members>{}...}});
-}
-
-/// Calls `visit(sql)` with the statements of a `ReadRepository` or a `BaseRepository`: of calls that take
-/// conditions and fields, without these.
-template <typename E, typename Visit>
-void for_each_statement_that_reads(Visit visit) {
-    visit(sql_text<E, Select<E>>());
-    visit(sql_text<E, Select<E>>(Page{}));
-    visit(sql_text<E, Count<E>>());
-    with_key_of(E::key(), typename E::Model{}, [&](const auto&... key) {
-        visit(sql_text<E, Select<E>>(key...));
-        visit(sql_text<E, Exists<E>>(key...));
-    });
-    visit(sql_text<E, Select<E>>(*one_of_one_key<E>(E::key())));
-}
-template <typename E, typename Visit>
-void for_each_statement_that_writes(Visit visit) {
-    const typename E::Model model{};
-    visit(sql_text<E, Insert<E, true>>());
-    visit(sql_text<E, CreateUnlessExists<E>>(columns<>));
-    if constexpr (has_inserted_columns<E>) visit(sql_text<E, InsertAll<E, true>>());
-    if constexpr (inserts_all_of<E, std::remove_const_t<decltype(E::key())>>)
-        visit(sql_text<E, Save<E>>(E::key()));
-    with_row_of<E>(model, [&](const auto&... equal) {
-        if constexpr (has_updated_columns<E>) visit(sql_text<E, Update<E, true>>(equal...));
-        visit(sql_text<E, Delete<E>>(equal...));
-    });
-    with_key_of(E::key(), model,
-                [&](const auto&... key) { visit(sql_text<E, Select<E>>(key..., for_update)); });
+template <typename E, bool writes>
+void add_statements(ExpectedTable& table) {
+    const auto keep = [&](std::string_view sql) { table.statements.emplace(sql); };
+    for_each_statement_that_reads<E>(keep);
+    if constexpr (writes) for_each_statement_that_writes<E>(keep);
+    for_each_statement_by_column<E, writes>(
+        [&](std::string_view sql) { table.statements_by_column.emplace(sql); });
 }
 
 template <typename Repository>
@@ -77,9 +48,14 @@ ExpectedTable expected_table() {
         table.columns.push_back(
             {std::string{E::column_name(member)}, expected_type<Member, Use::read>()});
     });
-    const auto keep = [&](std::string_view sql) { table.statements.emplace_back(sql); };
-    for_each_statement_that_reads<E>(keep);
-    if constexpr (writes) for_each_statement_that_writes<E>(keep);
+    add_statements<E, writes>(table);
+    if constexpr (E::deleted_at().size > 0) {
+        using All = Entity<WithDeleted<BaseRepository, Repository, Model>, Model>;
+        add_statements<All, writes>(table);
+        if constexpr (writes)
+            for_each_statement_that_restores<E, All>(
+                [&](std::string_view sql) { table.statements.emplace(sql); });
+    }
     return table;
 }
 
@@ -97,9 +73,9 @@ struct SchemaFile {
 /// place.
 using Mismatches = std::vector<std::string>;
 
-/// Whether a schema is what the program takes it for: has the server prepare every statement of these
-/// repositories, and every `sql<"…">` that the program names, and compares types and NULLs. Executes none
-/// of them.
+/// Whether a schema is what the program takes it for: has the server prepare every statement that these
+/// repositories can send, and every `sql<"…">` that the program names, and compares types and NULLs.
+/// Executes none of them.
 ///
 /// ```cpp
 /// TEST_CASE("the program and its schema fit together") {
@@ -109,6 +85,11 @@ using Mismatches = std::vector<std::string>;
 /// // projects.note may be NULL, where the program has a text, no std::optional
 /// // sql<"SELECT nam FROM projects">: column "nam" does not exist
 /// ```
+///
+/// What has fields and conditions of the caller's is prepared with each column of the model. That its type
+/// has no such operation, as nothing is compared with a `json`, is no mismatch: the program need not ask for
+/// it. What only a call knows is not prepared: the rows of `select<Row>`, `sql("…")` in a condition, a
+/// `Constraint`. A `sql<"…">` of that text, with its types, has it checked.
 ///
 /// A text may be of any type that has no C++ type of its own. Of a type of the program's own, its
 /// `SqlValue` may say which types it is for: `static constexpr std::string_view type_names[] = {"citext"};`.

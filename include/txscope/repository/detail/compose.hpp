@@ -281,12 +281,19 @@ Statement compose_for(const Arguments&... arguments) {
     }
 }
 
-/// UPDATE of rows that were deleted softly, to be so no more. `All` is the entity with them.
-template <typename All, bool Returning, auto DeletedAt, typename... Selector>
-Statement compose_restore(Columns<DeletedAt>, const Selector&... selector) {
+/// Calls `use(condition, assignment)` with what makes rows that were deleted softly be so no more.
+template <auto DeletedAt, typename Use>
+auto with_restoring(Columns<DeletedAt>, Use&& use) {
     static_assert(Nullable<DeletedAt>, "txscope: `deleted_at` is a member that is a std::optional");
-    return compose_for<All, Update<All, Returning>>(selector..., field<DeletedAt>.is_not_null(),
-                                                    field<DeletedAt> = std::nullopt);
+    return use(field<DeletedAt>.is_not_null(), field<DeletedAt> = std::nullopt);
+}
+
+/// UPDATE of such rows. `All` is the entity with them.
+template <typename All, bool Returning, typename DeletedAt, typename... Selector>
+Statement compose_restore(DeletedAt deleted_at, const Selector&... selector) {
+    return with_restoring(deleted_at, [&](const auto&... parts) {
+        return compose_for<All, Update<All, Returning>>(selector..., parts...);
+    });
 }
 
 /// SELECT of one row. Of the rows that conditions mean, two are enough to know that it is not one.

@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <initializer_list>
-#include <map>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -25,7 +25,10 @@ struct ExpectedTable {
     std::string quoted;  ///< `"app"."projects"`
     bool writes = false;
     std::vector<ExpectedColumn> columns{};
-    std::vector<std::string> statements{};
+    std::set<std::string> statements{};
+    /// Those that a program sends only if it says so of a column, whose type may have no such operation:
+    /// a `json` is compared with nothing.
+    std::set<std::string> statements_by_column{};
 };
 
 /// Looks at a schema, over a connection of its own, by plain blocking calls. Executes no statement that
@@ -63,13 +66,29 @@ private:
         bool filled;  ///< By the server, where a row says nothing of it.
     };
 
+    /// What the server makes of a statement.
+    struct Prepared {
+        Answer description;
+        std::optional<std::string> refusal{};  ///< Why it does not know what to do with it.
+        std::string sqlstate{};                ///< Of that.
+
+        void refuse(const PGresult* error);
+        /// Whether there is no such function or operator for these types, or no one of them is meant.
+        bool lacks_operation() const {
+            return sqlstate == "42883" || sqlstate == "42725" || sqlstate == "42704";
+        }
+    };
+
     static Answer own(PGresult* result) { return {result, &PQclear}; }
     PGconn* native() const noexcept { return connection_.get(); }
 
     std::vector<Texts> ask(const char* sql, const Texts& values);
     std::vector<Column> columns_of(const std::string& table);
     ServerType type_of(Oid type, std::string words = {});
-    std::optional<std::string> refusal(const std::string& sql);
+    Answer next_answer();
+    template <typename Send, typename Read>
+    void in_one_round_trip(std::size_t count, Send send, Read read);
+    std::vector<Prepared> prepare(const Texts& statements);
     std::optional<std::string> difference(const ServerType& has, const ExpectedType& wants) const;
     bool may_be_null(const PGresult* description, int column);
 
@@ -145,26 +164,75 @@ inline std::optional<std::string> CheckedSchema::difference(const ServerType& ha
     return std::nullopt;
 }
 
-/// Why the server does not know what to do with a statement, which it prepares under no name.
-inline std::optional<std::string> CheckedSchema::refusal(const std::string& sql) {
-    const auto reason = [](const PGresult* answer) {
-        const char* text = PQresultErrorField(answer, PG_DIAG_MESSAGE_PRIMARY);
-        const char* hint = PQresultErrorField(answer, PG_DIAG_MESSAGE_HINT);
-        if (text == nullptr) throw std::runtime_error{PQresultErrorMessage(answer)};
-        return hint != nullptr ? std::string{text} + " (" + hint + ")" : std::string{text};
+inline void CheckedSchema::Prepared::refuse(const PGresult* error) {
+    const auto field = [&](int code) {
+        const char* text = PQresultErrorField(error, code);
+        return std::string{text != nullptr ? text : ""};
     };
+    refusal = field(PG_DIAG_MESSAGE_PRIMARY);
+    if (refusal->empty()) throw std::runtime_error{PQresultErrorMessage(error)};
+    if (const std::string hint = field(PG_DIAG_MESSAGE_HINT); !hint.empty())
+        *refusal += " (" + hint + ")";
+    sqlstate = field(PG_DIAG_SQLSTATE);
+}
+
+/// The next answer of a pipeline, where null stands behind those of each request.
+inline CheckedSchema::Answer CheckedSchema::next_answer() {
+    for (int i = 0; i < 2; ++i)
+        if (PGresult* const answer = PQgetResult(native())) return own(answer);
+    throw std::runtime_error{PQerrorMessage(native())};
+}
+
+/// Has `send(i)` send so many requests, and `read(i)` read their answers: none is held up by another that
+/// fails.
+template <typename Send, typename Read>
+void CheckedSchema::in_one_round_trip(std::size_t count, Send send, Read read) {
+    PQenterPipelineMode(native());
+    for (std::size_t i = 0; i < count; ++i) {
+        send(i);
+        PQpipelineSync(native());
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        read(i);
+        next_answer();  // that of the Sync
+    }
+    PQexitPipelineMode(native());
+}
+
+inline std::vector<CheckedSchema::Prepared> CheckedSchema::prepare(const Texts& statements) {
     own(PQexec(native(), "DEALLOCATE ALL"));
-    const Answer prepared = own(PQprepare(native(), "checked", sql.c_str(), 0, nullptr));
-    if (PQresultStatus(prepared.get()) != PGRES_COMMAND_OK) return reason(prepared.get());
+    std::vector<Prepared> all;
+    const auto name = [](std::size_t i) { return "checked" + std::to_string(i); };
+    in_one_round_trip(
+        statements.size(),
+        [&](std::size_t i) {
+            PQsendPrepare(native(), name(i).c_str(), statements[i].c_str(), 0, nullptr);
+            PQsendDescribePrepared(native(), name(i).c_str());
+        },
+        [&](std::size_t) {
+            const Answer prepared = next_answer();
+            all.push_back({.description = next_answer()});
+            if (PQresultStatus(prepared.get()) != PGRES_COMMAND_OK)
+                all.back().refuse(prepared.get());
+        });
     // Whether there is a unique index for ON CONFLICT, only its plan tells.
-    const Answer description = own(PQdescribePrepared(native(), "checked"));
-    std::string nulls;
-    for (int i = 0; i < PQnparams(description.get()); ++i) nulls += i == 0 ? "(NULL" : ", NULL";
-    if (!nulls.empty()) nulls += ")";
-    const Answer plan = own(PQexec(native(), ("EXPLAIN EXECUTE checked" + nulls).c_str()));
-    const char* sqlstate = PQresultErrorField(plan.get(), PG_DIAG_SQLSTATE);
-    if (sqlstate != nullptr && std::string_view{sqlstate} == "42P10") return reason(plan.get());
-    return std::nullopt;
+    in_one_round_trip(
+        statements.size(),
+        [&](std::size_t i) {
+            std::string nulls;
+            for (int k = 0; k < PQnparams(all[i].description.get()); ++k)
+                nulls += k == 0 ? " (NULL" : ", NULL";
+            if (!nulls.empty()) nulls += ")";
+            PQsendQueryParams(native(), ("EXPLAIN EXECUTE " + name(i) + nulls).c_str(), 0, nullptr,
+                              nullptr, nullptr, nullptr, 0);
+        },
+        [&](std::size_t i) {
+            const Answer plan = next_answer();
+            const char* sqlstate = PQresultErrorField(plan.get(), PG_DIAG_SQLSTATE);
+            if (sqlstate != nullptr && std::string_view{sqlstate} == "42P10")
+                all[i].refuse(plan.get());
+        });
+    return all;
 }
 
 inline void CheckedSchema::check(const ExpectedTable& table, std::vector<std::string>& mismatches) {
@@ -174,6 +242,7 @@ inline void CheckedSchema::check(const ExpectedTable& table, std::vector<std::st
         return;
     }
     bool all_there = true;
+    bool of_these_types = true;
     const auto tell = [&](const std::string& column, const std::string& what) {
         mismatches.push_back(table.name + "." + column + " " + what);
     };
@@ -184,8 +253,10 @@ inline void CheckedSchema::check(const ExpectedTable& table, std::vector<std::st
             tell(wanted.name, "is not there, where the program has " + wanted.type.words);
             continue;
         }
-        if (const auto what = difference(type_of(found->type, found->words), wanted.type))
+        if (const auto what = difference(type_of(found->type, found->words), wanted.type)) {
+            of_these_types = false;
             tell(wanted.name, *what);
+        }
         if (!found->not_null && !wanted.type.nullable)
             tell(wanted.name,
                  "may be NULL, where the program has " + wanted.type.words + ", no std::optional");
@@ -198,9 +269,18 @@ inline void CheckedSchema::check(const ExpectedTable& table, std::vector<std::st
                      "is NOT NULL without a default, and the program does not have it");
             }
     if (!all_there) return;  // which every statement would say again
-    for (const std::string& sql : table.statements)
-        if (const auto why = refusal(sql))
-            mismatches.push_back(table.name + ": " + *why + ": " + sql);
+    Texts statements{table.statements.begin(), table.statements.end()};
+    if (of_these_types)
+        std::ranges::set_difference(table.statements_by_column, table.statements,
+                                    std::back_inserter(statements));
+    std::set<std::string> reasons;  // what many statements fail for is said once
+    for (std::size_t i = 0; const Prepared& prepared : prepare(statements)) {
+        const bool by_column = i >= table.statements.size();
+        const std::string& sql = statements[i++];
+        if (!prepared.refusal || (by_column && prepared.lacks_operation())) continue;
+        if (reasons.insert(*prepared.refusal).second)
+            mismatches.push_back(table.name + ": " + *prepared.refusal + ": " + sql);
+    }
 }
 
 inline bool CheckedSchema::may_be_null(const PGresult* description, int column) {
@@ -217,16 +297,17 @@ inline void CheckedSchema::check(const NamedSql& named, std::vector<std::string>
     const auto tell = [&](const std::string& what) {
         mismatches.push_back("sql<\"" + std::string{named.text} + "\">: " + what);
     };
-    if (const auto why = refusal(std::string{named.text})) return tell(*why);
-    const Answer description = own(PQdescribePrepared(native(), "checked"));
+    const Prepared prepared = std::move(prepare({std::string{named.text}}).front());
+    if (prepared.refusal) return tell(*prepared.refusal);
+    const PGresult* const description = prepared.description.get();
 
     const std::vector<ExpectedType> parameters = named.parameters();
-    const int count = PQnparams(description.get());
+    const int count = PQnparams(description);
     if (std::cmp_not_equal(count, parameters.size()))
         return tell("it has " + std::to_string(count) + " parameters, and the program gives " +
                     std::to_string(parameters.size()));
     for (int i = 0; i < count; ++i)
-        if (const auto what = difference(type_of(PQparamtype(description.get(), i)),
+        if (const auto what = difference(type_of(PQparamtype(description, i)),
                                          parameters[static_cast<std::size_t>(i)]))
             tell("$" + std::to_string(i + 1) + " " + *what);
 
@@ -235,17 +316,17 @@ inline void CheckedSchema::check(const NamedSql& named, std::vector<std::string>
         const std::string name = wanted.name.empty() ? "column " + std::to_string(place + 1)
                                                      : "column \"" + wanted.name + "\"";
         int found = -1;
-        for (int i = 0; i < PQnfields(description.get()); ++i)
-            if (wanted.name.empty() ? i == place : PQfname(description.get(), i) == wanted.name)
+        for (int i = 0; i < PQnfields(description); ++i)
+            if (wanted.name.empty() ? i == place : PQfname(description, i) == wanted.name)
                 found = i;
         ++place;
         if (found < 0) {
             tell(name + " is not there, where the program has " + wanted.type.words);
             continue;
         }
-        if (const auto what = difference(type_of(PQftype(description.get(), found)), wanted.type))
+        if (const auto what = difference(type_of(PQftype(description, found)), wanted.type))
             tell(name + " " + *what);
-        if (!wanted.type.nullable && may_be_null(description.get(), found))
+        if (!wanted.type.nullable && may_be_null(description, found))
             tell(name + " may be NULL, where the program has " + wanted.type.words +
                  ", no std::optional");
     }
