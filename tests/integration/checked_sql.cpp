@@ -8,15 +8,26 @@
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/repository/read_repository.hpp>
 #include <txscope/testing/check.hpp>
+#include <txscope/values/decimal_float.hpp>
+#include <txscope/values/hstore.hpp>
+#include <txscope/values/inet.hpp>
+#include <txscope/values/json.hpp>
+#include <txscope/values/uuid.hpp>
 
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/network_v4.hpp>
 #include <boost/describe/class.hpp>
 #include <boost/describe/enum.hpp>
+#include <boost/json/value.hpp>
+#include <boost/multiprecision/cpp_dec_float.hpp>
+#include <boost/uuid/uuid.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -91,6 +102,17 @@ struct Setting {
 };
 BOOST_DESCRIBE_STRUCT(Setting, (), (owner, name, on))
 
+/// And of other libraries.
+struct Device {
+    boost::uuids::uuid id{};
+    boost::json::value state;
+    boost::asio::ip::address address;
+    boost::asio::ip::network_v4 network;
+    std::map<std::string, std::optional<std::string>> labels;
+    boost::multiprecision::cpp_dec_float_50 weight;
+};
+BOOST_DESCRIBE_STRUCT(Device, (), (id, state, address, network, labels, weight))
+
 struct Note {
     std::int64_t id{};
     std::string text;
@@ -124,6 +146,11 @@ public:
 class Products : public txscope::BaseRepository<Products, Product> {
 public:
     static constexpr std::string_view table = "checked.products";
+    using BaseRepository::BaseRepository;
+};
+class Devices : public txscope::BaseRepository<Devices, Device> {
+public:
+    static constexpr std::string_view table = "checked.devices";
     using BaseRepository::BaseRepository;
 };
 class Settings : public txscope::BaseRepository<Settings, Setting> {
@@ -226,6 +253,25 @@ TEST_CASE("each kind of value has its types", "[checked_sql]") {
     CHECK(found("uuid") == columns.size() - 1);      // for a text may be one
     CHECK(found("smallint") == columns.size() - 2);  // integers
     CHECK(found("date[]") > columns.size());         // and some statements have no operator
+}
+
+TEST_CASE("each kind of value of another library has its types", "[checked_sql]") {
+    const auto found = [](const std::string& address, const std::string& of_others) {
+        const auto type = [&](const char* own) { return of_others.empty() ? own : of_others; };
+        return found_by<Devices>("CREATE EXTENSION hstore; CREATE TABLE checked.devices (id " +
+                                 type("uuid") + " PRIMARY KEY, state " + type("json") +
+                                 " NOT NULL, address " + address + " NOT NULL, network " + address +
+                                 " NOT NULL, labels " + type("hstore") + " NOT NULL, weight " +
+                                 type("numeric(9, 3)") + " NOT NULL)");
+    };
+    CHECK(found("inet", "") == Mismatches{});
+    CHECK(found("cidr", "") == Mismatches{});
+    const auto all = found("text", "text");
+    REQUIRE(all.size() == 6);
+    for (std::size_t i = 0;
+         const char* name : {"id", "state", "address", "network", "labels", "weight"})
+        CHECK_THAT(all[i++], Catch::Matchers::StartsWith(std::string{"checked.devices."} + name +
+                                                         " is text, where the program has "));
 }
 
 TEST_CASE("what has conditions and fields of the caller's is prepared with each column",

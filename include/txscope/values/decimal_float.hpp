@@ -21,6 +21,7 @@ struct SqlValue<boost::multiprecision::number<
     using Number = boost::multiprecision::number<
         boost::multiprecision::cpp_dec_float<digits, Exponent, Allocator>, templates>;
     using Limits = std::numeric_limits<Number>;
+    static constexpr std::string_view type_names[] = {"numeric"};
 
     static std::string to_text(const Number& number) {
         if (isnan(number)) return "NaN";

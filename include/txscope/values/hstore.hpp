@@ -16,6 +16,7 @@ namespace txscope {
 template <>
 struct SqlValue<std::map<std::string, std::optional<std::string>>> {
     using Map = std::map<std::string, std::optional<std::string>>;
+    static constexpr std::string_view type_names[] = {"hstore"};
 
     static std::string to_text(const Map& map) {
         std::string text;

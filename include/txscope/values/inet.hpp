@@ -56,6 +56,8 @@ struct Inet {
 /// `inet` or `cidr` of a single address as Asio's. One of a network is refused: ask for that.
 template <detail::IpAddress T>
 struct SqlValue<T> {
+    static constexpr std::string_view type_names[] = {"inet", "cidr"};
+
     static std::string to_text(const T& address) { return address.to_string(); }
 
     static T from_text(std::string_view text) {
@@ -77,6 +79,8 @@ struct SqlValue<T> {
 /// `cidr`, or `inet` of a host in its network, as Asio's.
 template <detail::IpNetwork T>
 struct SqlValue<T> {
+    static constexpr std::string_view type_names[] = {"inet", "cidr"};
+
     static std::string to_text(const T& network) { return network.to_string(); }
 
     static T from_text(std::string_view text) {

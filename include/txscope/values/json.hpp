@@ -28,6 +28,7 @@ namespace txscope {
 template <>
 struct SqlValue<boost::json::value> {
     static constexpr bool is_json = true;
+    static constexpr std::string_view type_names[] = {"json", "jsonb"};
 
     static std::string to_text(const boost::json::value& value) {
         return boost::json::serialize(value);

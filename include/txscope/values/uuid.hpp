@@ -15,6 +15,8 @@ namespace txscope {
 /// `uuid` as Boost.Uuid's. Its generators make them (`boost/uuid/random_generator.hpp`).
 template <>
 struct SqlValue<boost::uuids::uuid> {
+    static constexpr std::string_view type_names[] = {"uuid"};
+
     static std::string to_text(const boost::uuids::uuid& uuid) {
         std::string text;
         for (const std::uint8_t byte : uuid) {
