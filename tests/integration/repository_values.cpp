@@ -5,7 +5,9 @@
 #include <txscope/core/interval.hpp>
 #include <txscope/core/range.hpp>
 #include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/row_comparison.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/check.hpp>
 #include <txscope/values/inet.hpp>
 #include <txscope/values/json.hpp>
 #include <txscope/values/uuid.hpp>
@@ -14,6 +16,7 @@
 #include <boost/describe/class.hpp>
 
 #include <chrono>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -51,9 +54,21 @@ struct CustomerId {
 struct Address {
     std::string street{};
     std::vector<std::optional<int>> numbers{};
-    bool operator==(const Address&) const = default;
+    auto operator<=>(const Address&) const = default;
 };
 BOOST_DESCRIBE_STRUCT(Address, (), (street, numbers))
+
+struct Home {
+    Address value{};
+    bool operator==(const Home&) const = default;
+};
+
+struct Place {
+    Address at{};
+    std::optional<Home> next{};
+    std::vector<Address> earlier{};
+};
+BOOST_DESCRIBE_STRUCT(Place, (), (at, next, earlier))
 
 struct Customer {
     CustomerId id{};
@@ -81,6 +96,9 @@ BOOST_DESCRIBE_STRUCT(Customer, (),
 template <>
 struct txscope::SqlValue<repository_values::CustomerId>
     : txscope::WrappedValue<&repository_values::CustomerId::value> {};
+template <>
+struct txscope::SqlValue<repository_values::Home>
+    : txscope::WrappedValue<&repository_values::Home::value> {};
 
 namespace repository_values {
 
@@ -88,6 +106,13 @@ class Customers : public txscope::BaseRepository<Customers, Customer> {
 public:
     static constexpr std::string_view table = "customers";
     static constexpr auto generated = txscope::columns<&Customer::id>;
+    using BaseRepository::BaseRepository;
+};
+
+class Places : public txscope::BaseRepository<Places, Place> {
+public:
+    static constexpr std::string_view table = "places";
+    static constexpr auto key = txscope::columns<&Place::at>;
     using BaseRepository::BaseRepository;
 };
 
@@ -209,9 +234,40 @@ TEST_CASE("columns of every kind are compared with values of theirs", "[reposito
     CHECK(count(field<&Customer::payload> == wanted.payload) == 1);
     CHECK(count(field<&Customer::id>.in(std::vector{wanted.id, CustomerId{-1}})) == 1);
     CHECK(f.run(f.customers.find(CustomerId{-1})) == std::nullopt);
-    // PostgreSQL knows the type of a composite only where it is named.
-    CHECK_THROWS_AS(count(field<&Customer::address> == wanted.address),
-                    pqxx::feature_not_supported);
+}
+
+TEST_CASE("a composite is compared as other values are, and is a key", "[repository_values]") {
+    Fixture f;
+    f.database.query(
+        "CREATE TABLE places (at address PRIMARY KEY, next address, earlier address[] NOT NULL)");
+    const Places places{f.sessions};
+    const Address a{"a", {1, std::nullopt}}, b{"b", {}}, c{"c", {3}};
+    f.run(places.create_all(std::vector<Place>{{a, Home{b}, {b, c}}, {b, std::nullopt, {}}}));
+    const auto count = [&](const auto&... conditions) {
+        return f.run(places.count(conditions...));
+    };
+    CHECK(count(field<&Place::at> == a) == 1);
+    CHECK(count(field<&Place::at> != a) == 1);
+    CHECK(count(field<&Place::at> > a) == 1);
+    CHECK(count(field<&Place::at>.between(a, b)) == 2);
+    CHECK(count(field<&Place::at>.in(a, c)) == 1);
+    CHECK(count(field<&Place::next> == Home{b}) == 1);
+    CHECK(count(field<&Place::next> == std::optional<Home>{}) == 1);
+    CHECK(count(field<&Place::next>.is_distinct_from(Home{b})) == 1);
+    CHECK(count(field<&Place::earlier> == std::vector{b, c}) == 1);
+    CHECK(count(field<&Place::earlier>.any(c)) == 1);
+    CHECK(count(field<&Place::earlier>.contains(c, b)) == 1);
+    CHECK(count(field<&Place::earlier>.overlaps(a, c)) == 1);
+    CHECK(count(txscope::row(field<&Place::at>, field<&Place::next>) == txscope::row(a, Home{b})) ==
+          1);
+    CHECK(f.run(places.get(b)).at == b);
+    CHECK(f.run(places.find_all(std::vector{b, c})).size() == 1);
+    CHECK(f.run(places.find_all(ascending(field<&Place::at>), txscope::after(Place{.at = a})))
+              .size() == 1);
+    CHECK(f.run(places.find_by(field<&Place::at>, std::vector{a, c})).at(a).size() == 1);
+    CHECK(f.run(places.update(a, field<&Place::next> = Home{c}))->next == Home{c});
+    CHECK(f.run(places.remove(b)));
+    CHECK(txscope::testing::check<Places>(f.database.dsn()) == txscope::testing::Mismatches{});
 }
 
 }  // namespace repository_values

@@ -80,6 +80,13 @@ template <typename T>
     requires requires { SqlValue<T>::is_json; }
 inline constexpr bool is_json<T> = SqlValue<T>::is_json;
 
+/// Whether `T` is for a composite type.
+template <typename T>
+inline constexpr bool is_composite = false;
+template <typename T>
+    requires requires { SqlValue<T>::is_composite; }
+inline constexpr bool is_composite<T> = SqlValue<T>::is_composite;
+
 /// A value inside of another; nothing is NULL.
 /// @throws ValueError for a NULL that `T` has no place for, or a text that is no `T`
 template <typename T>
@@ -104,6 +111,7 @@ template <typename Class, typename T, T Class::* member>
 struct WrappedValue<member> {
     using Value = std::remove_cvref_t<std::invoke_result_t<T Class::*, const Class&>>;
     static constexpr bool is_json = detail::is_json<Value>;
+    static constexpr bool is_composite = detail::is_composite<Value>;
 
     static void append_text(auto& out, const Class& object) {
         static_assert(!detail::IsOptional<Value>::value,

@@ -59,7 +59,7 @@ private:
     static constexpr void write_row(SqlWriter& out, const std::tuple<Operands...>* row) {
         [&]<std::size_t... i>(std::index_sequence<i...>) {
             ((out << (i == 0 ? "(" : ", "),
-              Operands::template write<Model>(out, row != nullptr ? &std::get<i>(*row) : nullptr)),
+              write_operand<Model, Left>(out, row != nullptr ? &std::get<i>(*row) : nullptr)),
              ...);
         }(std::index_sequence_for<Operands...>{});
         out << ")";

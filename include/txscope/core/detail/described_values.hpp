@@ -64,11 +64,14 @@ inline constexpr bool is_described_class<T> = boost::describe::has_describe_memb
 }  // namespace detail
 
 /// A struct described with `BOOST_DESCRIBE_STRUCT`, as a value of a composite type whose fields are its
-/// members, in their order, those of bases first. PostgreSQL does not infer the type of one that a column
-/// is compared with: `WHERE address = $1::address`. Whoever taught libpqxx the type has it as there.
+/// members, in their order, those of bases first. In SQL of your own PostgreSQL does not infer the type of
+/// one that a column is compared with: `WHERE address = $1::address`. Whoever taught libpqxx the type has it
+/// as there.
 template <typename T>
     requires(detail::is_described_class<T> && !detail::pqxx_knows<T>())
 struct SqlValue<T> {
+    static constexpr bool is_composite = true;
+
     static std::string to_text(const T& value) {
         std::string text = "(";
         std::string scratch;

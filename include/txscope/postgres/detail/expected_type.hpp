@@ -120,7 +120,7 @@ constexpr Fits* fits() {
             return type.kind == 'e' || type.name == "text" || type.name == "varchar" ||
                    type.name == "bpchar";
         };
-    } else if constexpr (is_described_class<T> && !pqxx_knows<T>()) {
+    } else if constexpr (is_composite<T>) {
         return [](const ServerType& type) { return type.kind == 'c'; };
     } else {
         return nullptr;

@@ -137,6 +137,33 @@ private:
 };
 
 template <typename Operand>
+inline constexpr bool is_parameter = false;
+template <typename T>
+inline constexpr bool is_parameter<Parameter<T>> = true;
+
+template <typename Operand>
+inline constexpr bool is_array = dimensions<without_optional<typename Operand::Value>> > 0;
+
+/// Writes what is compared with `Other`. To a parameter that is a composite PostgreSQL does not give the
+/// type of the column that it is compared with. A CASE it gives one type, and plans this one as `$1`.
+template <typename Model, typename Other, typename Operand>
+constexpr void write_operand(SqlWriter& out, const Operand* operand) {
+    using Element = typename ArrayElement<without_optional<typename Operand::Value>>::type;
+    constexpr bool beside_column = requires { Other::template name<Model>(); };
+    if constexpr (is_parameter<Operand> && beside_column &&
+                  is_composite<without_optional<Element>>) {
+        Operand::template write<Model>(out << "CASE WHEN TRUE THEN ", operand);
+        out << (is_array<Operand> && !is_array<Other> ? " ELSE ARRAY[" : " ELSE ");
+        Other::template write<Model>(out, nullptr);
+        out << (is_array<Operand> == is_array<Other> ? " END"
+                : is_array<Other>                    ? "[1] END"
+                                                     : "] END");
+    } else {
+        Operand::template write<Model>(out, operand);
+    }
+}
+
+template <typename Operand>
 inline constexpr bool may_be_nothing = false;
 template <typename T>
 inline constexpr bool may_be_nothing<Parameter<std::optional<T>>> = true;
@@ -156,7 +183,7 @@ public:
 
     template <typename Model>
     static constexpr void write(SqlWriter& out, const Comparison* self) {
-        Left::template write<Model>(out, part_of(self, &Comparison::left_));
+        write_operand<Model, Right>(out, part_of(self, &Comparison::left_));
         if constexpr (may_be_nothing<Right>)
             if (!self->right_.value()) {
                 out << Operator::with_null;
@@ -165,7 +192,7 @@ public:
         write_operator<without_optional<typename Left::Value>, Operator>(out);
         constexpr bool call = requires { Operator::function; };
         if constexpr (call) out << Operator::function << "(";
-        Right::template write<Model>(out, part_of(self, &Comparison::right_));
+        write_operand<Model, Left>(out, part_of(self, &Comparison::right_));
         if constexpr (call) out << ")";
     }
 

@@ -47,8 +47,6 @@ auto keep_values(Values&&... values) {
 /// The type of the elements of an operand that is an array, whatever its depth; else its own.
 template <typename Operand>
 using element_of = typename ArrayElement<without_optional<typename Operand::Value>>::type;
-template <typename Operand>
-inline constexpr bool is_array = dimensions<without_optional<typename Operand::Value>> > 0;
 
 struct AnyExpressionBase {};
 
