@@ -156,6 +156,18 @@ TEST_CASE("a lone statement that is stale is asked again at once", "[stale_state
         fixture.database.query("ALTER TABLE entries ADD note text");
         fixture.run(look);
     }
+    SECTION("other columns, of the only one of a number of statements") {
+        const auto look = [&]() -> asio::awaitable<void> {
+            std::vector<txscope::Statement> only;
+            only.emplace_back("SELECT * FROM entries");
+            const auto found = co_await fixture.sessions.execute_all(std::move(only));
+            REQUIRE(found.size() == 1);
+            CHECK(found[0].columns() == fixture.database.query("SELECT * FROM entries")[0].size());
+        };
+        fixture.run(look);
+        fixture.database.query("ALTER TABLE entries ADD note text");
+        fixture.run(look);
+    }
     SECTION("a type that was made anew") {
         const std::string mood = "SELECT $1::mood";
         fixture.database.query("CREATE TYPE mood AS ENUM ('sad', 'happy')");

@@ -146,7 +146,8 @@ private:
     static asio::awaitable<void> execute_into(Result& result, const Shared& self,
                                               std::optional<Statement>& statement,
                                               SpecialExecution* special);
-    static asio::awaitable<Result> execute_again(const Shared& self, const Response& failed);
+    static asio::awaitable<Result> execute_again(const Shared& self, const Response& failed,
+                                                 SpecialExecution* special);
     bool may_ask_again(const Response& response) const noexcept;
     SessionState& innermost(const Ambient* ambient);
     void check_allowed(const Statement& statement) const {
@@ -248,7 +249,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     }
     shared.note_write();
     if (response->error && !cancelled && self->may_ask_again(*response))
-        co_return co_await execute_again(self, *response);
+        co_return co_await execute_again(self, *response, special);
     if (response->error) self->throw_failure(*response, cancelled);
     self->machine().answered(Answer::executed, nullptr);
     if (response->keeps_all()) special->results = response->take_all();
@@ -267,13 +268,14 @@ TXSCOPE_INLINE bool SessionState::may_ask_again(const Response& response) const 
 
 /// Nothing of it has been executed, and nothing went ahead of it.
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const Shared& self,
-                                                                   const Response& failed) {
+                                                                   const Response& failed,
+                                                                   SpecialExecution* special) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
     auto stale = co_await self->shared_.find_stale();
     co_await asio::this_coro::throw_if_cancelled(throws);
     if (!stale) self->throw_failure(failed, false);
-    co_return co_await execute(self, std::move(stale));
+    co_return co_await execute(self, std::move(stale), Clock::time_point::max(), special);
 }
 
 /// In a coroutine of its own: from elsewhere than the session's strand, or to be cancelled by itself.
