@@ -140,6 +140,23 @@ TEST_CASE("a scope's statements and its COMMIT lie within it, and all of them en
                                                       ScopeEvent::commit});
 }
 
+TEST_CASE("of statements at once each has a span, which ends as it did", "[spans]") {
+    Observed with;
+    std::vector<txscope::Statement> statements;
+    for (const char* text : {"SELECT 1", "SELECT 2/0", "SELECT 3"}) statements.emplace_back(text);
+    with.fixture.run(
+        support::failure_of(with.scope("all")([&](Session& session) -> asio::awaitable<void> {
+            co_await session.execute_all(std::move(statements));
+        })));
+    CHECK(with.tree.paths() ==
+          Words{"all", "all > wait", "all > SELECT 1", "all > SELECT 2/0", "all > SELECT 3"});
+    CHECK(with.tree.each_has_ended_once());
+    CHECK(with.tree.of("SELECT 1").error.empty());
+    for (const char* text : {"SELECT 2/0", "SELECT 3"})
+        CHECK_THAT(with.tree.of(text).error,
+                   Catch::Matchers::ContainsSubstring("division by zero"));
+}
+
 TEST_CASE("a span has not ended while what it is of is under way", "[spans]") {
     Observed with;
     support::Gate gate{with.fixture.io};

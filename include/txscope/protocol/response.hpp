@@ -54,6 +54,8 @@ public:
     /// Which of its statements failed, counted from 0; `none` when another's did, or the Sync: that
     /// commits where no transaction block is open, and so runs deferred constraints.
     [[nodiscard]] std::uint32_t failed_statement() const noexcept { return failed_statement_; }
+    /// How many it has, so far.
+    [[nodiscard]] std::uint32_t statements() const noexcept { return statements_; }
 
 protected:
     /// Done with, and never asked for.
@@ -92,7 +94,7 @@ private:
     std::unique_ptr<std::vector<ResultBlock>> all_;  // mostly one is enough
     std::shared_ptr<const ErrorResponse> error_;
     std::uint32_t failed_statement_ = none;
-    std::uint32_t statements_ = 0;  // so far
+    std::uint32_t statements_ = 0;
     Outcome outcome_ = Outcome::pending;
     Stage stage_ = Stage::outstanding;
     std::uint64_t first_byte_ = 0;  // of its requests, counted from the connection's beginning

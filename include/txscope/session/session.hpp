@@ -107,8 +107,6 @@ public:
     /// executing those behind it, and its error, with its text, is thrown. The transaction has then
     /// failed as by any statement; in a session without one, what was ahead of it is undone.
     ///
-    /// An observer is told of it as of one statement, the last.
-    ///
     /// @throws what `execute` throws
     asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) {
         return detail::execute_all(

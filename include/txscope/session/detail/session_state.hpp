@@ -230,7 +230,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     Connection::SharedResponse response;
     bool cancelled = false;
     {
-        StatementReport report{shared, *self, statement ? statement->sql() : ""};
+        StatementReport report{shared, *self, statement ? statement->sql() : "", special};
         response = self->put_out(statement, special);
         report.answered_in(response);
 
