@@ -107,9 +107,7 @@ public:
     }
 
     /// The same, until `deadline`.
-    asio::awaitable<void> readable(Clock::time_point deadline) {
-        return watcher_.wait_readable(deadline);
-    }
+    asio::awaitable<void> readable(Clock::time_point deadline);
     /// Who is told of notices and notifications, from whatever reads them.
     detail::UnaskedHandlers& unasked() noexcept { return statements_.unasked(); }
 
@@ -263,6 +261,10 @@ TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
         // No descriptor, or no thread to look a name up.
         throw ConnectionFailed{error.what(), {.is_transient = true}};
     }
+}
+
+TXSCOPE_INLINE asio::awaitable<void> Connection::readable(Clock::time_point deadline) {
+    return watcher_.wait_readable(deadline);
 }
 
 TXSCOPE_INLINE Connection::Connection(const asio::any_io_executor& executor,

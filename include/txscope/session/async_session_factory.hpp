@@ -105,14 +105,7 @@ public:
     /// Executes all of them on a connection of its own, in one round trip, and returns a result for each.
     /// They commit together, or none of them does: see `Session::execute_all`.
     /// @throws what `Session::execute` throws
-    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) const {
-        const auto deadline = detail::deadline_of(pool_->options().default_timeout);
-        return detail::execute_all(
-            std::move(statements),
-            [pool = pool_, deadline](Statement last, detail::SpecialExecution* special) {
-                return execute_alone(pool, std::move(last), deadline, special);
-            });
-    }
+    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) const;
 
     /// Runs `body(Session&)` with a connection to itself and without a transaction: each statement
     /// commits by itself, but statements that were enqueued commit together with the one that
@@ -280,6 +273,16 @@ TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor ex
           std::move(executor), detail::SessionPool::checked(std::move(servers)), options)} {
     const auto hooks = detail::hooks_of(pool_, options.hooks);
     pool_->for_each([&](detail::Pool& pool) { pool.start(hooks); });
+}
+
+TXSCOPE_INLINE asio::awaitable<std::vector<Result>> AsyncSessionFactory::execute_all(
+    std::vector<Statement> statements) const {
+    const auto deadline = detail::deadline_of(pool_->options().default_timeout);
+    return detail::execute_all(
+        std::move(statements),
+        [pool = pool_, deadline](Statement last, detail::SpecialExecution* special) {
+            return execute_alone(pool, std::move(last), deadline, special);
+        });
 }
 
 TXSCOPE_INLINE PoolStatistics AsyncSessionFactory::statistics() const {

@@ -108,14 +108,7 @@ public:
     /// failed as by any statement; in a session without one, what was ahead of it is undone.
     ///
     /// @throws what `execute` throws
-    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) {
-        return detail::execute_all(
-            std::move(statements),
-            [state = state_](Statement last, detail::SpecialExecution* special) {
-                return detail::SessionState::execute(state, std::move(last),
-                                                     detail::Clock::time_point::max(), special);
-            });
-    }
+    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements);
 
     /// Executes one statement, and calls `on_row` with each of its rows, one after another, in constant
     /// memory over any size of result. Returns how many rows there were.
@@ -248,6 +241,15 @@ namespace txscope {
 TXSCOPE_INLINE Within within(std::chrono::milliseconds time) {
     if (time.count() < 0) throw pqxx::argument_error{"within: a time must not be negative"};
     return {time};
+}
+
+TXSCOPE_INLINE asio::awaitable<std::vector<Result>> Session::execute_all(
+    std::vector<Statement> statements) {
+    return detail::execute_all(
+        std::move(statements), [state = state_](Statement last, detail::SpecialExecution* special) {
+            return detail::SessionState::execute(state, std::move(last),
+                                                 detail::Clock::time_point::max(), special);
+        });
 }
 
 TXSCOPE_INLINE void Session::set_rollback_only() {
