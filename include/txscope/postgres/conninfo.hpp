@@ -21,6 +21,13 @@ namespace txscope {
 std::string with_parameter(const std::string& conninfo, std::string_view keyword,
                            std::string_view value);
 
+namespace detail {
+
+/// A value of a list of keywords (PostgreSQL manual, "Keyword/Value Connection Strings").
+std::string quote_conninfo(std::string_view value);
+
+}  // namespace detail
+
 }  // namespace txscope
 
 #if TXSCOPE_DEFINITIONS
@@ -29,19 +36,23 @@ std::string with_parameter(const std::string& conninfo, std::string_view keyword
 
 namespace txscope {
 
+TXSCOPE_INLINE std::string detail::quote_conninfo(std::string_view value) {
+    std::string quoted = "'";
+    for (const char c : value) {
+        if (c == '\'' || c == '\\') quoted += '\\';
+        quoted += c;
+    }
+    return quoted + "'";
+}
+
 TXSCOPE_INLINE std::string with_parameter(const std::string& conninfo, std::string_view keyword,
                                           std::string_view value) {
     const auto parameters = detail::read_conninfo(conninfo);
     if (value.find('\0') != value.npos)
         throw detail::malformed_conninfo("a NUL character in a value");
     std::string text;
-    const auto add = [&text](std::string_view key, std::string_view quoted) {
-        text.append(text.empty() ? "" : " ").append(key) += "='";
-        for (const char c : quoted) {
-            if (c == '\'' || c == '\\') text += '\\';
-            text += c;
-        }
-        text += '\'';
+    const auto add = [&text](std::string_view key, std::string_view of_key) {
+        text.append(text.empty() ? "" : " ").append(key) += "=" + detail::quote_conninfo(of_key);
     };
     bool known = false;
     for (const PQconninfoOption* option = parameters.get(); option->keyword != nullptr; ++option) {

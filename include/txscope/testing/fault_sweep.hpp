@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/postgres/conninfo.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/pool_options.hpp>
 #include <txscope/session/session.hpp>
@@ -99,7 +100,7 @@ public:
         : options_{std::move(options)},
           witness_{conninfo},
           name_{"txscope fault sweep (" + std::to_string(witness_.backend_pid()) + ")"},
-          conninfo_{detail::replace_parameters(conninfo, {{"application_name", name_}})} {}
+          conninfo_{with_parameter(conninfo, "application_name", name_)} {}
 
     /// Runs `body` once undisturbed, and once for each of its suspension points with the fault
     /// striking there.

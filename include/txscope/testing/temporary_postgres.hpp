@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/postgres/conninfo.hpp>
 #include <txscope/testing/detail/guardian.hpp>
 #include <txscope/testing/detail/postgres_binaries.hpp>
 #include <txscope/testing/detail/temporary_cluster.hpp>

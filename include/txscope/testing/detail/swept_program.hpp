@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/postgres/conninfo.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/testing/detail/relay.hpp>
 #include <txscope/testing/detail/witness.hpp>
@@ -113,15 +114,12 @@ private:
         // A server's certificate is still compared with the name of the host. What comes through a
         // unix socket is not encrypted.
         const bool local = server.host().starts_with('/');
-        std::map<std::string, std::string> way{
-            {"host", local ? "localhost" : server.host()},
-            {"hostaddr", "127.0.0.1"},
-            {"port", std::to_string(relay_->port())},
-        };
-        if (local)
-            way.merge(std::map<std::string, std::string>{{"sslmode", "disable"},
-                                                         {"gssencmode", "disable"}});
-        return replace_parameters(conninfo, std::move(way));
+        std::string way = with_parameter(conninfo, "host", local ? "localhost" : server.host());
+        way = with_parameter(way, "hostaddr", "127.0.0.1");
+        way = with_parameter(way, "port", std::to_string(relay_->port()));
+        if (!local) return way;
+        way = with_parameter(way, "sslmode", "disable");
+        return with_parameter(way, "gssencmode", "disable");
     }
 
     const Clock::time_point deadline_;

@@ -68,18 +68,15 @@ inline void write_private_file(const std::filesystem::path& path, const std::str
         throw_errno("cannot give " + path.string() + " to the server's user");
 }
 
-inline std::string quote(std::string_view text, std::string_view special, char escape) {
+/// A value of postgresql.conf (PostgreSQL manual, "Parameter Names and Values").
+inline std::string quote_setting(std::string_view text) {
     std::string quoted = "'";
     for (const char c : text) {
-        if (special.find(c) != std::string_view::npos) quoted += escape ? escape : c;
+        if (c == '\'') quoted += c;
         quoted += c;
     }
     return quoted + "'";
 }
-/// A value of a connection string (PostgreSQL manual, "Keyword/Value Connection Strings").
-inline std::string quote_conninfo(std::string_view text) { return quote(text, "'\\", '\\'); }
-/// A value of postgresql.conf (PostgreSQL manual, "Parameter Names and Values").
-inline std::string quote_setting(std::string_view text) { return quote(text, "'", '\''); }
 
 /// The environment of initdb and the server: nothing of the caller's may change what they do.
 inline std::vector<std::string> server_environment() {

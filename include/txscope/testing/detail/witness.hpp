@@ -8,26 +8,11 @@
 
 #include <sys/socket.h>
 
-#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
 
 namespace txscope::detail {
-
-/// `conninfo` with some of its parameters replaced.
-inline std::string replace_parameters(const std::string& conninfo,
-                                      std::map<std::string, std::string> parameters) {
-    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> given{
-        PQconninfoParse(conninfo.c_str(), nullptr), &PQconninfoFree};
-    if (!given) throw std::invalid_argument{"malformed connection string"};
-    for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option)
-        if (option->val != nullptr) parameters.try_emplace(option->keyword, option->val);
-    std::string text;
-    for (const auto& [keyword, value] : parameters)
-        text += keyword + '=' + quote_conninfo(value) + ' ';
-    return text;
-}
 
 /// Asks what a session holds that outlives its transactions; the same in every new session.
 inline const std::string session_residue = R"(SELECT pg_catalog.concat_ws(', ',
