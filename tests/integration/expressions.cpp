@@ -8,8 +8,10 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -116,6 +118,24 @@ TEST_CASE("rows are found and sorted by SQL of the program's own", "[criteria]")
     CHECK(support::run(f.io, f.events.update(sql("day > $", 1), field<&Event::day> = 9)) == 2);
     CHECK(support::run(f.io, f.events.count(sql("day = $", 9))) == 2);
     CHECK(support::run(f.io, f.events.remove(json_text<int>(data, "x") < 5)) == 2);
+}
+
+TEST_CASE("a criterion has copies of the values in its SQL", "[criteria]") {
+    Fixture f;
+    txscope::Criteria<Event> criteria;
+    {
+        const std::vector<std::byte> bytes(100, std::byte{'a'});
+        criteria &= sql("$::bytea = convert_to(repeat('a', 100), 'UTF8')", std::span{bytes});
+    }
+    CHECK(f.ids(criteria, by_id) == "1234");
+}
+
+TEST_CASE("a null pointer is no text in any condition", "[criteria]") {
+    const char* const null = nullptr;
+    CHECK_THROWS_AS(sql("$ = $", kind, null), txscope::ValueError);
+    CHECK_THROWS_AS(json_text(data, null), txscope::ValueError);
+    CHECK_THROWS_AS(json_text(data, "a", null), txscope::ValueError);
+    CHECK_THROWS_AS(kind.starts_with(null), txscope::ValueError);
 }
 
 TEST_CASE("hostile texts are found by every condition as what they are", "[criteria]") {

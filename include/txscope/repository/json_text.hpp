@@ -5,6 +5,7 @@
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/expression.hpp>
+#include <txscope/repository/detail/operand.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 
 #include <chrono>
@@ -82,7 +83,7 @@ std::string path_step(const Step& step) {
     if constexpr (Integer<Step>)
         return std::to_string(step);
     else
-        return std::string{std::string_view{step}};
+        return keep_value<std::string>(step);
 }
 
 /// A column that may hold a document: none whose member is of another kind.

@@ -3,16 +3,19 @@
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/expression.hpp>
+#include <txscope/repository/detail/operand.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace txscope {
 
@@ -93,13 +96,16 @@ private:
     std::tuple<Operands...> operands_;
 };
 
-/// An expression as it is, a value as a parameter.
+/// An expression as it is, a value as a parameter, which is a copy: a `Criteria` may outlive it.
 template <typename Value>
 auto raw_operand(const Value& value) {
     if constexpr (AnyExpression<Value>) {
         return value;
     } else if constexpr (std::convertible_to<const Value&, std::string_view>) {
-        return Parameter<std::string>{std::string{std::string_view{value}}};
+        return Parameter<std::string>{keep_value<std::string>(value)};
+    } else if constexpr (std::convertible_to<const Value&, std::span<const std::byte>>) {
+        const std::span<const std::byte> bytes{value};
+        return Parameter<std::vector<std::byte>>{{bytes.begin(), bytes.end()}};
     } else {
         return Parameter<Value>{value};
     }

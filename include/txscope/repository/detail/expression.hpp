@@ -109,7 +109,7 @@ public:
     template <typename Text>
     auto starts_with(const Text& text) const {
         if constexpr (PatternFor<Text, typename Self::Value>)
-            return like(escape_like(text) + '%');
+            return like(escape_like(keep_value<std::string>(text)) + '%');
         else
             return like(text);
     }
