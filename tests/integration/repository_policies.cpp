@@ -203,6 +203,16 @@ TEST_CASE("a time that is assigned is written as it is", "[repository]") {
     CHECK(f.run(f.notes.update(1, changes)).value().updated_at == long_ago);
 }
 
+TEST_CASE("so is a version", "[repository]") {
+    Fixture f;
+    f.run(f.notes.create(title = "one"));
+    CHECK(f.run(f.notes.update(1, field<&Note::version> = 7)).value().version == 7);
+    Changes<Note> changes;
+    changes.set(field<&Note::version> = 9);
+    CHECK(f.run(f.notes.update(title == "one", changes)) == 1);
+    CHECK(f.run(f.notes.find(1)).value().version == 9);
+}
+
 TEST_CASE("a deleted row is kept, and says since when it counts as deleted", "[repository]") {
     Fixture f;
     const Time begun = f.now();

@@ -45,7 +45,9 @@ const std::string schema = support::jobs_table + R"(
                                  PRIMARY KEY (job, "Number"));
     INSERT INTO "Shop"."Steps" VALUES
         (1, 1, NULL, 'fetch'), (1, 2, 1, 'compile'), (1, 3, 2, 'link'), (3, 1, NULL, 'pack'),
-        (3, 2, 1, 'send'))";
+        (3, 2, 1, 'send');
+    CREATE TABLE swapped (id bigint PRIMARY KEY, low integer, high integer);
+    INSERT INTO swapped VALUES (1, 1, 9), (2, 2, 8), (3, 3, 7))";
 
 /// A step of a job: a key of two columns, names that need quotes.
 struct Step {
@@ -67,6 +69,28 @@ public:
     }
     using BaseRepository::BaseRepository;
 };
+
+/// Members that are called like each other's columns.
+struct Swapped {
+    std::int64_t id{};
+    int low{};
+    int high{};
+};
+BOOST_DESCRIBE_STRUCT(Swapped, (), (id, low, high))
+
+class SwappedTable : public txscope::BaseRepository<SwappedTable, Swapped> {
+public:
+    static constexpr std::string_view table = "swapped";
+    static constexpr std::string_view column(std::string_view member) {
+        return member == "low" ? "high" : member == "high" ? "low" : member;
+    }
+    using BaseRepository::BaseRepository;
+};
+
+struct SwappedId {
+    std::int64_t id{};
+};
+BOOST_DESCRIBE_STRUCT(SwappedId, (), (id))
 
 struct Summary {
     std::string name{};
@@ -188,6 +212,28 @@ TEST_CASE("a part of the columns is read into a struct of its own", "[repository
     const auto summaries =
         f.run(f.jobs.select<Summary>(field<&Job::state> == "done", descending(tries)));
     CHECK(summaries == std::vector<Summary>{{"build", 1}, {"clean", 0}});
+}
+
+TEST_CASE("rows are sorted by the column of a member, whatever other members are called",
+          "[repository]") {
+    Fixture f;
+    const SwappedTable swapped{f.sessions};
+    const auto low = field<&Swapped::low>;
+    const auto ids = [&](const auto&... clauses) {
+        std::string all;
+        for (const Swapped& row : f.run(swapped.find_all(clauses...)))
+            all += std::to_string(row.id);
+        std::string selected;
+        for (const SwappedId& row : f.run(swapped.select<SwappedId>(clauses...)))
+            selected += std::to_string(row.id);
+        CHECK(all == selected);
+        return all;
+    };
+    CHECK(ids(ascending(low)) == "321");
+    CHECK(ids(descending(txscope::sql<int>("$", low))) == "123");
+    Swapped last;
+    last.low = 8;
+    CHECK(ids(ascending(low), after(last)) == "1");
 }
 
 TEST_CASE("columns are added up, and their smallest and largest values found", "[repository]") {

@@ -212,6 +212,6 @@ TEST_CASE("a repository's call allocates at most once more than the same stateme
           by_repository([&] { return jobs.remove(7); }));
     check("find_all",
           by_hand([](const txscope::Result& result) { return result.as<Job>(); },
-                  select + "\"state\" = $1 ORDER BY \"name\"", "new"),
+                  select + "\"state\" = $1 ORDER BY \"jobs\".\"name\"", "new"),
           by_repository([&] { return jobs.find_all(state == "new", ascending(name)); }));
 }

@@ -50,8 +50,8 @@ struct TableName {
 /// - `key`: the `columns<…>` of the primary key, in the order in which `get` and `find` take its
 ///   values. By default, the member `id`.
 /// - `version`: the one of the `columns<…>` that counts a row's changes, an integer. By default, none.
-///   Every update counts it up; one by a model, and a removal, is refused with `StaleEntity` where the
-///   row has another version by now than the model.
+///   Every update counts it up, but for one that assigns it; one by a model, and a removal, is refused
+///   with `StaleEntity` where the row has another version by now than the model.
 /// - `created_at`, `updated_at`: the one of the `columns<…>` each that has the server's time since which
 ///   there is the row, and at which it was last written; always that of the transaction's begin
 ///   (`now()`), whatever is in the model. An assignment to that very field is written as it is.

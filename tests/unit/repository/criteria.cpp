@@ -327,7 +327,7 @@ TEST_CASE("placeholders are numbered on through ten and more", "[criteria]") {
 TEST_CASE("orderings and a page follow the conditions, wherever they are given", "[criteria]") {
     const auto open = field<&Ticket::open> == true;
     const Asked expected{
-        R"( WHERE "open" = $1 ORDER BY "priority" DESC, "title" LIMIT $2 OFFSET $3)",
+        R"( WHERE "open" = $1 ORDER BY "tickets"."priority" DESC, "tickets"."title" LIMIT $2 OFFSET $3)",
         {"true", "20", "40"}};
     const Page page{.limit = 20, .offset = 40};
     const auto by_priority = descending(field<&Ticket::priority>);
@@ -340,9 +340,9 @@ TEST_CASE("orderings and a page follow the conditions, wherever they are given",
 
 TEST_CASE("an ordering says where NULL stands", "[criteria]") {
     CHECK(asked(ascending(field<&Ticket::note>).nulls_first()).sql ==
-          R"( ORDER BY "note" NULLS FIRST)");
+          R"( ORDER BY "tickets"."note" NULLS FIRST)");
     CHECK(asked(descending(field<&Ticket::note>).nulls_last()).sql ==
-          R"( ORDER BY "note" DESC NULLS LAST)");
+          R"( ORDER BY "tickets"."note" DESC NULLS LAST)");
 }
 
 TEST_CASE("a page out of range is refused before anything is sent", "[criteria]") {

@@ -167,15 +167,17 @@ TEST_CASE("SQL of the program's own takes its places among the others", "[expres
 
 TEST_CASE("rows are sorted by what is computed, whose parameters come behind the conditions'",
           "[expression]") {
-    CHECK(asked(Page{.limit = 5}, descending(json_text<double>(data, "score")).nulls_last(),
-                ascending(sql<std::string>("lower($)", field<&Event::kind>)), tags.any("x")) ==
-          Asked{R"(WHERE $1 = ANY("tags") ORDER BY )"
-                R"(("data" OPERATOR(pg_catalog.->>) $2)::pg_catalog.float8 DESC NULLS LAST, )"
-                R"((lower("what""ever")) LIMIT $3 OFFSET $4)",
-                {"x", "score", "5", "0"}});
+    CHECK(
+        asked(Page{.limit = 5}, descending(json_text<double>(data, "score")).nulls_last(),
+              ascending(sql<std::string>("lower($)", field<&Event::kind>)), tags.any("x")) ==
+        Asked{
+            R"(WHERE $1 = ANY("tags") ORDER BY )"
+            R"(("events"."data" OPERATOR(pg_catalog.->>) $2)::pg_catalog.float8 DESC NULLS LAST, )"
+            R"((lower("events"."what""ever")) LIMIT $3 OFFSET $4)",
+            {"x", "score", "5", "0"}});
     CHECK(asked(ascending(sql("a <> $", 1)).nulls_first()) ==
           Asked{"ORDER BY (a <> $1) NULLS FIRST", {"1"}});
-    CHECK(asked(ascending(field<&Event::kind>)) == Asked{R"(ORDER BY "kind")", {}});
+    CHECK(asked(ascending(field<&Event::kind>)) == Asked{R"(ORDER BY "events"."what""ever")", {}});
 }
 
 TEST_CASE("whatever is in a key or a value, it stays out of the text", "[expression]") {

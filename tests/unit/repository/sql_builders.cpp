@@ -103,7 +103,7 @@ TEST_CASE("rows are locked behind all else that is selected by", "[sql_builders]
     CHECK(
         ends_with(txscope::for_update) ==
         R"(SELECT "id", "name", "status" FROM "projects")"
-        R"( WHERE "id" OPERATOR(pg_catalog.=) $1 ORDER BY "name" LIMIT $2 OFFSET $3 FOR UPDATE)"sv);
+        R"( WHERE "id" OPERATOR(pg_catalog.=) $1 ORDER BY "projects"."name" LIMIT $2 OFFSET $3 FOR UPDATE)"sv);
     CHECK(ends_with(txscope::for_no_key_update).ends_with(" OFFSET $3 FOR NO KEY UPDATE"));
     CHECK(ends_with(txscope::for_share.skip_locked()).ends_with(" FOR SHARE SKIP LOCKED"));
     CHECK(ends_with(txscope::for_key_share.no_wait()).ends_with(" FOR KEY SHARE NOWAIT"));
@@ -229,7 +229,7 @@ TEST_CASE("a column may be called otherwise than its member, and is read under t
     const Statement select = compose<RenamedEntity, Select<RenamedEntity>>(
         field<&Project::status> == "draft", txscope::ascending(field<&Project::status>));
     CHECK(select.sql() == R"(SELECT "id", "name", "the ""state""" AS "status" FROM "projects")"
-                          R"( WHERE "the ""state""" = $1 ORDER BY "status")");
+                          R"( WHERE "the ""state""" = $1 ORDER BY "projects"."the ""state""")");
     CHECK(compose_for<RenamedEntity, Update<RenamedEntity, true>>(1, field<&Project::status> = "x")
               .sql()
               .starts_with(R"(UPDATE "projects" SET "the ""state""" = $1)"

@@ -79,14 +79,9 @@ public:
         return Ordering<Operand, Descending, Nulls::last>{operand_};
     }
 
-    /// A column by its member's name: every row is selected under those, and PostgreSQL takes a bare
-    /// name in ORDER BY for an output column's first, were it another column's too.
     template <typename Model>
     static constexpr void write(SqlWriter& out, const Ordering* self) {
-        if constexpr (requires { Operand::template name<Model>(); })
-            out.identifier(Operand::template name<Model>());
-        else
-            Operand::template write<Model>(out, part_of(self, &Ordering::operand_));
+        Operand::template write<Model>(out, part_of(self, &Ordering::operand_));
         if constexpr (Descending) out << " DESC";
         if constexpr (Where != Nulls::by_direction)
             out << (Where == Nulls::first ? " NULLS FIRST" : " NULLS LAST");

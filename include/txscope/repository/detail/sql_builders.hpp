@@ -168,15 +168,12 @@ constexpr void write_times(Separator& comma, Times times, VisitNames visit_names
     });
 }
 
-/// `"version" = "projects"."version" + 1`, where the entity has one.
-template <typename E>
-constexpr void write_next_version(Separator& comma) {
-    for_each_column<typename E::Model>([&](auto column) {
-        constexpr std::string_view name = decltype(column)::name;
-        if constexpr (contains<decltype(E::version()), decltype(column)::pointer>) {
-            E::write_table(comma.next().column(name) << " = ");
-            (comma.out() << ".").column(name) << " OPERATOR(pg_catalog.+) 1";
-        }
+/// `"version" = "projects"."version" + 1`, where the entity has one and `visit_names` does not pass it.
+template <typename E, typename VisitNames>
+constexpr void write_next_version(Separator& comma, VisitNames visit_names) {
+    for_each_name_beside<E>(E::version(), visit_names, [&](std::string_view member) {
+        E::write_table(comma.next().column(member) << " = ");
+        (comma.out() << ".").column(member) << " OPERATOR(pg_catalog.+) 1";
     });
 }
 
@@ -243,7 +240,7 @@ struct Save {
             if constexpr (!contains<Target, decltype(column)::pointer>)
                 take(decltype(column)::name);
         });
-        write_next_version<E>(comma);
+        write_next_version<E>(comma, no_names);
         write_times<E>(comma, E::updated_at(), no_names);
         for_each_name<E>(E::deleted_at(), [&](std::string_view member) {
             comma.next().column(member) << " = NULL";
@@ -287,13 +284,14 @@ struct Update {
             const auto names = assigned_names<E>(parts...);
             write_assignments(comma, names);
             write_times<E>(comma, E::updated_at(), names);
+            write_next_version<E>(comma, names);
         } else {
             write_assignments(comma, [](auto visit) {
                 for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });
             });
             write_times<E>(comma, E::updated_at(), no_names);
+            write_next_version<E>(comma, no_names);
         }
-        write_next_version<E>(comma);
         write_where<E>(out, parts...);
         if constexpr (Returning) write_returning<E>(out);
     }
@@ -306,15 +304,21 @@ struct Select {
         write_columns<E, Row>(out << "SELECT ");
         E::write_table(out << " FROM ");
         write_where<E>(out, parts...);
-        if constexpr ((is_ordering<Parts> || ...)) out << " ORDER BY ";
-        Separator comma{out, ", "};
-        (write_ordering(comma, parts), ...);
+        if constexpr ((is_ordering<Parts> || ...)) write_order(out, parts...);
         if constexpr ((std::same_as<Parts, Page> || ...))
             ((out << " LIMIT ").placeholder() << " OFFSET ").placeholder();
         (write_lock<Parts>(out), ...);
     }
 
 private:
+    /// PostgreSQL takes a bare name in ORDER BY for an output column's first, and those are called like
+    /// members: another column's name may be among them.
+    template <typename... Parts>
+    static constexpr void write_order(SqlWriter& out, const Parts*... parts) {
+        Separator comma{out << " ORDER BY ", ", "};
+        out.qualify_columns(&E::write_table);
+        (write_ordering(comma, parts), ...);
+    }
     template <typename Part>
     static constexpr void write_ordering(Separator& comma, const Part* part) {
         if constexpr (is_ordering<Part>)
@@ -393,7 +397,7 @@ struct Delete {
             E::write_table(out << "UPDATE ");
             Separator comma{out << " SET ", ", "};
             write_times<E>(comma, E::deleted_at() + E::updated_at(), no_names);
-            write_next_version<E>(comma);
+            write_next_version<E>(comma, no_names);
         } else {
             E::write_table(out << "DELETE FROM ");
         }

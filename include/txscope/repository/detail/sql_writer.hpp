@@ -36,8 +36,15 @@ public:
     }
 
     constexpr SqlWriter& column(std::string_view member) {
+        if (write_table_ != nullptr) {
+            write_table_(*this);
+            put('.');
+        }
         return identifier(column_name_(member));
     }
+
+    /// From here on the name of a column stands behind that of its table, which the function writes.
+    constexpr void qualify_columns(void (*write_table)(SqlWriter&)) { write_table_ = write_table; }
 
     /// The next of `$1`, `$2`, …
     constexpr SqlWriter& placeholder() {
@@ -58,6 +65,7 @@ private:
     }
 
     ColumnName column_name_;
+    void (*write_table_)(SqlWriter&) = nullptr;
     char* out_;
     std::size_t size_ = 0;
     std::size_t placeholders_ = 0;
