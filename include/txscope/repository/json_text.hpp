@@ -33,10 +33,11 @@ consteval std::string_view sql_type_of() {
     else if constexpr (std::floating_point<T>)
         return sizeof(T) <= 4 ? "float4" : "float8";
     else if constexpr (std::same_as<T, std::chrono::sys_days> ||
+                       std::same_as<T, std::chrono::local_days> ||
                        std::same_as<T, std::chrono::year_month_day>)
         return "date";
     else if constexpr (is_time<T>)
-        return "timestamptz";
+        return std::same_as<typename T::clock, std::chrono::local_t> ? "timestamp" : "timestamptz";
     else
         static_assert(
             never<T>,

@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include <txscope/core/interval.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/arguments.hpp>
@@ -44,10 +45,13 @@ struct Ticket {
     std::chrono::sys_time<std::chrono::nanoseconds> seen{};
     std::chrono::year_month_day due{};
     std::chrono::sys_days closed{};
+    std::chrono::local_time<std::chrono::nanoseconds> shown{};
+    std::chrono::duration<std::int32_t> waited{};
     int undescribed{};
 };
 BOOST_DESCRIBE_STRUCT(Ticket, (),
-                      (id, title, note, priority, cost, open, parent, share, seen, due, closed))
+                      (id, title, note, priority, cost, open, parent, share, seen, due, closed,
+                       shown, waited))
 
 struct Person {
     std::int64_t id{};
@@ -163,6 +167,8 @@ TEST_CASE("the operator is PostgreSQL's own for all but texts, whose column may 
           where + R"("parent" OPERATOR(pg_catalog.=) $1)");
     CHECK(text_of(field<&Ticket::seen> < std::chrono::sys_days{}) ==
           where + R"("seen" OPERATOR(pg_catalog.<) $1)");
+    CHECK(text_of(field<&Ticket::shown> < std::chrono::local_days{}) ==
+          where + R"("shown" OPERATOR(pg_catalog.<) $1)");
     CHECK(text_of(field<&Ticket::id>.in(1)) == where + R"("id" OPERATOR(pg_catalog.=) ANY($1))");
     CHECK(text_of(field<&Ticket::title> == "x") == where + R"("title" = $1)");
     CHECK(text_of(field<&Ticket::title>.in("x")) == where + R"("title" = ANY($1))");
@@ -248,7 +254,14 @@ TEST_CASE("a time that the member's type cannot hold is refused, not another tim
     check_refused<&Ticket::seen>(far);  // 64 bits of nanoseconds end in 2262
     check_refused<&Ticket::seen>(sys_seconds{far});
     check_refused<&Ticket::due>(sys_days{days{20'000'000}});
+    check_refused<&Ticket::shown>(local_days{far.time_since_epoch()});
+    check_refused<&Ticket::waited>(hours{600'000});
+    check_refused<&Ticket::waited>(hours{-600'000});
     CHECK_THROWS_AS(field<&Ticket::closed> == 2023y / February / 29d, txscope::ValueError);
+    CHECK(asked(field<&Ticket::shown> == local_days{2024y / February / 29d}).parameters ==
+          Parameters{"2024-02-29 00:00:00.000000"});
+    CHECK(asked(field<&Ticket::waited> == 1h).parameters ==
+          Parameters{"+0 mons +0 days +1 hours +0.000000 secs"});
     CHECK(asked(field<&Ticket::seen> == sys_days{2024y / February / 29d}).parameters ==
           Parameters{"2024-02-29 00:00:00.000000+00"});
     CHECK(asked(field<&Ticket::due> == sys_days{2024y / February / 29d}).parameters ==

@@ -12,6 +12,7 @@
 #include <ratio>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 /// `date`, `timestamptz` and `timestamp`, in the ISO form that PostgreSQL writes unless `DateStyle` was
@@ -44,13 +45,27 @@ inline constexpr bool has_infinity = std::numeric_limits<typename Duration::rep>
 
 template <typename T>
 inline constexpr bool is_time = false;
-template <typename Duration>
-inline constexpr bool is_time<std::chrono::sys_time<Duration>> =
+template <typename Clock, typename Duration>
+inline constexpr bool is_time<std::chrono::time_point<Clock, Duration>> =
+    (std::same_as<Clock, std::chrono::system_clock> || std::same_as<Clock, std::chrono::local_t>) &&
     std::signed_integral<typename Duration::rep>;
 
+/// Whether a time is cut off where it is read: what PostgreSQL has is finer.
+template <typename T>
+inline constexpr bool cuts_time = false;
+template <typename Clock, typename Duration>
+inline constexpr bool cuts_time<std::chrono::time_point<Clock, Duration>> = std::ratio_greater_v<
+    typename Duration::period,
+    std::conditional_t<whole_days<Duration>, std::chrono::days::period, std::micro>>;
+
+template <typename T>
+inline constexpr bool is_duration = false;
+template <std::signed_integral Rep, typename Period>
+inline constexpr bool is_duration<std::chrono::duration<Rep, Period>> = true;
+
 /// Whether `Time` reaches as far as `time`; what it is too coarse for does not count.
-template <typename Time, typename From>
-constexpr bool has_time(std::chrono::sys_time<From> time) {
+template <typename Time, typename Clock, typename From>
+constexpr bool has_time(std::chrono::time_point<Clock, From> time) {
     using Rep = typename Time::rep;
     using Period = typename Time::period;
     if constexpr (std::ratio_less_v<Period, typename From::period>) {
@@ -80,9 +95,7 @@ struct SqlValue<std::chrono::year_month_day> {
 /// and `Time::min()`, where `Duration` has 64 bits. Refused is what `Duration` or the calendar of
 /// `std::chrono`, which ends in the years -32767 and 32767, has no room for.
 template <typename Clock, typename Duration>
-    requires((std::same_as<Clock, std::chrono::system_clock> ||
-              std::same_as<Clock, std::chrono::local_t>) &&
-             std::signed_integral<typename Duration::rep>)
+    requires(detail::is_time<std::chrono::time_point<Clock, Duration>>)
 struct SqlValue<std::chrono::time_point<Clock, Duration>> {
     using Time = std::chrono::time_point<Clock, Duration>;
     using Micros = std::chrono::microseconds;

@@ -93,6 +93,8 @@ constexpr bool is_value_of(const Value& value) {
         return !finite || (value >= Limits::lowest() && value <= Limits::max());
     } else if constexpr (is_time<Column> && is_time<Value>) {
         return has_time<Column>(value);
+    } else if constexpr (is_duration<Column> && is_duration<Value>) {
+        return has_time<std::chrono::sys_time<Column>>(std::chrono::sys_time<Value>{value});
     } else if constexpr (std::same_as<Column, Date> && is_time<Value>) {
         return std::chrono::sys_days{Date{value}} == value;
     } else if constexpr (is_time<Column> && std::same_as<Value, Date>) {
