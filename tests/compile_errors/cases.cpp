@@ -52,6 +52,24 @@ auto condition() { return row(field<&Project::id>, field<&Project::name>) > row(
 //! a row of columns is compared with a row of as many values
 auto condition() { return row(field<&Project::id>, field<&Project::name>) > row(7); }
 
+//--- pages by a time that is cut off
+//! a time that is cut off tells no rows apart
+auto call(ProjectRepository projects, Project last) {
+    return projects.find_all(ascending(field<&Project::seen>), after(last));
+}
+
+//--- pages by what may be NULL
+//! what comes behind NULL is not known
+auto call(ProjectRepository projects, Project last) {
+    return projects.find_all(ascending(field<&Project::note>), after(last));
+}
+
+//--- pages by what is computed
+//! what comes behind NULL is not known
+auto call(ProjectRepository projects, Project last) {
+    return projects.find_all(ascending(sql<int>("length(name)")), after(last));
+}
+
 //--- a column in the place of a condition
 //! a column alone says nothing
 auto call(ProjectRepository projects) { return projects.find_all(field<&Project::name>); }

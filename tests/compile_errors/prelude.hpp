@@ -5,6 +5,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/describe/class.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,8 +20,9 @@ struct Project {
     std::string name{};
     std::optional<std::string> note{};
     std::vector<std::string> tags{};
+    std::chrono::sys_seconds seen{};
 };
-BOOST_DESCRIBE_STRUCT(Project, (), (id, name, note, tags))
+BOOST_DESCRIBE_STRUCT(Project, (), (id, name, note, tags, seen))
 
 struct Workflow {
     std::int64_t id{};

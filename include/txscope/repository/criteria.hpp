@@ -124,7 +124,8 @@ struct PageOf {
 /// ```
 ///
 /// No two rows may be the same in all that they are ordered by, and none of it may be NULL: a member
-/// that is an optional does not compile.
+/// that is an optional does not compile. Nor may the row have been rounded when it was read: no more
+/// does a time that is coarser than microseconds, and a `double` is none for a `numeric`.
 template <typename Model>
 detail::After<Model> after(Model last) {
     return {std::move(last)};

@@ -94,7 +94,18 @@ Statement compose(const Parts&... parts) {
 /// SELECT of the rows that clauses mean.
 template <typename E, typename Builder, typename... Clauses>
 Statement compose_select(const Clauses&... clauses) {
-    return compose<E, Builder>(as_condition<typename E::Model, Clauses...>(clauses)...);
+    constexpr bool goes_on = (is_after<Clauses> || ...);
+    constexpr bool known = !goes_on || !(sorts_null<Clauses> || ...);
+    static_assert(known,
+                  "txscope: what comes behind NULL is not known: pages go by members that are no "
+                  "std::optional");
+    static_assert(!goes_on || !(sorts_cut_time<Clauses> || ...),
+                  "txscope: a time that is cut off tells no rows apart: pages go by times of "
+                  "microseconds, as PostgreSQL has them");
+    if constexpr (known)
+        return compose<E, Builder>(as_condition<typename E::Model, Clauses...>(clauses)...);
+    else
+        return Statement{""};
 }
 
 /// How many rows the page among the clauses has.

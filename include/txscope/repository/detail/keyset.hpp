@@ -61,9 +61,6 @@ private:
         SqlWriter& out, std::type_identity<Ordering<Field<Member>, Descending, Where>>,
         Rest... rest) {
         using Strictly = std::conditional_t<Descending, Less, Greater>;
-        static_assert(!Nullable<Member>,
-                      "txscope: what comes behind NULL is not known: pages go by members that are "
-                      "no std::optional");
         if constexpr (sizeof...(Rest) == 0) {
             write_comparison<Member, Strictly>(out);
         } else {
@@ -96,6 +93,19 @@ private:
 
 template <typename T>
 using IsOrdering = std::bool_constant<is_ordering<T>>;
+
+/// Whether it is an ordering by what may be NULL, as every expression but a column may.
+template <typename T>
+inline constexpr bool sorts_null = false;
+template <typename Operand, bool Descending, Nulls Where>
+inline constexpr bool sorts_null<Ordering<Operand, Descending, Where>> =
+    IsOptional<typename Operand::Value>::value;
+/// Whether it is one by a time that is cut off where it is read.
+template <typename T>
+inline constexpr bool sorts_cut_time = false;
+template <typename Operand, bool Descending, Nulls Where>
+inline constexpr bool sorts_cut_time<Ordering<Operand, Descending, Where>> =
+    cuts_time<typename Operand::Value>;
 
 /// Hands `clause` on, an `After` as the condition that it means together with the orderings among
 /// `Clauses`.
