@@ -134,6 +134,58 @@ auto call(ProjectRepository projects) { return projects.create(field<&Project::n
 //! == compares: what a column gets is said with =
 void change(Changes<Project>& changes) { changes.set(field<&Project::name> == "a"); }
 
+//--- what is no assignment in changes
+//! a change is an assignment
+void change(Changes<Project>& changes) { changes.set(7); }
+
+//--- a row of nothing
+//! a row is inserted by a model, or by assignments
+auto call(ProjectRepository projects) { return projects.create(); }
+
+//--- rows by two models
+//! rows are inserted by one range of models
+auto call(ProjectRepository projects, const Project& a) { return projects.create_all(a, a); }
+
+//--- rows of another model
+//! rows are inserted by one range of models
+void call(ProjectRepository projects, const std::vector<Workflow>& flows) {
+    projects.add_all(flows);
+}
+
+//--- another model's row to be saved
+//! a row is saved by a model
+auto call(ProjectRepository projects, const Workflow& flow) { return projects.save(flow); }
+
+//--- a constraint's name that says no more than that
+//! columns<&Model::member> of a unique constraint, or a Constraint
+auto call(ProjectRepository projects, const Project& project) {
+    return projects.save(project, "one_project_a_name");
+}
+
+//--- a column in the place of a constraint
+//! a column alone says nothing
+auto call(ProjectRepository projects, const Project& project) {
+    return projects.create_unless_exists(project, field<&Project::name>);
+}
+
+//--- a save by a key that the database generates
+//! the database generates this key
+auto call(ProjectRepository projects, const Project& project) { return projects.save(project); }
+
+//--- a key of another type, and changes
+//! a key is one value for each of its columns
+auto call(ProjectRepository projects, const Changes<Project>& changes) {
+    return projects.update("seven", changes);
+}
+
+//--- deleted rows where none are deleted softly
+//! nothing is deleted softly here
+auto call(ProjectRepository projects) { return projects.with_deleted().find_all(); }
+
+//--- the end of a deletion where nothing is deleted softly
+//! nothing is deleted softly here
+auto call(ProjectRepository projects) { return projects.restore(7); }
+
 //--- an update without a key
 //! an update says which rows
 asio::awaitable<void> call(ProjectRepository projects) {
@@ -150,6 +202,151 @@ asio::awaitable<std::string> call(ProjectRepository projects) {
 //--- a key of too many values
 //! a key is one value for each of its columns
 auto call(ProjectRepository projects) { return projects.update(7, 8, field<&Project::name> = "a"); }
+
+//--- a sum of another model's column
+//! this column is another model's
+auto call(ProjectRepository projects) { return projects.sum(field<&Workflow::id>); }
+
+//--- a sum of a member that is no field
+//! of which column is said by the first argument
+auto call(ProjectRepository projects) { return projects.sum(&Project::id); }
+
+//--- = for == in a mean
+//! = assigns, and here is nothing to assign: compare with ==
+auto call(ProjectRepository projects) {
+    return projects.average(field<&Project::id>, field<&Project::name> = "a");
+}
+
+//--- another model's condition in a minimum
+//! this column is another model's
+auto call(ProjectRepository projects) {
+    return projects.min(field<&Project::id>, field<&Workflow::id> == 7);
+}
+
+//--- an order in a maximum
+//! what follows it are conditions
+auto call(ProjectRepository projects) {
+    return projects.max(field<&Project::id>, ascending(field<&Project::id>));
+}
+
+//--- a count by no column
+//! of which column is said by the first argument
+auto call(ProjectRepository projects) { return projects.count_by(field<&Project::id> == 7); }
+
+//--- rows by the values of a column, and one value
+//! find_by takes a field<&Model::member>, a range of values of its kind
+auto call(WorkflowRepository flows) { return flows.find_by(field<&Workflow::project_id>, 7); }
+
+//--- rows by values of another kind than the column's
+//! find_by takes a field<&Model::member>, a range of values of its kind
+auto call(WorkflowRepository flows, const std::vector<Project>& projects) {
+    return flows.find_by(field<&Workflow::project_id>, projects);
+}
+
+//--- rows by the values of another model's column
+//! this column is another model's
+auto call(ProjectRepository projects, const std::vector<std::int64_t>& ids) {
+    return projects.find_by(field<&Workflow::project_id>, ids);
+}
+
+//--- a range of keys of another type
+//! find_all takes a range of keys
+auto call(ProjectRepository projects, const std::vector<std::string>& ids) {
+    return projects.find_all(ids);
+}
+
+//--- a range of models in the place of keys, and a lock
+//! find_all takes a range of keys
+auto call(ProjectRepository projects, const std::vector<Project>& those) {
+    return projects.find_all(those, for_update);
+}
+
+//--- a range of one value each for a key of two columns
+//! find_all takes a range of keys
+class Links : public BaseRepository<Links, Workflow> {
+public:
+    static constexpr std::string_view table = "links";
+    static constexpr auto key = columns<&Workflow::id, &Workflow::project_id>;
+    using BaseRepository::BaseRepository;
+};
+auto call(Links links, const std::vector<std::int64_t>& ids) { return links.find_all(ids); }
+
+//--- what comes behind NULL
+//! what comes behind NULL is not known
+auto call(ProjectRepository projects, const Project& last) {
+    return projects.find_page(ascending(field<&Project::note>), Page{.limit = 9}, after(last));
+}
+
+//--- what comes behind another model's row
+//! this column is another model's
+auto call(ProjectRepository projects, const Workflow& last) {
+    return projects.find_page(ascending(field<&Project::id>), Page{.limit = 9}, after(last));
+}
+
+//--- a page without an order
+//! in an order, after(row)
+auto call(ProjectRepository projects, const Project& last) {
+    return projects.find_page(Page{.limit = 9}, after(last));
+}
+
+//--- a selection that does not say of which rows
+//! select<Row>(…) says which struct its rows are
+auto call(ProjectRepository projects) { return projects.select(field<&Project::id> == 7); }
+
+//--- a selection into a struct that is not described
+//! select<Row>(…) says which struct its rows are
+struct Summary {
+    std::string name{};
+};
+auto call(ProjectRepository projects) { return projects.select<Summary>(); }
+
+//--- a stream that nothing is called with
+//! the last argument of a stream is called with each row
+auto call(ProjectRepository projects) { return projects.stream(field<&Project::id> == 7); }
+
+//--- a stream of another model's rows
+//! the last argument of a stream is called with each row
+auto call(ProjectRepository projects) { return projects.stream([](const Workflow&) {}); }
+
+//--- a stream of rows that are to be changed
+//! the last argument of a stream is called with each row
+auto call(ProjectRepository projects) { return projects.stream([](Project&) {}); }
+
+//--- a stream that is to say whether to go on
+//! returns void or asio::awaitable<void>
+auto call(ProjectRepository projects) {
+    return projects.stream([](const Project&) { return true; });
+}
+
+//--- = for == in a stream
+//! = assigns, and here is nothing to assign: compare with ==
+auto call(ProjectRepository projects) {
+    return projects.stream(field<&Project::name> = "a", [](const Project&) {});
+}
+
+//--- a key in the place of a stream's conditions
+//! a row by its key is for find and get
+auto call(ProjectRepository projects) { return projects.stream(7, [](const Project&) {}); }
+
+//--- a locking stream of what only reads
+//! these are no conditions, orderings
+auto call(const ReadRepository<ProjectRepository, Project>& projects) {
+    return projects.stream(for_update, [](const Project&) {});
+}
+
+//--- a stream of a session's that nothing is called with
+//! the last argument of a stream is called with each row
+auto call(Session& session) { return session.stream("SELECT name FROM projects"); }
+
+//--- a stream of columns that are called with others
+//! the last argument of a stream is called with each row
+auto call(Session& session) {
+    return session.stream<int>("SELECT id FROM projects", [](const std::string&) {});
+}
+
+//--- a stream by itself that nothing is called with
+//! the last argument of a stream is called with each row
+auto call(AsyncSessionFactory sessions) { return stream(sessions, "SELECT $1::integer", 7); }
 
 //--- a lock of what only reads
 //! a row is selected by the values of its key or by conditions, and locked by the last argument
@@ -307,7 +504,7 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
 }
 
 //--- a projection with a column that the model lacks
-//! each member of the rows is called like one of the model
+//! whose members are called like some of the model
 struct Summary {
     std::string name{};
     int priority{};

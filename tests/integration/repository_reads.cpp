@@ -34,6 +34,8 @@ using txscope::after;
 using txscope::ascending;
 using txscope::descending;
 using txscope::field;
+using txscope::for_no_key_update;
+using txscope::for_update;
 using txscope::Page;
 
 const std::string schema = support::jobs_table + R"(
@@ -205,6 +207,29 @@ TEST_CASE("who is called with streamed rows writes in the same transaction", "[r
         CHECK(streamed == 3);
     }));
     CHECK(f.run(f.jobs.count(open)) == 1);
+}
+
+TEST_CASE("streamed rows are locked, until the end of the transaction", "[repository]") {
+    Fixture f;
+    const txscope::TransactionScope scope{f.sessions};
+    const txscope::TransactionScope other{f.sessions,
+                                          {.propagation = txscope::Propagation::requires_new}};
+    const auto free = [&]() -> asio::awaitable<std::size_t> {
+        const auto found = co_await f.jobs.find_all(for_update.skip_locked());
+        co_return found.size();
+    };
+    const auto look = [&](const Job&) -> asio::awaitable<void> {
+        const std::size_t unlocked = co_await other(free);
+        CHECK(unlocked == 3);
+    };
+    f.run(scope([&]() -> asio::awaitable<void> {
+        const auto first = Page{.limit = 2};
+        const auto streamed = co_await f.jobs.stream(ascending(name), first, for_update, look);
+        CHECK(streamed == 2);
+        const std::size_t unlocked = co_await other(free);
+        CHECK(unlocked == 3);
+    }));
+    CHECK(f.run(f.jobs.stream(for_no_key_update.no_wait(), [](const Job&) {})) == 5);
 }
 
 TEST_CASE("a part of the columns is read into a struct of its own", "[repository]") {

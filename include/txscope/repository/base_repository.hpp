@@ -75,6 +75,7 @@ public:
     using Reads::find;
     using Reads::find_all;
     using Reads::get;
+    using Reads::stream;
 
     explicit BaseRepository(AsyncSessionFactory sessions)
         : BaseRepository{detail::RepositorySession{std::move(sessions)}} {
@@ -119,14 +120,17 @@ public:
     /// Inserts all models of a range by one statement, in one round trip, however many they are (up to
     /// 1 GB); the rows as they were stored, in the same order. Every column that the database does not
     /// generate is taken from them. Without any, nothing is sent.
-    template <detail::ModelsOf<Model> Models>
+    template <detail::ModelsOf<Model> Models = std::vector<Model>>
     asio::awaitable<std::vector<Model>> create_all(Models&& models) const {
         return answer_any(detail::compose_insert_all<Mapping, true>(models));
     }
 
     /// Inserts every column that the database does not generate, or updates the row that has the same
     /// key; the row as it is now. Compiles where the key is not generated.
-    asio::awaitable<Model> save(const Model& model) const { return save(model, Mapping::key()); }
+    asio::awaitable<Model> save(const Model& model) const {
+        return answer(detail::compose_upsert<Mapping, detail::Save<Mapping>>(model, Mapping::key()),
+                      &read_stored);
+    }
     /// The same with the row that is the same in the columns of another unique constraint,
     /// `save(project, columns<&Project::name>)`, or by the constraint's name, which is not known at
     /// compile time: `save(project, Constraint{"one_project_a_name"})`.
@@ -170,7 +174,7 @@ public:
     }
 
     /// The same with all models of a range, by one statement.
-    template <detail::ModelsOf<Model> Models>
+    template <detail::ModelsOf<Model> Models = std::vector<Model>>
     void add_all(Models&& models) const {
         auto statement = detail::compose_insert_all<Mapping, false>(models);
         if (statement) detail::enqueue_ambient(session_, *std::move(statement));
@@ -203,31 +207,34 @@ public:
     asio::awaitable<std::vector<Model>> find_all(Keys&& keys, const Clauses&... clauses) const
         requires detail::LockedClausesOf<Model, Clauses...>
     {
-        auto statement = detail::compose_select_keys<Mapping>(keys, clauses...);
-        return statement ? answer_in_scope(*std::move(statement), &read_all) : no_models();
+        detail::check_keys<Keys>(Mapping::key());
+        if constexpr (detail::are_keys<Keys, decltype(Mapping::key())>) {
+            auto statement = detail::compose_select_keys<Mapping>(keys, clauses...);
+            return statement ? answer_in_scope(*std::move(statement), &read_all) : no_models();
+        }
+        return {};
     }
 
-    /// Changes columns of the row with this key: `update(id, field<&Project::name> = "txscope")`.
+    /// The same as `stream`, with a lock ahead of what is called with each row: the rows of a batch are
+    /// locked when the server makes them.
+    template <typename... Args>
+    asio::awaitable<std::uint64_t> stream(Args&&... clauses_lock_and_on_row) const
+        requires detail::LockedStreamOf<Model, Args...>
+    {
+        detail::check_on_row<StreamedRows, Args...>();
+        return stream_rows(std::forward<Args>(clauses_lock_and_on_row)...);
+    }
+
+    /// Changes columns of the row with this key: `update(id, field<&Project::name> = "txscope")`, or
+    /// by changes that were put together before (`changes.hpp`). Without any of those, the row is read.
     /// The row as it is now, or nothing when there is none.
     template <typename... Arguments>
     asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const
-        requires detail::KeyAndAssignmentsOf<Model, Arguments...>
+        requires detail::KeyAndAssignmentsOf<Model, Arguments...> ||
+                 detail::KeyAndChangesOf<Model, Arguments...>
     {
         return answer(detail::compose_for<Mapping, detail::Update<Mapping, true>>(arguments...),
                       &read_one_or_none);
-    }
-
-    /// The same with changes that were put together before (`changes.hpp`). Without any, the row is
-    /// read.
-    template <typename... Arguments>
-    asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const
-        requires detail::KeyAndChangesOf<Model, Arguments...>
-    {
-        return answer(
-            detail::any_change(arguments...)
-                ? detail::compose_for<Mapping, detail::Update<Mapping, true>>(arguments...)
-                : detail::compose_for<Mapping, detail::Select<Mapping>>(arguments...),
-            &read_one_or_none);
     }
 
     /// Writes the columns in which `after` differs from `before` to the row with their key; those that
@@ -260,7 +267,7 @@ public:
     asio::awaitable<std::int64_t> update(const Arguments&... arguments) const
         requires detail::ConditionsAndChangesOf<Model, Arguments...>
     {
-        if (!detail::any_change(arguments...)) return no_rows();
+        if (!detail::any_change(&arguments...)) return no_rows();
         return answer(detail::compose<Mapping, detail::Update<Mapping, false>>(arguments...),
                       &read_affected);
     }
@@ -292,7 +299,7 @@ public:
 
     /// The same table with the rows that count as deleted, where the repository has `deleted_at`.
     auto with_deleted() const {
-        static_assert(detail::deletes_softly<Mapping>);
+        detail::check_deletes_softly<Mapping>();
         return WithDeleted<txscope::BaseRepository, T, Model>{session_};
     }
 
@@ -318,7 +325,7 @@ public:
     // Whatever else: what derives from a model, or why it does not compile.
     template <typename... Arguments>
     asio::awaitable<Model> create(const Arguments&... arguments) const {
-        if constexpr (detail::are_models<Model, Arguments...>)
+        if constexpr (detail::are_models<Model, 1, Arguments...>)
             return create(static_cast<const Model&>(arguments)...);
         else
             detail::refuse<detail::Purpose::insert, Model, Arguments...>();
@@ -326,14 +333,40 @@ public:
     }
     template <typename... Arguments>
     void add(const Arguments&... arguments) const {
-        if constexpr (detail::are_models<Model, Arguments...>)
+        if constexpr (detail::are_models<Model, 1, Arguments...>)
             add(static_cast<const Model&>(arguments)...);
         else
             detail::refuse<detail::Purpose::insert, Model, Arguments...>();
     }
     template <typename... Arguments>
+    asio::awaitable<std::vector<Model>> create_all(const Arguments&...) const {
+        detail::refuse<detail::Purpose::insert_all, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    void add_all(const Arguments&...) const {
+        detail::refuse<detail::Purpose::insert_all, Model, Arguments...>();
+    }
+    template <typename... Arguments>
+    asio::awaitable<Model> save(const Arguments&... arguments) const {
+        if constexpr (detail::are_models<Model, 1, Arguments...>)
+            return save(static_cast<const Model&>(arguments)...);
+        else
+            detail::refuse<detail::Purpose::save, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::optional<Model>> create_unless_exists(
+        const Arguments&... arguments) const {
+        if constexpr (detail::are_models<Model, 1, Arguments...>)
+            return create_unless_exists(static_cast<const Model&>(arguments)...);
+        else
+            detail::refuse<detail::Purpose::save, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
     asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const {
-        if constexpr (detail::are_models<Model, Arguments...>)
+        if constexpr (detail::are_models<Model, 2, Arguments...>)
             return update(static_cast<const Model&>(arguments)...);
         else
             detail::refuse<detail::Purpose::update, Model, Arguments...>();
@@ -341,10 +374,15 @@ public:
     }
     template <typename... Arguments>
     asio::awaitable<bool> remove(const Arguments&... arguments) const {
-        if constexpr (detail::are_models<Model, Arguments...>)
+        if constexpr (detail::are_models<Model, 1, Arguments...>)
             return remove(static_cast<const Model&>(arguments)...);
         else
             detail::refuse<detail::Purpose::select_row, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<bool> restore(const Arguments&...) const {
+        detail::refuse<detail::Purpose::select_row, Model, Arguments...>();
         return {};
     }
 
@@ -360,7 +398,9 @@ private:
     using Reads::read_one_or_none;
     using Reads::read_stored;
     using Reads::session_;
+    using Reads::stream_rows;
     using typename Reads::Mapping;
+    using typename Reads::StreamedRows;
     using All = Entity<WithDeleted<txscope::BaseRepository, T, Model>, Model>;  // deleted ones, too
 
     template <typename Answer>

@@ -18,6 +18,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <ranges>
 #include <string_view>
@@ -31,29 +32,6 @@ namespace asio = boost::asio;
 
 template <typename T, typename Model>
 class BaseRepository;
-
-namespace detail {
-
-/// What a repository that reads has in the place of a function that writes.
-template <typename Model>
-struct RefusedWrite {
-    struct Answer : boost::asio::awaitable<Model> {};
-    template <typename... Ts>
-    Answer operator()(const Ts&...) const {
-        static_assert(
-            never<Ts...>,
-            "txscope: a ReadRepository, as a ReadScope hands out, only reads: what writes is "
-            "a BaseRepository, in a TransactionScope");
-        return {};
-    }
-};
-template <typename Model>
-struct RefusedWrites {
-    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, create_unless_exists{},
-        add{}, add_all{}, update{}, remove{};
-};
-
-}  // namespace detail
 
 /// The half of `BaseRepository` that reads: all of it for who derives from this.
 ///
@@ -122,15 +100,12 @@ public:
     /// Without an ambient transaction it has one of its own, which is also that of what is called.
     template <typename... Args>
     asio::awaitable<std::uint64_t> stream(Args&&... clauses_and_on_row) const {
-        return detail::split_on_row(
-            [&]<typename... Clauses>(auto on_row, const Clauses&... clauses) {
-                static_assert(detail::ClausesOf<Model, Clauses...>,
-                              "txscope: ahead of it a stream takes what find_all takes");
-                return stream_rows(
-                    session_, detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
-                    std::move(on_row));
-            },
-            std::forward<Args>(clauses_and_on_row)...);
+        detail::check_on_row<StreamedRows, Args...>();
+        if constexpr (detail::StreamedOf<Model, Args...>)
+            return stream_rows(std::forward<Args>(clauses_and_on_row)...);
+        else if constexpr (detail::end_with_on_row<StreamedRows, Args...>)
+            detail::refuse<detail::Purpose::select_rows, Model, std::remove_cvref_t<Args>...>();
+        return {};
     }
 
     /// Of the rows with these keys, which are any range, those for which all conditions hold; by one
@@ -148,7 +123,10 @@ public:
     asio::awaitable<std::vector<Model>> find_all(Keys&& keys, const Clauses&... clauses) const
         requires detail::ClausesOf<Model, Clauses...>
     {
-        return answer_any(detail::compose_select_keys<Mapping>(keys, clauses...));
+        detail::check_keys<Keys>(Mapping::key());
+        if constexpr (detail::are_keys<Keys, decltype(Mapping::key())>)
+            return answer_any(detail::compose_select_keys<Mapping>(keys, clauses...));
+        return {};
     }
 
     /// The rows that have one of these values in a column, grouped by it, in one round trip: the
@@ -165,7 +143,7 @@ public:
     template <auto Member, detail::OperandsFor<Member> Values, typename... Clauses>
     asio::awaitable<detail::Groups<Member, Model>> find_by(Field<Member>, Values&& values,
                                                            const Clauses&... clauses) const
-        requires detail::UnpagedClausesOf<Model, Clauses...>
+        requires detail::ColumnOf<Model, Member> && detail::UnpagedClausesOf<Model, Clauses...>
     {
         detail::Groups<Member, Model> groups;
         for (auto&& value : values) groups[detail::keep_operand<Member>(value)];
@@ -186,10 +164,8 @@ public:
     /// The same as `find_all`, of those columns alone whose members `Row` describes, too.
     template <typename Row, typename... Clauses>
     asio::awaitable<std::vector<Row>> select(const Clauses&... clauses) const
-        requires detail::ClausesOf<Model, Clauses...>
+        requires detail::is_part_of<Row, Model> && detail::ClausesOf<Model, Clauses...>
     {
-        static_assert(detail::is_part_of<Row, Model>,
-                      "txscope: each member of the rows is called like one of the model");
         return answer(
             detail::compose_select<Mapping, detail::Select<Mapping, Row>>(clauses...),
             +[](const Result& result) { return result.as<Row>(); });
@@ -206,32 +182,42 @@ public:
     /// NULL only. Integers are added up in 64 bits.
     /// @throws ColumnError for a sum that has no room there
     template <auto Member, detail::ConditionOn<Model>... Conditions>
-    asio::awaitable<std::optional<detail::SumOf<Member>>> sum(
-        Field<Member>, const Conditions&... conditions) const {
+    asio::awaitable<std::optional<detail::SumOf<Member>>> sum(Field<Member>,
+                                                              const Conditions&... conditions) const
+        requires detail::ColumnOf<Model, Member>
+    {
         return aggregate<detail::Sum, Member, detail::SumOf<Member>>(conditions...);
     }
     /// The arithmetic mean, likewise.
     template <auto Member, detail::ConditionOn<Model>... Conditions>
     asio::awaitable<std::optional<double>> average(Field<Member>,
-                                                   const Conditions&... conditions) const {
+                                                   const Conditions&... conditions) const
+        requires detail::ColumnOf<Model, Member>
+    {
         return aggregate<detail::Average, Member, double>(conditions...);
     }
     /// The smallest value of a column, likewise.
     template <auto Member, detail::ConditionOn<Model>... Conditions>
     asio::awaitable<std::optional<detail::column_type<Member>>> min(
-        Field<Member>, const Conditions&... conditions) const {
+        Field<Member>, const Conditions&... conditions) const
+        requires detail::ColumnOf<Model, Member>
+    {
         return aggregate<detail::Minimum, Member, detail::column_type<Member>>(conditions...);
     }
     /// The largest.
     template <auto Member, detail::ConditionOn<Model>... Conditions>
     asio::awaitable<std::optional<detail::column_type<Member>>> max(
-        Field<Member>, const Conditions&... conditions) const {
+        Field<Member>, const Conditions&... conditions) const
+        requires detail::ColumnOf<Model, Member>
+    {
         return aggregate<detail::Maximum, Member, detail::column_type<Member>>(conditions...);
     }
     /// How many rows there are for each value of a column, in the values' order.
     template <auto Member, detail::ConditionOn<Model>... Conditions>
     asio::awaitable<std::vector<std::pair<detail::member_type<Member>, std::int64_t>>> count_by(
-        Field<Member>, const Conditions&... conditions) const {
+        Field<Member>, const Conditions&... conditions) const
+        requires detail::ColumnOf<Model, Member>
+    {
         return answer(detail::compose<Mapping, detail::CountBy<Mapping, Member>>(conditions...),
                       &read_pairs<detail::member_type<Member>>);
     }
@@ -247,7 +233,7 @@ public:
 
     /// The same table with the rows that count as deleted, where the repository has `deleted_at`.
     auto with_deleted() const {
-        static_assert(detail::deletes_softly<Mapping>);
+        detail::check_deletes_softly<Mapping>();
         return WithDeleted<txscope::ReadRepository, T, Model>{session_};
     }
 
@@ -277,14 +263,45 @@ public:
         detail::refuse<detail::Purpose::select_rows, Model, Clauses...>();
         return {};
     }
-    template <typename Row, typename... Clauses>
+    template <typename Row = Model, typename... Clauses>
     asio::awaitable<std::vector<Row>> select(const Clauses&...) const {
-        detail::refuse<detail::Purpose::select_rows, Model, Clauses...>();
+        detail::refuse<detail::Purpose::select_some_columns, Model, Clauses...>();
         return {};
     }
     template <typename... Conditions>
     asio::awaitable<std::int64_t> count(const Conditions&...) const {
         detail::refuse<detail::Purpose::narrow, Model, Conditions...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::optional<std::int64_t>> sum(const Arguments&...) const {
+        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::optional<double>> average(const Arguments&...) const {
+        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::optional<std::int64_t>> min(const Arguments&...) const {
+        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::optional<std::int64_t>> max(const Arguments&...) const {
+        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::vector<std::pair<std::int64_t, std::int64_t>>> count_by(
+        const Arguments&...) const {
+        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::map<std::int64_t, std::vector<Model>>> find_by(const Arguments&...) const {
+        detail::refuse<detail::Purpose::select_by_column, Model, Arguments...>();
         return {};
     }
 
@@ -361,9 +378,23 @@ private:
         return pairs;
     }
 
+    using StreamedRows = typename detail::RowsOf<Model>::Type;
+    template <typename... Args>
+    asio::awaitable<std::uint64_t> stream_rows(Args&&... clauses_and_on_row) const {
+        if constexpr (detail::end_with_on_row<StreamedRows, Args...>)
+            return detail::split_on_row(
+                [&](auto on_row, const auto&... clauses) {
+                    return stream_rows_in(
+                        session_,
+                        detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
+                        std::move(on_row));
+                },
+                std::forward<Args>(clauses_and_on_row)...);
+        return {};
+    }
     template <typename OnRow>
-    static asio::awaitable<std::uint64_t> stream_rows(detail::RepositorySession in,
-                                                      Statement statement, OnRow on_row) {
+    static asio::awaitable<std::uint64_t> stream_rows_in(detail::RepositorySession in,
+                                                         Statement statement, OnRow on_row) {
         if (in.bound)
             co_return co_await in.bound->template stream<Model>(std::move(statement),
                                                                 std::move(on_row));

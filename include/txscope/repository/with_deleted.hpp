@@ -32,11 +32,11 @@ struct Entity<WithDeleted<Base, T, Model>, Model> : Entity<T, Model> {
 namespace detail {
 
 template <typename E>
-inline constexpr bool deletes_softly = [] {
-    static_assert(E::deleted_at().size > 0,
+constexpr void check_deletes_softly() {
+    constexpr bool softly = E::deleted_at().size > 0;
+    static_assert(softly,
                   "txscope: nothing is deleted softly here: the repository says no `deleted_at`");
-    return true;
-}();
+}
 
 }  // namespace detail
 

@@ -141,16 +141,23 @@ public:
     ///     pqxx::usage_error in a session without a transaction: see `txscope::stream`
     template <typename... Ts, typename... Args>
     asio::awaitable<std::uint64_t> stream(std::string_view sql, Args&&... args_and_on_row) {
-        return detail::split_on_row(
-            [&](auto on_row, const auto&... args) {
-                return stream<Ts...>(Statement{sql, args...}, std::move(on_row));
-            },
-            std::forward<Args>(args_and_on_row)...);
+        using Rows = typename detail::RowsOf<Ts...>::Type;
+        detail::check_on_row<Rows, Args...>();
+        if constexpr (detail::end_with_on_row<Rows, Args...>)
+            return detail::split_on_row(
+                [&](auto on_row, const auto&... args) {
+                    return stream<Ts...>(Statement{sql, args...}, std::move(on_row));
+                },
+                std::forward<Args>(args_and_on_row)...);
+        return {};
     }
     template <typename... Ts, typename OnRow>
     asio::awaitable<std::uint64_t> stream(Statement statement, OnRow on_row) {
-        return detail::stream_rows<typename detail::RowsOf<Ts...>::Type>(
-            state_, std::move(statement), std::move(on_row));
+        using Rows = typename detail::RowsOf<Ts...>::Type;
+        detail::check_on_row<Rows, OnRow>();
+        if constexpr (detail::end_with_on_row<Rows, OnRow>)
+            return detail::stream_rows<Rows>(state_, std::move(statement), std::move(on_row));
+        return {};
     }
 
     /// Queues a statement whose result does not matter; it is sent with the next statement that is

@@ -45,12 +45,16 @@ asio::awaitable<std::uint64_t> stream_ambient(AsyncSessionFactory sessions, Stat
 template <typename... Ts, typename... Args>
 asio::awaitable<std::uint64_t> stream(AsyncSessionFactory sessions, std::string_view sql,
                                       Args&&... args_and_on_row) {
-    return detail::split_on_row(
-        [&](auto on_row, const auto&... args) {
-            return detail::stream_ambient<Ts...>(std::move(sessions), Statement{sql, args...},
-                                                 std::move(on_row));
-        },
-        std::forward<Args>(args_and_on_row)...);
+    using Rows = typename detail::RowsOf<Ts...>::Type;
+    detail::check_on_row<Rows, Args...>();
+    if constexpr (detail::end_with_on_row<Rows, Args...>)
+        return detail::split_on_row(
+            [&](auto on_row, const auto&... args) {
+                return detail::stream_ambient<Ts...>(std::move(sessions), Statement{sql, args...},
+                                                     std::move(on_row));
+            },
+            std::forward<Args>(args_and_on_row)...);
+    return {};
 }
 
 }  // namespace txscope

@@ -67,6 +67,10 @@ TEST_CASE("changes that are put together at run time are written like assignment
     CHECK(changes.empty());
     CHECK(compose<ProjectEntity, Insert<ProjectEntity, false>>(changes).sql() ==
           R"(INSERT INTO "projects" DEFAULT VALUES)");
+    const Statement read = compose_for<ProjectEntity, Update>(7, changes);
+    CHECK(read.sql() == R"(SELECT "id", "name", "status" FROM "projects")"
+                        R"( WHERE "id" OPERATOR(pg_catalog.=) $1)");
+    CHECK(read.parameter(0) == "7"sv);
     changes.set(field<&Project::name> = "old").set(field<&Project::status> = std::nullopt);
     changes.set(field<&Project::name> = "new");
     CHECK_FALSE(changes.empty());

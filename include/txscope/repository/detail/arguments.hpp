@@ -6,6 +6,7 @@
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/row_lock.hpp>
 
+#include <boost/mp11/algorithm.hpp>
 #include <boost/mp11/list.hpp>
 #include <boost/mp11/set.hpp>
 
@@ -14,6 +15,7 @@
 #include <concepts>
 #include <cstddef>
 #include <ranges>
+#include <type_traits>
 
 /// What the calls of a repository accept. `Model` comes first, then the arguments' types.
 namespace txscope::detail {
@@ -91,7 +93,7 @@ inline constexpr std::size_t pages_among =
 template <typename... Ts>
 concept SayOnePage =
     pages_among<Ts...> <= 1 && (std::size_t{0} + ... + std::size_t{is_after<Ts>}) <= 1 &&
-    ((is_ordering<Ts> || ...) || !(is_after<Ts> || ...));
+    (!(is_after<Ts> || ...) || ((is_ordering<Ts> || ...) && (orders_pages<Ts> && ...)));
 
 /// Conditions, orderings and what says which page.
 template <typename Model, typename... Ts>
@@ -115,6 +117,25 @@ concept LockedSelectorOf = LastAlone<is_row_lock<Ts>...> && sizeof...(Ts) > 1 &&
 template <typename Model, typename... Ts>
 concept LockedClausesOf = LastAlone<is_row_lock<Ts>...> &&
                           ((ClauseOn<Ts, Model> || is_row_lock<Ts>) && ...) && SayOnePage<Ts...>;
+
+/// The arguments of a stream: clauses, with a lock or without, and behind them what is called with each
+/// row.
+template <typename Model, typename Ahead>
+inline constexpr bool are_clauses = false;
+template <typename Model, typename... Ts>
+inline constexpr bool are_clauses<Model, boost::mp11::mp_list<Ts...>> = ClausesOf<Model, Ts...>;
+template <typename Model, typename Ahead>
+inline constexpr bool are_locked_clauses = false;
+template <typename Model, typename... Ts>
+inline constexpr bool are_locked_clauses<Model, boost::mp11::mp_list<Ts...>> =
+    LockedClausesOf<Model, Ts...>;
+template <typename... Args>
+using AheadOfLast = boost::mp11::mp_pop_back<boost::mp11::mp_list<std::remove_cvref_t<Args>...>>;
+
+template <typename Model, typename... Args>
+concept StreamedOf = sizeof...(Args) > 0 && are_clauses<Model, AheadOfLast<Args...>>;
+template <typename Model, typename... Args>
+concept LockedStreamOf = sizeof...(Args) > 0 && are_locked_clauses<Model, AheadOfLast<Args...>>;
 
 /// The values of the primary key, and behind them nothing but assignments.
 template <typename Model, typename... Ts>

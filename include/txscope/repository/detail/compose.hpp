@@ -249,10 +249,8 @@ Statement compose_update(const typename E::Model& model) {
 /// UPDATE of what is to change for the row of one model to be as another; SELECT where nothing is.
 template <typename E>
 Statement compose_update(const typename E::Model& before, const typename E::Model& after) {
-    const auto changes = changes_between<E>(before, after);
     return with_row_of<E>(before, [&](const auto&... equal) {
-        return changes.empty() ? compose<E, Select<E>>(equal...)
-                               : compose<E, Update<E, true>>(changes, equal...);
+        return compose<E, Update<E, true>>(changes_between<E>(before, after), equal...);
     });
 }
 
@@ -293,18 +291,24 @@ Statement compose_for(const Arguments&... arguments) {
 }
 
 /// Calls `use(condition, assignment)` with what makes rows that were deleted softly be so no more.
-template <auto DeletedAt, typename Use>
-auto with_restoring(Columns<DeletedAt>, Use&& use) {
-    static_assert(Nullable<DeletedAt>, "txscope: `deleted_at` is a member that is a std::optional");
-    return use(field<DeletedAt>.is_not_null(), field<DeletedAt> = std::nullopt);
+template <auto... DeletedAt, typename Use>
+auto with_restoring(Columns<DeletedAt...>, Use&& use) {
+    return use(field<DeletedAt>.is_not_null()..., (field<DeletedAt> = std::nullopt)...);
 }
 
 /// UPDATE of such rows. `All` is the entity with them.
-template <typename All, bool Returning, typename DeletedAt, typename... Selector>
-Statement compose_restore(DeletedAt deleted_at, const Selector&... selector) {
-    return with_restoring(deleted_at, [&](const auto&... parts) {
-        return compose_for<All, Update<All, Returning>>(selector..., parts...);
-    });
+template <typename All, bool Returning, auto... DeletedAt, typename... Selector>
+Statement compose_restore(Columns<DeletedAt...> deleted_at, const Selector&... selector) {
+    constexpr bool softly = (Nullable<DeletedAt> || ...);
+    static_assert(softly,
+                  "txscope: nothing is deleted softly here: the repository says no `deleted_at`, "
+                  "a member that is a std::optional");
+    if constexpr (softly)
+        return with_restoring(deleted_at, [&](const auto&... parts) {
+            return compose_for<All, Update<All, Returning>>(selector..., parts...);
+        });
+    else
+        return Statement{""};
 }
 
 /// SELECT of one row. Of the rows that conditions mean, two are enough to know that it is not one.
@@ -321,18 +325,6 @@ Statement compose_select_one(const Selector&... selector) {
         return compose_for<E, Select<E>>(selector...);
     else
         return Statement{""};
-}
-
-/// Whether there are changes among the arguments, and any in them.
-template <typename... Arguments>
-bool any_change(const Arguments&... arguments) {
-    const auto has_any = []<typename Argument>(const Argument& argument) {
-        if constexpr (is_changes<Argument>)
-            return !argument.empty();
-        else
-            return false;
-    };
-    return (has_any(arguments) || ...);
 }
 
 }  // namespace txscope::detail

@@ -90,19 +90,29 @@ void add_key(JsonRows& rows, const Key& key, std::index_sequence<i...>) {
     });
 }
 
+/// Whether a range is one of keys.
+template <typename Keys, typename Columns>
+inline constexpr bool are_keys =
+    is_key_tuple<std::remove_cvref_t<std::ranges::range_reference_t<Keys>>, Columns>;
+template <typename Keys, auto Member>
+inline constexpr bool are_keys<Keys, Columns<Member>> = OperandsFor<Keys, Member>;
+
+/// Does not compile where it is not.
+template <typename Keys, typename Columns>
+constexpr void check_keys(Columns) {
+    constexpr bool fit = are_keys<Keys, Columns>;
+    static_assert(fit,
+                  "txscope: find_all takes a range of keys: of values of the type of the key's "
+                  "member, or of tuples with one for each column of the key");
+}
+
 /// The condition that a row's key is one of a range; nothing for an empty one.
 template <typename E, auto Member, typename Keys>
 auto one_of_keys(Columns<Member>, Keys&& keys) {
-    static_assert(OperandsFor<Keys, Member>,
-                  "txscope: find_all takes a range of keys, each of the type of the key's member");
     return one_of<Member>(keys);
 }
 template <typename E, auto... Members, typename Keys>
 auto one_of_keys(Columns<Members...>, Keys&& keys) {
-    using Key = std::remove_cvref_t<std::ranges::range_reference_t<Keys>>;
-    static_assert(is_key_tuple<Key, Columns<Members...>>,
-                  "txscope: find_all takes a range of keys: tuples of one value for each column of "
-                  "the key, in its order and of its type");
     JsonRows rows;
     for (auto&& key : keys)
         add_key<E, Members...>(rows, key, std::make_index_sequence<sizeof...(Members)>{});

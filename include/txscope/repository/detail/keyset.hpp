@@ -34,6 +34,12 @@ inline constexpr bool is_after = false;
 template <typename Model>
 inline constexpr bool is_after<After<Model>> = true;
 
+/// Whether it is known of each row what comes behind it: for orderings by members that are not NULL.
+template <typename T>
+inline constexpr bool orders_pages = !is_ordering<T>;
+template <auto Member, bool Descending, Nulls Where>
+inline constexpr bool orders_pages<Ordering<Field<Member>, Descending, Where>> = !Nullable<Member>;
+
 /// The rows that come behind one, in an order:
 /// `"a" >= $1 AND ("a" > $2 OR "b" < $3)` for `ascending(a), descending(b)`. The first part says
 /// nothing new, but an index on `"a"` answers it.

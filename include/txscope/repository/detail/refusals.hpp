@@ -6,7 +6,10 @@
 #include <txscope/repository/detail/keyset.hpp>
 #include <txscope/repository/detail/members.hpp>
 
+#include <boost/asio/awaitable.hpp>
+
 #include <concepts>
+#include <cstddef>
 
 /// Why a call of a repository does not take its arguments. Each call has an overload for whatever the
 /// others do not take, which gives the first reason that applies as the only error. Compilers print
@@ -17,7 +20,7 @@ namespace txscope::detail {
 template <typename T, typename Model>
 inline constexpr bool is_of_model = true;
 template <typename T, typename Model>
-    requires AnyCondition<T> || is_assignment<T> || is_ordering<T>
+    requires AnyCondition<T> || AnyExpression<T> || is_assignment<T> || is_ordering<T>
 inline constexpr bool is_of_model<T, Model> = T::template applies_to<Model>;
 template <typename Other, typename Model>
 inline constexpr bool is_of_model<Changes<Other>, Model> = std::same_as<Other, Model>;
@@ -28,8 +31,13 @@ inline constexpr bool is_of_model<After<Other>, Model> = std::same_as<Other, Mod
 enum class Purpose {
     select_row,
     select_rows,
+    select_some_columns,
+    select_by_column,
+    compute_of_column,
     narrow,
     insert,
+    insert_all,
+    save,
     update,
     change
 };
@@ -40,11 +48,15 @@ template <Purpose purpose, typename Model, typename... Ts>
 constexpr void refuse() {
     constexpr bool writes =
         purpose == Purpose::insert || purpose == Purpose::update || purpose == Purpose::change;
+    constexpr bool by_column =
+        purpose == Purpose::select_by_column || purpose == Purpose::compute_of_column;
     constexpr bool of_model = (is_of_model<Ts, Model> && ...);
     constexpr bool assigns = !writes && (Assigning<Ts> || ...);
     constexpr bool compares = purpose == Purpose::change && (AnyCondition<Ts> || ...);
-    constexpr bool column = ((AnyExpression<Ts> && !AnyCondition<Ts>) || ...);
-    constexpr bool usual = is_described<Model> && of_model && !assigns && !compares && !column;
+    constexpr bool column = !by_column && ((AnyExpression<Ts> && !AnyCondition<Ts>) || ...);
+    constexpr bool behind = !(is_after<Ts> || ...) || (orders_pages<Ts> && ...);
+    constexpr bool usual =
+        is_described<Model> && of_model && !assigns && !compares && !column && behind;
     static_assert(
         of_model || !is_described<Model>,
         "txscope: this column is another model's, or one that its model does not describe");
@@ -54,6 +66,9 @@ constexpr void refuse() {
                   "txscope: == compares: what a column gets is said with =");
     static_assert(!column || !of_model || assigns,
                   "txscope: a column alone says nothing: compare it, or give it a value");
+    static_assert(behind || !of_model,
+                  "txscope: what comes behind NULL is not known: pages go by members that are no "
+                  "std::optional");
     static_assert(
         !usual || purpose != Purpose::select_row,
         "txscope: a row is selected by the values of its key or by conditions, and locked "
@@ -62,17 +77,53 @@ constexpr void refuse() {
         !usual || purpose != Purpose::select_rows,
         "txscope: these are no conditions, orderings, or at most one Page and, in an order, "
         "after(row); a row by its key is for find and get");
+    static_assert(!usual || purpose != Purpose::select_some_columns,
+                  "txscope: select<Row>(…) says which struct its rows are, a described one whose "
+                  "members are called like some of the model, and takes what find_all takes");
+    static_assert(!usual || purpose != Purpose::select_by_column,
+                  "txscope: find_by takes a field<&Model::member>, a range of values of its kind, "
+                  "conditions and orderings");
+    static_assert(!usual || purpose != Purpose::compute_of_column,
+                  "txscope: of which column is said by the first argument, field<&Model::member>, "
+                  "and what follows it are conditions");
     static_assert(!usual || purpose != Purpose::narrow, "txscope: here are only conditions");
     static_assert(!usual || purpose != Purpose::insert,
                   "txscope: a row is inserted by a model, or by assignments, each column once");
+    static_assert(!usual || purpose != Purpose::insert_all,
+                  "txscope: rows are inserted by one range of models");
+    static_assert(!usual || purpose != Purpose::save,
+                  "txscope: a row is saved by a model, and by what says which row is there "
+                  "already: columns<&Model::member> of a unique constraint, or a Constraint");
     static_assert(
         !usual || purpose != Purpose::update,
         "txscope: an update says which rows, by the values of the key or by conditions, and "
         "behind them what they get: assignments, each column once, or Changes");
+    static_assert(!usual || purpose != Purpose::change,
+                  "txscope: a change is an assignment: field<&Model::member> = value");
 }
 
-/// Whether all are models, or derive from them.
-template <typename Model, typename... Ts>
-inline constexpr bool are_models = (std::convertible_to<const Ts&, const Model&> && ...);
+/// Whether they are models, or derive from them: one, or up to `most`.
+template <typename Model, std::size_t most, typename... Ts>
+inline constexpr bool are_models = sizeof...(Ts) >= 1 && sizeof...(Ts) <= most &&
+                                   (std::convertible_to<const Ts&, const Model&> && ...);
+
+/// What a repository that reads has in the place of a function that writes.
+template <typename Model>
+struct RefusedWrite {
+    struct Answer : boost::asio::awaitable<Model> {};
+    template <typename... Ts>
+    Answer operator()(const Ts&...) const {
+        static_assert(
+            never<Ts...>,
+            "txscope: a ReadRepository, as a ReadScope hands out, only reads: what writes is "
+            "a BaseRepository, in a TransactionScope");
+        return {};
+    }
+};
+template <typename Model>
+struct RefusedWrites {
+    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, create_unless_exists{},
+        add{}, add_all{}, update{}, remove{}, restore{};
+};
 
 }  // namespace txscope::detail

@@ -273,30 +273,6 @@ struct CreateUnlessExists {
     }
 };
 
-/// UPDATE by what its parts assign; without any that does, by a whole model.
-template <typename E, bool Returning>
-struct Update {
-    template <typename... Parts>
-    static constexpr void write(SqlWriter& out, const Parts*... parts) {
-        E::write_table(out << "UPDATE ");
-        Separator comma{out << " SET ", ", "};
-        if constexpr ((Assigning<Parts> || ...)) {
-            const auto names = assigned_names<E>(parts...);
-            write_assignments(comma, names);
-            write_times<E>(comma, E::updated_at(), names);
-            write_next_version<E>(comma, names);
-        } else {
-            write_assignments(comma, [](auto visit) {
-                for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });
-            });
-            write_times<E>(comma, E::updated_at(), no_names);
-            write_next_version<E>(comma, no_names);
-        }
-        write_where<E>(out, parts...);
-        if constexpr (Returning) write_returning<E>(out);
-    }
-};
-
 template <typename E, typename Row = typename E::Model>
 struct Select {
     template <typename... Parts>
@@ -327,6 +303,44 @@ private:
     template <typename Part>
     static constexpr void write_lock(SqlWriter& out) {
         if constexpr (is_row_lock<Part>) Part::write(out);
+    }
+};
+
+/// Whether something changes: no empty `Changes` are among the parts.
+template <typename... Parts>
+constexpr bool any_change([[maybe_unused]] const Parts*... parts) {
+    const auto changes = []<typename Part>(const Part* part) {
+        if constexpr (is_changes<Part>)
+            return !part->empty();
+        else
+            return true;
+    };
+    return (changes(parts) && ...);
+}
+
+/// UPDATE by what its parts assign; without any that does, by a whole model. Where they are changes, and
+/// there are none, SELECT.
+template <typename E, bool Returning>
+struct Update {
+    template <typename... Parts>
+    static constexpr void write(SqlWriter& out, const Parts*... parts) {
+        if (!any_change(parts...)) return Select<E>::write(out, parts...);
+        E::write_table(out << "UPDATE ");
+        Separator comma{out << " SET ", ", "};
+        if constexpr ((Assigning<Parts> || ...)) {
+            const auto names = assigned_names<E>(parts...);
+            write_assignments(comma, names);
+            write_times<E>(comma, E::updated_at(), names);
+            write_next_version<E>(comma, names);
+        } else {
+            write_assignments(comma, [](auto visit) {
+                for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });
+            });
+            write_times<E>(comma, E::updated_at(), no_names);
+            write_next_version<E>(comma, no_names);
+        }
+        write_where<E>(out, parts...);
+        if constexpr (Returning) write_returning<E>(out);
     }
 };
 

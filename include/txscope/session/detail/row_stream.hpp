@@ -5,6 +5,8 @@
 #include <txscope/session/detail/session_state.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/mp11/algorithm.hpp>
+#include <boost/mp11/list.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -82,24 +84,40 @@ struct RowsOf<T> {
     using Type = MappedRows<T>;
 };
 
-/// What a function of a row returns, which gets those arguments.
+/// The arguments of a function of a row.
+template <typename Rows>
+using RowArguments = decltype(std::declval<const Rows&>()[0]);
+
+/// Whether a function may be called with those arguments, and returns what it may.
 template <typename OnRow, typename Arguments>
-struct CallOf;
+inline constexpr bool takes_row = false;
 template <typename OnRow, typename... Ts>
-struct CallOf<OnRow, std::tuple<Ts...>> {
-    static_assert(
-        std::invocable<OnRow&, Ts...>,
-        "txscope: a stream's last argument is called with each row, and does not take it");
-    using Returned = std::invoke_result_t<OnRow&, Ts...>;
-    static_assert(std::is_void_v<Returned> || std::is_same_v<Returned, asio::awaitable<void>>,
-                  "txscope: what is called with each row returns void or asio::awaitable<void>");
-};
+    requires std::invocable<OnRow&, Ts...>
+inline constexpr bool takes_row<OnRow, std::tuple<Ts...>> =
+    std::is_void_v<std::invoke_result_t<OnRow&, Ts...>> ||
+    std::is_same_v<std::invoke_result_t<OnRow&, Ts...>, asio::awaitable<void>>;
+
+/// Whether the last of a stream's arguments is what is called with each row.
+template <typename Rows, typename... Args>
+inline constexpr bool end_with_on_row = false;
+template <typename Rows, typename... Args>
+    requires(sizeof...(Args) > 0)
+inline constexpr bool end_with_on_row<Rows, Args...> =
+    takes_row<std::decay_t<boost::mp11::mp_back<boost::mp11::mp_list<Args...>>>,
+              RowArguments<Rows>>;
+
+/// Does not compile where it is not.
+template <typename Rows, typename... Args>
+constexpr void check_on_row() {
+    constexpr bool ends = end_with_on_row<Rows, Args...>;
+    static_assert(ends,
+                  "txscope: the last argument of a stream is called with each row, as a Row, the "
+                  "columns or the struct, and returns void or asio::awaitable<void>");
+}
 
 /// Calls `take` with the last argument, which is called with each row, and then with those before it.
 template <typename Take, typename... Args>
 auto split_on_row(Take take, Args&&... args) {
-    static_assert(sizeof...(Args) > 0,
-                  "txscope: a stream's last argument is what is called with each row");
     constexpr std::size_t before = sizeof...(Args) - 1;
     auto all = std::forward_as_tuple(std::forward<Args>(args)...);
     return [&]<std::size_t... index>(std::index_sequence<index...>) {
@@ -111,8 +129,8 @@ auto split_on_row(Take take, Args&&... args) {
 template <typename Rows, typename OnRow>
 asio::awaitable<std::uint64_t> stream_rows(SessionState::Shared session, Statement statement,
                                            OnRow on_row) {
-    using Given = decltype(std::declval<const Rows&>()[0]);
-    using Returned = typename CallOf<OnRow, Given>::Returned;
+    using Given = RowArguments<Rows>;
+    using Returned = decltype(std::apply(on_row, std::declval<Given>()));
     RowStream stream{session->here(), std::move(statement)};
     std::uint64_t count = 0;
     for (;;) {
