@@ -51,6 +51,7 @@
 #include <txscope/transaction/transaction_scope.hpp>
 
 // What finds and reads the rows of a table.
+#include <txscope/repository/arithmetic.hpp>
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/json_text.hpp>

@@ -20,6 +20,30 @@ auto condition() { return field<&Project::id> == field<&Project::name>; }
 //! this value is not of the member's kind
 auto change() { return field<&Project::name> = 7; }
 
+//--- what is computed, of another kind
+//! this value is not of the member's kind
+auto change() { return field<&Project::name> = field<&Project::id> + 1; }
+
+//--- a text that is calculated with
+//! a number is calculated with, and with one of its kind
+auto expression() { return field<&Project::name> + "a"; }
+
+//--- a fraction, calculated with an integer
+//! a number is calculated with, and with one of its kind
+auto expression() { return field<&Project::id> * 1.5; }
+
+//--- another model's column, calculated with
+//! this column is another model's
+auto call(ProjectRepository projects) {
+    return projects.update(7, field<&Project::id> = field<&Workflow::id> + 1);
+}
+
+//--- an insert of what is computed of the row
+//! what is inserted is no row yet that a value could be computed of
+auto call(ProjectRepository projects) {
+    return projects.create(field<&Project::id> = field<&Project::id> + 1);
+}
+
 //--- a value of another kind in a list
 //! not all of these are values of the column's kind
 auto condition() { return field<&Project::id>.in(1, "two"); }

@@ -138,6 +138,26 @@ TEST_CASE("a null pointer is no text in any condition", "[criteria]") {
     CHECK_THROWS_AS(kind.starts_with(null), txscope::ValueError);
 }
 
+TEST_CASE("numbers are calculated with, and columns get what is computed of the row",
+          "[criteria]") {
+    Fixture f;
+    const auto day = field<&Event::day>;
+    CHECK(f.ids(day * 2 - field<&Event::id> >= 0, by_id) == "1234");
+    CHECK(f.ids(field<&Event::id> - day > 1, descending(field<&Event::id> * -1)) == "4");
+    const auto changed =
+        support::run(f.io, f.events.update(1, day = day + 41, kind = sql<std::string>("$", kind)));
+    REQUIRE(changed);
+    CHECK(changed->day == 42);
+    CHECK(changed->kind == "Click");
+
+    txscope::Changes<Event> changes;
+    changes.set(kind = sql<std::string>("upper($) || $", kind, "!")).set(day = day - 40);
+    CHECK(support::run(f.io, f.events.update(field<&Event::id> == 1, changes)) == 1);
+    CHECK(f.ids(kind == "CLICK!", day == 2) == "1");
+    CHECK_THROWS_AS(support::run(f.io, f.events.update(1, day = day * 2'000'000'000)),
+                    txscope::SqlError);
+}
+
 TEST_CASE("hostile texts are found by every condition as what they are", "[criteria]") {
     Fixture f;
     for (const std::string hostile : {"'; DROP TABLE events; --", "\"", "\\", "$1", "{\"a\"}",

@@ -2,10 +2,11 @@
 
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/detail/arguments.hpp>
+#include <txscope/repository/detail/held_part.hpp>
 #include <txscope/repository/detail/refusals.hpp>
+#include <txscope/repository/detail/sql_writer.hpp>
 
 #include <algorithm>
-#include <functional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -28,37 +29,41 @@ public:
     template <typename Assignment>
     Changes& set(Assignment assignment) {
         if constexpr (detail::AssignmentOn<Assignment, Model>)
-            put(Assignment::template name<Model>(),
-                [assignment = std::move(assignment)](Statement& to) { assignment.bind(to); });
+            put(Assignment::template name<Model>(), std::move(assignment).operand());
         else
             detail::refuse<detail::Purpose::change, Model, Assignment>();
         return *this;
     }
-    /// For the layers below: by the name of the member.
-    Changes& put(std::string_view member, std::function<void(Statement&)> bind) {
+    /// For the layers below: by the name of the member, what it gets.
+    template <typename Operand>
+    void put(std::string_view member, Operand operand) {
+        detail::HeldPart held{std::move(operand), [](detail::SqlWriter& out, const Operand& part) {
+                                  Operand::template write<Model>(out, &part);
+                              }};
         const auto found = std::ranges::find(changes_, member, &Change::member);
         if (found != changes_.end())
-            found->bind = std::move(bind);
+            found->operand = std::move(held);
         else
-            changes_.push_back({member, std::move(bind)});
-        return *this;
+            changes_.push_back({member, std::move(held)});
     }
 
     [[nodiscard]] bool empty() const noexcept { return changes_.empty(); }
 
-    /// Calls `visit(member)` for each, in the order in which `bind` gives their values.
+    /// Calls `visit(member, write)` for each, in the order in which `bind` gives their values, with what
+    /// writes these.
     template <typename Visit>
     void for_each_member(Visit&& visit) const {
-        for (const Change& change : changes_) visit(change.member);
+        for (const Change& change : changes_)
+            visit(change.member, [&change](detail::SqlWriter& out) { change.operand.write(out); });
     }
     void bind(Statement& statement) const {
-        for (const Change& change : changes_) change.bind(statement);
+        for (const Change& change : changes_) change.operand.bind(statement);
     }
 
 private:
     struct Change {
         std::string_view member;
-        std::function<void(Statement&)> bind;
+        detail::HeldPart operand;
     };
 
     std::vector<Change> changes_;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <txscope/repository/arithmetic.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/expression.hpp>
+#include <txscope/repository/detail/held_part.hpp>
 #include <txscope/repository/detail/keyset.hpp>
 #include <txscope/repository/detail/operand.hpp>
 #include <txscope/repository/detail/refusals.hpp>
@@ -12,7 +14,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -50,19 +51,24 @@ template <auto Member>
     requires std::is_member_object_pointer_v<decltype(Member)>
 class Field : public detail::Expression<Field<Member>> {
 public:
-    /// What `create`, `add` and `update` write into the column.
+    /// What `create`, `add` and `update` write into the column: a value, or in an update what is computed
+    /// of the row as it was, `field<&Project::stars> = field<&Project::stars> + 1`.
     template <typename Value>
     constexpr auto operator=(Value&& value) const {
         using T = detail::member_type<Member>;
-        if constexpr (detail::AssignableTo<Value, T>) {
+        using Plain = std::remove_cvref_t<Value>;
+        if constexpr (detail::ExpressionFor<Plain, T>) {
+            return detail::Assignment<Member, Plain>{std::forward<Value>(value)};
+        } else if constexpr (detail::AssignableTo<Value, T>) {
             auto kept = detail::keep_value<T>(std::forward<Value>(value));
-            return detail::Assignment<Member, decltype(kept)>{std::move(kept)};
+            using Kept = detail::Parameter<decltype(kept)>;
+            return detail::Assignment<Member, Kept>{Kept(std::move(kept))};
         } else {
             static_assert(
                 detail::never<Value>,
                 "txscope: this value is not of the member's kind: a text takes a text, an "
                 "integer an integer, and only a std::optional NULL");
-            return detail::Assignment<Member, T>{T{}};
+            return detail::Assignment<Member, detail::Parameter<T>>{detail::Parameter<T>(T{})};
         }
     }
 
@@ -150,7 +156,9 @@ public:
                 (detail::AnyCondition<C> || detail::is_assignment<C>)
     Criteria(C condition) {
         if constexpr (detail::ConditionOn<C, Model>)
-            held_.push_back(std::make_shared<const Holding<C>>(std::move(condition)));
+            held_.emplace_back(std::move(condition), [](detail::SqlWriter& out, const C& held) {
+                detail::write_within<detail::Precedence::conjunction, Model>(out, &held);
+            });
         else
             detail::refuse<detail::Purpose::narrow, Model, C>();
     }
@@ -172,32 +180,16 @@ public:
         if (self->held_.empty()) out << "TRUE";
         for (bool first = true; const auto& held : self->held_) {
             if (!std::exchange(first, false)) out << " AND ";
-            held->write(out);
+            held.write(out);
         }
     }
 
     void bind(Statement& statement) const {
-        for (const auto& held : held_) held->bind(statement);
+        for (const auto& held : held_) held.bind(statement);
     }
 
 private:
-    struct Held {
-        virtual ~Held() = default;
-        virtual void write(detail::SqlWriter& out) const = 0;
-        virtual void bind(Statement& statement) const = 0;
-    };
-
-    template <typename C>
-    struct Holding final : Held {
-        explicit Holding(C held) : condition{std::move(held)} {}
-        void write(detail::SqlWriter& out) const override {
-            detail::write_within<detail::Precedence::conjunction, Model>(out, &condition);
-        }
-        void bind(Statement& statement) const override { condition.bind(statement); }
-        C condition;
-    };
-
-    std::vector<std::shared_ptr<const Held>> held_;  // all of them must hold
+    std::vector<detail::HeldPart> held_;  // all of them must hold
 };
 
 }  // namespace txscope

@@ -75,9 +75,7 @@ inline constexpr bool are_comparable = false;
 template <AnyExpression Left, typename Right>
 inline constexpr bool are_comparable<Left, Right> = ComparableWith<Right, typename Left::Value>;
 template <AnyExpression Left, AnyExpression Right>
-inline constexpr bool are_comparable<Left, Right> =
-    may_stand_for<without_optional<typename Left::Value>,
-                  without_optional<typename Right::Value>>();
+inline constexpr bool are_comparable<Left, Right> = ExpressionFor<Right, typename Left::Value>;
 
 /// What `left` is compared with.
 template <typename Left, typename Right>

@@ -165,6 +165,20 @@ TEST_CASE("SQL of the program's own takes its places among the others", "[expres
                 {"1", "2", "3"}});
 }
 
+TEST_CASE("numbers are calculated with, in a condition and in an ordering", "[expression]") {
+    const auto day = field<&Event::day>;
+    CHECK(asked(day + 1 < field<&Event::id>) ==
+          Asked{R"(WHERE ("day" OPERATOR(pg_catalog.+) $1) OPERATOR(pg_catalog.<) "id")", {"1"}});
+    CHECK(asked((field<&Event::id> - day) * 2 == 7, descending(day * day)) ==
+          Asked{R"(WHERE (("id" OPERATOR(pg_catalog.-) "day") OPERATOR(pg_catalog.*) $1) )"
+                R"(OPERATOR(pg_catalog.=) $2 )"
+                R"(ORDER BY ("day" OPERATOR(pg_catalog.*) "day") DESC)",
+                {"2", "7"}});
+    CHECK(asked((sql<int>("length(kind)") + 1).is_null()) ==
+          Asked{R"(WHERE ((length(kind)) OPERATOR(pg_catalog.+) $1) IS NULL)", {"1"}});
+    CHECK_THROWS_AS(day + std::int64_t{5'000'000'000}, txscope::ValueError);
+}
+
 TEST_CASE("rows are sorted by what is computed, whose parameters come behind the conditions'",
           "[expression]") {
     CHECK(

@@ -87,6 +87,36 @@ TEST_CASE("changes that are put together at run time are written like assignment
     CHECK(updated.parameter(2) == "7"sv);
 }
 
+TEST_CASE("a column gets what is computed of the row as it was", "[sql_builders]") {
+    using Update = Update<ProjectEntity, false>;
+    using Next = decltype(field<&Project::id> = field<&Project::id> + 1);
+    using Copied = decltype(field<&Project::status> = field<&Project::name>);
+    using ByName = decltype(field<&Project::name> == "x");
+    STATIC_REQUIRE(text<ProjectEntity, Update, Next, Copied, ByName> ==
+                   R"(UPDATE "projects" SET "id" = ("id" OPERATOR(pg_catalog.+) $1), )"
+                   R"("status" = "name" WHERE "name" = $2)"sv);
+
+    const auto upper = txscope::sql<std::string>("upper($) || $", field<&Project::name>, "!");
+    txscope::Changes<Project> changes;
+    changes.set(field<&Project::name> = upper).set(field<&Project::id> = field<&Project::id> - 2);
+    const Statement updated = compose<ProjectEntity, Update>(changes, field<&Project::id> == 7);
+    CHECK(updated.sql() == R"(UPDATE "projects" SET "name" = (upper("name") || $1), )"
+                           R"("id" = ("id" OPERATOR(pg_catalog.-) $2))"
+                           R"( WHERE "id" OPERATOR(pg_catalog.=) $3)");
+    REQUIRE(updated.size() == 3);
+    CHECK(updated.parameter(0) == "!"sv);
+    CHECK(updated.parameter(1) == "2"sv);
+    CHECK(updated.parameter(2) == "7"sv);
+
+    const Statement inserted = compose<ProjectEntity, Insert<ProjectEntity, false>>(
+        field<&Project::name> = txscope::sql<std::string>("lower($)", "X"),
+        field<&Project::status> = "new");
+    CHECK(inserted.sql() ==
+          R"(INSERT INTO "projects" ("name", "status") VALUES ((lower($1)), $2))");
+    CHECK(inserted.parameter(0) == "X"sv);
+    CHECK(inserted.parameter(1) == "new"sv);
+}
+
 TEST_CASE("what differs between two models is neither its key nor generated", "[sql_builders]") {
     const Project before{7, "txscope", "draft"};
     CHECK(changes_between<ProjectEntity>(before, {8, "txscope", "draft"}).empty());

@@ -40,8 +40,8 @@ template <typename... Ts>
 struct Assigned {
     using type = boost::mp11::mp_list<>;
 };
-template <auto Member, typename Value, typename... Rest>
-struct Assigned<Assignment<Member, Value>, Rest...> {
+template <auto Member, typename Operand, typename... Rest>
+struct Assigned<Assignment<Member, Operand>, Rest...> {
     using type =
         boost::mp11::mp_push_front<typename Assigned<Rest...>::type, MemberConstant<Member>>;
 };
@@ -67,8 +67,10 @@ template <typename... Ts>
 concept AssignsColumnsOnce =
     (is_assignment<Ts> || ...) && boost::mp11::mp_is_set<typename Assigned<Ts...>::type>::value;
 
+/// What a row that is inserted gets.
 template <typename Model, typename... Ts>
-concept AssignmentsOf = (AssignmentOn<Ts, Model> && ...) && AssignsColumnsOnce<Ts...>;
+concept AssignmentsOf =
+    (AssignmentOn<Ts, Model> && ...) && AssignsColumnsOnce<Ts...> && !(reads_row<Ts> || ...);
 
 template <typename Model, typename... Ts>
 concept KeyOf = sizeof...(Ts) > 0 && (KeyValueFor<Ts, Model> && ...);

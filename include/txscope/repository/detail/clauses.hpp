@@ -19,31 +19,47 @@ class Changes;
 
 namespace txscope::detail {
 
-/// A column and the value it gets.
-template <auto Member, typename Value>
+/// A column and what it gets: an operand.
+template <auto Member, typename Operand>
 class Assignment {
 public:
+    static constexpr bool fixed = Operand::fixed;
     template <typename Model>
-    static constexpr bool applies_to = ColumnOf<Model, Member>;
+    static constexpr bool applies_to =
+        ColumnOf<Model, Member> && Operand::template applies_to<Model>;
 
-    // In parentheses, for braces make an array of one of a boost::json::value.
-    constexpr explicit Assignment(Value value) : value_(std::move(value)) {}
+    constexpr explicit Assignment(Operand operand) : operand_{std::move(operand)} {}
 
     template <typename Model>
     static constexpr std::string_view name() {
         return member_name<Model, Member>;
     }
+    constexpr Operand operand() && { return std::move(operand_); }
 
-    void bind(Statement& statement) const { statement.bind(value_); }
+    /// What the column gets.
+    template <typename Model>
+    static constexpr void write(SqlWriter& out, const Assignment* self) {
+        Operand::template write<Model>(out, part_of(self, &Assignment::operand_));
+    }
+    void bind(Statement& statement) const { operand_.bind(statement); }
 
 private:
-    Value value_;
+    [[no_unique_address]] Operand operand_;
 };
 
 template <typename T>
 inline constexpr bool is_assignment = false;
-template <auto Member, typename Value>
-inline constexpr bool is_assignment<Assignment<Member, Value>> = true;
+template <auto Member, typename Operand>
+inline constexpr bool is_assignment<Assignment<Member, Operand>> = true;
+
+struct NoColumns {};
+
+/// Whether it is an assignment of what is computed of the row that is there.
+template <typename T>
+inline constexpr bool reads_row = false;
+template <auto Member, typename Operand>
+inline constexpr bool reads_row<Assignment<Member, Operand>> =
+    !Operand::template applies_to<NoColumns>;
 
 template <typename T>
 inline constexpr bool is_changes = false;

@@ -32,7 +32,7 @@ namespace txscope::detail {
 template <typename Part>
 inline constexpr bool is_fixed = true;
 template <typename Part>
-    requires AnyCondition<Part> || is_ordering<Part>
+    requires AnyCondition<Part> || is_ordering<Part> || is_assignment<Part>
 inline constexpr bool is_fixed<Part> = Part::fixed;
 template <typename Model>
 inline constexpr bool is_fixed<Changes<Model>> = false;
@@ -227,7 +227,7 @@ Changes<typename E::Model> changes_between(const typename E::Model& before,
     for_each_updated<E>([&](auto column) {
         const auto& value = std::invoke(decltype(column)::pointer, after);
         if (!(std::invoke(decltype(column)::pointer, before) == value))
-            changes.put(decltype(column)::name, [value](Statement& to) { to.bind(value); });
+            changes.put(decltype(column)::name, Parameter<std::decay_t<decltype(value)>>(value));
     });
     return changes;
 }

@@ -55,6 +55,15 @@ struct AnyExpressionBase {};
 template <typename T>
 concept AnyExpression = std::derived_from<T, AnyExpressionBase>;
 
+/// An expression whose values are of the kind of `T`.
+template <typename E, typename T>
+inline constexpr bool is_expression_for = false;
+template <AnyExpression E, typename T>
+inline constexpr bool is_expression_for<E, T> =
+    may_stand_for<without_optional<T>, without_optional<typename E::Value>>();
+template <typename E, typename T>
+concept ExpressionFor = is_expression_for<E, T>;
+
 template <typename Operator, typename Left, typename Right>
 constexpr auto comparison(Left left, Right right) {
     return Comparison<Left, Operator, Right>{std::move(left), std::move(right)};
@@ -69,10 +78,10 @@ template <typename Operator, AnyExpression Left, typename Right>
 constexpr auto compare(const Left& left, const Right& right) {
     using Value = typename Left::Value;
     if constexpr (AnyExpression<Right>) {
-        static_assert(
-            may_stand_for<without_optional<Value>, without_optional<typename Right::Value>>(),
-            "txscope: these two are not of one kind: a text is compared with a text, an "
-            "integer with an integer");
+        constexpr bool of_one_kind = ExpressionFor<Right, Value>;
+        static_assert(of_one_kind,
+                      "txscope: these two are not of one kind: a text is compared with a text, an "
+                      "integer with an integer");
         return comparison<Operator>(left, right);
     } else {
         constexpr bool fits = ComparableWith<Right, Value> ||

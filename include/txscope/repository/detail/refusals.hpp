@@ -53,10 +53,11 @@ constexpr void refuse() {
     constexpr bool of_model = (is_of_model<Ts, Model> && ...);
     constexpr bool assigns = !writes && (Assigning<Ts> || ...);
     constexpr bool compares = purpose == Purpose::change && (AnyCondition<Ts> || ...);
+    constexpr bool computes = purpose == Purpose::insert && (reads_row<Ts> || ...);
     constexpr bool column = !by_column && ((AnyExpression<Ts> && !AnyCondition<Ts>) || ...);
     constexpr bool behind = !(is_after<Ts> || ...) || (orders_pages<Ts> && ...);
-    constexpr bool usual =
-        is_described<Model> && of_model && !assigns && !compares && !column && behind;
+    constexpr bool usual = is_described<Model> && of_model && !assigns && !compares && !computes &&
+                           !column && behind;
     static_assert(
         of_model || !is_described<Model>,
         "txscope: this column is another model's, or one that its model does not describe");
@@ -64,6 +65,8 @@ constexpr void refuse() {
                   "txscope: = assigns, and here is nothing to assign: compare with ==");
     static_assert(!compares || !of_model,
                   "txscope: == compares: what a column gets is said with =");
+    static_assert(!computes || !of_model,
+                  "txscope: what is inserted is no row yet that a value could be computed of");
     static_assert(!column || !of_model || assigns,
                   "txscope: a column alone says nothing: compare it, or give it a value");
     static_assert(behind || !of_model,

@@ -121,7 +121,7 @@ template <typename E, typename Set, typename VisitNames, typename Visit>
 constexpr void for_each_name_beside(Set set, VisitNames visit_names, Visit visit) {
     for_each_name<E>(set, [&](std::string_view member) {
         bool named = false;
-        visit_names([&](std::string_view name) { named = named || name == member; });
+        visit_names([&](std::string_view name, auto) { named = named || name == member; });
         if (!named) visit(member);
     });
 }
@@ -130,8 +130,10 @@ inline constexpr auto no_names = [](const auto&) {};
 
 inline constexpr std::string_view server_time = "pg_catalog.now()";
 
-/// `("a", "b") VALUES ($1, $2)` for the members whose names `visit_names` passes to its argument, and
-/// the time for those that have it.
+inline constexpr auto write_placeholder = [](SqlWriter& out) { out.placeholder(); };
+
+/// `("a", "b") VALUES ($1, $2)` for the members whose names `visit_names` passes to its argument, with what
+/// writes their values, and the time for those that have it.
 template <typename E, typename VisitNames>
 constexpr void write_values(SqlWriter& out, VisitNames visit_names) {
     constexpr auto times = E::created_at() + E::updated_at();
@@ -140,24 +142,25 @@ constexpr void write_values(SqlWriter& out, VisitNames visit_names) {
         if (column_comma.first()) out << " (";
         column_comma.next().column(member);
     };
-    visit_names(write_column);
+    visit_names([&](std::string_view member, auto) { write_column(member); });
     for_each_name_beside<E>(times, visit_names, write_column);
     if (column_comma.first()) {
         out << " DEFAULT VALUES";
         return;
     }
     Separator value_comma{out << ") VALUES (", ", "};
-    visit_names([&](std::string_view) { value_comma.next().placeholder(); });
+    visit_names([&](std::string_view, auto write_value) { write_value(value_comma.next()); });
     for_each_name_beside<E>(times, visit_names,
                             [&](std::string_view) { value_comma.next() << server_time; });
     out << ")";
 }
 
-/// `"a" = $1, "b" = $2`, likewise.
+/// `"a" = $1, "b" = ("b" + $2)`, likewise.
 template <typename VisitNames>
 constexpr void write_assignments(Separator& comma, VisitNames visit_names) {
-    visit_names(
-        [&](std::string_view member) { (comma.next().column(member) << " = ").placeholder(); });
+    visit_names([&](std::string_view member, auto write_value) {
+        write_value(comma.next().column(member) << " = ");
+    });
 }
 
 /// `"updated_at" = now()` for each of the columns whose name `visit_names` does not pass.
@@ -177,13 +180,15 @@ constexpr void write_next_version(Separator& comma, VisitNames visit_names) {
     });
 }
 
-/// The names of the members that those among `parts` set which assign.
+/// The names of the members that those among `parts` set which assign, with what writes their values.
 template <typename E, typename... Parts>
 constexpr auto assigned_names(const Parts*... parts) {
     return [=](auto visit) {
         const auto visit_part = [&]<typename Part>(const Part* part) {
             if constexpr (is_assignment<Part>)
-                visit(Part::template name<typename E::Model>());
+                visit(Part::template name<typename E::Model>(), [part](SqlWriter& out) {
+                    Part::template write<typename E::Model>(out, part);
+                });
             else if constexpr (is_changes<Part>)
                 part->for_each_member(visit);
         };
@@ -201,7 +206,8 @@ struct Insert {
             write_values<E>(out, assigned_names<E>(parts...));
         else
             write_values<E>(out, [](auto visit) {
-                for_each_inserted<E>([&](auto column) { visit(decltype(column)::name); });
+                for_each_inserted<E>(
+                    [&](auto column) { visit(decltype(column)::name, write_placeholder); });
             });
         if constexpr (Returning) write_returning<E>(out);
     }
@@ -334,7 +340,8 @@ struct Update {
             write_next_version<E>(comma, names);
         } else {
             write_assignments(comma, [](auto visit) {
-                for_each_updated<E>([&](auto column) { visit(decltype(column)::name); });
+                for_each_updated<E>(
+                    [&](auto column) { visit(decltype(column)::name, write_placeholder); });
             });
             write_times<E>(comma, E::updated_at(), no_names);
             write_next_version<E>(comma, no_names);
