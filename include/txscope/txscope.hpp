@@ -55,6 +55,7 @@
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/json_text.hpp>
+#include <txscope/repository/orderings.hpp>
 #include <txscope/repository/raw_sql.hpp>
 #include <txscope/repository/read_repository.hpp>
 #include <txscope/repository/row_comparison.hpp>

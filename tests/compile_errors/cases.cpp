@@ -512,6 +512,24 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
     co_await tasks.create(Workflow{.project_id = found->id});
 }
 
+//--- a column in the place of an ordering
+//! a column alone says nothing
+void sort(Orderings<Project>& order) { order.add(field<&Project::name>); }
+
+//--- another model's ordering
+//! this column is another model's
+void sort(Orderings<Project>& order) { order.add(ascending(field<&Workflow::id>)); }
+
+//--- a page in the place of an ordering
+//! an ordering is ascending
+void sort(Orderings<Project>& order) { order.add(Page{.limit = 7}); }
+
+//--- a page behind a row in an order that is not known
+//! nor in an order that is put together at run time
+auto call(ProjectRepository projects, Orderings<Project> order, Project last) {
+    return projects.find_all(order, after(last));
+}
+
 //--- a parameter of a type that nobody has taught to be SQL
 //! no SQL text for this type
 struct Colour {

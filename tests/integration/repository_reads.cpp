@@ -6,6 +6,7 @@
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/orderings.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
@@ -37,6 +38,7 @@ using txscope::field;
 using txscope::for_no_key_update;
 using txscope::for_update;
 using txscope::Page;
+using txscope::sql;
 
 const std::string schema = support::jobs_table + R"(
     INSERT INTO jobs (name, state, note, tries) VALUES
@@ -175,6 +177,21 @@ TEST_CASE("whether there is another page is known from the page itself", "[repos
     CHECK_THROWS_AS(f.jobs.find_page(Page{}), pqxx::argument_error);
     CHECK_THROWS_AS(f.jobs.find_page(Page{.limit = -1}), pqxx::argument_error);
     CHECK_THROWS_AS(page(std::numeric_limits<std::int64_t>::max()), pqxx::argument_error);
+}
+
+TEST_CASE("an order is put together at run time, and none is one", "[repository]") {
+    Fixture f;
+    txscope::Orderings<Job> order;
+    CHECK(f.run(f.jobs.find_all(order)).size() == f.run(f.jobs.find_all()).size());
+
+    const auto known = f.run(f.jobs.find_all(tries >= 1, descending(sql<int>("tries % $", 2)),
+                                             descending(tries), ascending(name)));
+    order.add(descending(sql<int>("tries % $", 2))).add(descending(tries)).add(ascending(name));
+    const txscope::Orderings<Job> copy = order;
+    order.add(ascending(field<&Job::id>));
+    CHECK(names_of(f.run(f.jobs.find_all(tries >= 1, copy))) == names_of(known));
+    const auto page = f.run(f.jobs.find_page(order, tries >= 1, Page{.limit = 1, .offset = 1}));
+    CHECK(page.rows.at(0).name == known.at(1).name);
 }
 
 TEST_CASE("rows are streamed that meet conditions, in an order, and by pages", "[repository]") {

@@ -15,6 +15,9 @@ namespace txscope {
 template <typename Model>
 class Changes;
 
+template <typename Model>
+class Orderings;
+
 }  // namespace txscope
 
 namespace txscope::detail {
@@ -113,5 +116,7 @@ template <typename T>
 inline constexpr bool is_ordering = false;
 template <typename Operand, bool Descending, Nulls Where>
 inline constexpr bool is_ordering<Ordering<Operand, Descending, Where>> = true;
+template <typename Model>
+inline constexpr bool is_ordering<Orderings<Model>> = true;
 
 }  // namespace txscope::detail

@@ -39,7 +39,8 @@ enum class Purpose {
     insert_all,
     save,
     update,
-    change
+    change,
+    order
 };
 
 /// Does not compile, for the reason why `Ts` do not serve the purpose; but for a model that is not
@@ -70,8 +71,8 @@ constexpr void refuse() {
     static_assert(!column || !of_model || assigns,
                   "txscope: a column alone says nothing: compare it, or give it a value");
     static_assert(behind || !of_model,
-                  "txscope: what comes behind NULL is not known: pages go by members that are no "
-                  "std::optional");
+                  "txscope: what comes behind NULL is not known, nor in an order that is put "
+                  "together at run time: pages go by members that are no std::optional");
     static_assert(
         !usual || purpose != Purpose::select_row,
         "txscope: a row is selected by the values of its key or by conditions, and locked "
@@ -90,6 +91,8 @@ constexpr void refuse() {
                   "txscope: of which column is said by the first argument, field<&Model::member>, "
                   "and what follows it are conditions");
     static_assert(!usual || purpose != Purpose::narrow, "txscope: here are only conditions");
+    static_assert(!usual || purpose != Purpose::order,
+                  "txscope: an ordering is ascending(field<…>) or descending(field<…>)");
     static_assert(!usual || purpose != Purpose::insert,
                   "txscope: a row is inserted by a model, or by assignments, each column once");
     static_assert(!usual || purpose != Purpose::insert_all,
