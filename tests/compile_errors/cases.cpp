@@ -512,6 +512,14 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
     co_await tasks.create(Workflow{.project_id = found->id});
 }
 
+//--- many rows saved by a key that the database generates
+//! the database generates this key
+auto call(ProjectRepository projects, std::vector<Project> all) { return projects.save_all(all); }
+
+//--- many rows saved, by no columns
+//! a row is saved by a model, or rows by a range of them
+auto call(ProjectRepository projects, std::vector<Project> all) { return projects.save_all(all, 7); }
+
 //--- a column in the place of an ordering
 //! a column alone says nothing
 void sort(Orderings<Project>& order) { order.add(field<&Project::name>); }

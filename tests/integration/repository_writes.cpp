@@ -333,6 +333,33 @@ TEST_CASE("save goes by another unique constraint where the key is generated", "
                       ContainsSubstring("no such"));
 }
 
+TEST_CASE("any number of rows is inserted or updated by one statement", "[repository]") {
+    Fixture f;
+    std::vector<Job> saved;
+    CHECK(f.round_trips([&]() -> asio::awaitable<void> {
+        const std::vector<Job> wanted{job("first"), job("test", "done"), job("last")};
+        saved = co_await f.jobs.save_all(wanted, columns<&Job::name>);
+    }) == 1);
+    REQUIRE(saved.size() == 3);
+    CHECK(saved[1] == Job{2, "test", "done", {}, 0});
+    CHECK(saved[0].name + saved[2].name == "firstlast");
+    CHECK(f.run(f.jobs.find_all()).size() == 5);
+    CHECK(f.run(f.jobs.save_all(saved, Constraint{"one_job_a_name"})) == saved);
+
+    CHECK(f.run(f.settings.save_all(std::vector<Setting>{{"ann", "a", "1"}})).size() == 1);
+    f.run(f.settings.save_all(std::vector<Setting>{{"ann", "a", "2"}, {"ann", "b", {}}}));
+    CHECK(f.run(f.settings.get("ann", "a")).value == "2");
+    CHECK(f.run(f.tags.save_all(std::vector<Tag>{{"a"}, {"b"}})).size() == 2);
+    CHECK(f.run(f.tags.save_all(std::vector<Tag>{{"b"}, {"c"}})).size() == 2);
+    f.run(f.orders.save_all(std::vector<Order>{{1, "new", 1}}));
+    CHECK(f.run(f.orders.save_all(std::vector<Order>{{1, "paid", 1}, {2, "new", 1}})) ==
+          std::vector<Order>{{1, "paid", 2}, {2, "new", 1}});
+
+    CHECK(f.round_trips(f.jobs.save_all(std::vector<Job>{}, columns<&Job::name>)) == 0);
+    const std::vector<Job> twice{job("one"), job("one")};
+    CHECK_THROWS_AS(f.run(f.jobs.save_all(twice, columns<&Job::name>)), pqxx::sql_error);
+}
+
 TEST_CASE("create_unless_exists says whether there was one", "[repository]") {
     Fixture f;
     CHECK_FALSE(f.run(f.jobs.create_unless_exists(job("test", "done"))));

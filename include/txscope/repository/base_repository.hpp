@@ -140,6 +140,21 @@ public:
                       &read_stored);
     }
 
+    /// The same with all models of a range, by one statement, in one round trip: the rows as they are now,
+    /// in the same order. No two of them may be the same row (SQLSTATE 21000). Without any, nothing is
+    /// sent.
+    template <detail::ModelsOf<Model> Models = std::vector<Model>>
+    asio::awaitable<std::vector<Model>> save_all(Models&& models) const {
+        return answer_any(
+            detail::compose_upsert<Mapping, detail::SaveAll<Mapping>>(models, Mapping::key()));
+    }
+    template <detail::ConflictTargetOn<Model> Target,
+              detail::ModelsOf<Model> Models = std::vector<Model>>
+    asio::awaitable<std::vector<Model>> save_all(Models&& models, const Target& target) const {
+        return answer_any(
+            detail::compose_upsert<Mapping, detail::SaveAll<Mapping>>(models, target));
+    }
+
     /// Inserts every column that the database does not generate: the row as it was stored, or nothing
     /// when there is one already that a unique constraint, or the one meant by `target`, would not
     /// have beside it.
@@ -353,6 +368,11 @@ public:
             return save(static_cast<const Model&>(arguments)...);
         else
             detail::refuse<detail::Purpose::save, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    asio::awaitable<std::vector<Model>> save_all(const Arguments&...) const {
+        detail::refuse<detail::Purpose::save, Model, Arguments...>();
         return {};
     }
     template <typename... Arguments>

@@ -146,9 +146,10 @@ Statement compose_insert(const typename E::Model& model) {
     return compose_of_model<E, Insert<E, Returning>>(model);
 }
 
-/// INSERT of all models of a range, with as many as there are; none for an empty one.
-template <typename E, bool Returning, typename Models>
-std::optional<Statement> compose_insert_all(Models&& models) {
+/// A statement that inserts all models of a range, as many as there are; none for an empty one. `parts`
+/// are for its builder.
+template <typename E, typename Builder, typename Models, typename... Parts>
+std::optional<Statement> compose_of_models(Models&& models, const Parts&... parts) {
     static_assert(has_inserted_columns<E>, "txscope: the database generates all of this model");
     JsonRows rows;
     for (const typename E::Model& model : models)
@@ -159,7 +160,13 @@ std::optional<Statement> compose_insert_all(Models&& models) {
             });
         });
     if (rows.empty()) return std::nullopt;
-    return Statement{sql_text<E, InsertAll<E, Returning>>(), std::move(rows).take()};
+    return Statement{sql_text<E, Builder>(parts...), std::move(rows).take()};
+}
+
+/// INSERT of all models of a range.
+template <typename E, bool Returning, typename Models>
+std::optional<Statement> compose_insert_all(Models&& models) {
+    return compose_of_models<E, InsertAll<E, Returning>>(models);
 }
 
 /// Whether an INSERT of a whole model says by itself which row is there already.
@@ -169,13 +176,17 @@ template <typename E, auto... Members>
 inline constexpr bool inserts_all_of<E, Columns<Members...>> =
     !(contains<decltype(E::generated()), Members> || ...);
 
-/// The same, with a way out of a conflict with what `target` means.
-template <typename E, typename Builder, typename Target>
-Statement compose_upsert(const typename E::Model& model, const Target& target) {
+/// INSERT of a whole model, or of all models of a range, with a way out of a conflict with what `target`
+/// means.
+template <typename E, typename Builder, typename Models, typename Target>
+auto compose_upsert(Models&& models, const Target& target) {
     static_assert(inserts_all_of<E, Target>,
                   "txscope: the database generates this key, so no row that is there has it yet: "
                   "name the columns of another unique constraint, columns<&Model::member>");
-    return compose_of_model<E, Builder>(model, target);
+    if constexpr (std::convertible_to<Models, const typename E::Model&>)
+        return compose_of_model<E, Builder>(models, target);
+    else
+        return compose_of_models<E, Builder>(models, target);
 }
 
 template <typename Columns, typename... Parts>

@@ -108,6 +108,10 @@ private:
     }
 };
 
+/// The same, or UPDATE of the rows that are there already.
+template <typename E>
+using SaveAll = Save<E, InsertAll<E, false>>;
+
 }  // namespace txscope::detail
 
 #if TXSCOPE_DEFINITIONS

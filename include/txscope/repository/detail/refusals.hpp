@@ -57,8 +57,8 @@ constexpr void refuse() {
     constexpr bool computes = purpose == Purpose::insert && (reads_row<Ts> || ...);
     constexpr bool column = !by_column && ((AnyExpression<Ts> && !AnyCondition<Ts>) || ...);
     constexpr bool behind = !(is_after<Ts> || ...) || (orders_pages<Ts> && ...);
-    constexpr bool usual = is_described<Model> && of_model && !assigns && !compares && !computes &&
-                           !column && behind;
+    constexpr bool usual =
+        is_described<Model> && of_model && !assigns && !compares && !computes && !column && behind;
     static_assert(
         of_model || !is_described<Model>,
         "txscope: this column is another model's, or one that its model does not describe");
@@ -97,9 +97,11 @@ constexpr void refuse() {
                   "txscope: a row is inserted by a model, or by assignments, each column once");
     static_assert(!usual || purpose != Purpose::insert_all,
                   "txscope: rows are inserted by one range of models");
-    static_assert(!usual || purpose != Purpose::save,
-                  "txscope: a row is saved by a model, and by what says which row is there "
-                  "already: columns<&Model::member> of a unique constraint, or a Constraint");
+    static_assert(
+        !usual || purpose != Purpose::save,
+        "txscope: a row is saved by a model, or rows by a range of them, and by what says "
+        "which row is there already: columns<&Model::member> of a unique constraint, or a "
+        "Constraint");
     static_assert(
         !usual || purpose != Purpose::update,
         "txscope: an update says which rows, by the values of the key or by conditions, and "
@@ -128,8 +130,8 @@ struct RefusedWrite {
 };
 template <typename Model>
 struct RefusedWrites {
-    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, create_unless_exists{},
-        add{}, add_all{}, update{}, remove{}, restore{};
+    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, save_all{},
+        create_unless_exists{}, add{}, add_all{}, update{}, remove{}, restore{};
 };
 
 }  // namespace txscope::detail

@@ -230,12 +230,12 @@ constexpr void write_conflict(SqlWriter& out, std::type_identity<E>, const Const
     (out << " ON CONFLICT ON CONSTRAINT ").identifier(target->name);
 }
 
-/// INSERT of a whole model, or UPDATE of the row that is there already.
-template <typename E>
+/// INSERT of whole models, as `Inserting` does it, or UPDATE of the rows that are there already.
+template <typename E, typename Inserting = Insert<E, false>>
 struct Save {
     template <typename Target>
     static constexpr void write(SqlWriter& out, const Target* target) {
-        Insert<E, false>::write(out);
+        Inserting::write(out);
         write_conflict(out, std::type_identity<E>{}, target);
         out << " DO UPDATE SET ";
         Separator comma{out, ", "};
