@@ -311,6 +311,24 @@ TEST_CASE("a coordinator's repository also works outside its transactions",
         f.service.repository<WorkflowRepository>().exists(field<&Workflow::name> == "workflow 1")));
 }
 
+TEST_CASE("a body that takes no repositories has those of the coordinator",
+          "[service_coordinator]") {
+    Fixture f;
+    auto& projects = f.service.repository<ProjectRepository>();
+    f.run(f.service.transact([&]() -> asio::awaitable<void> {
+        projects.add(project("one"));
+        co_return;
+    }));
+    const auto found =
+        f.run(f.service.transact([&](txscope::Transaction& it) -> asio::awaitable<std::int64_t> {
+            projects.add(project("two"));
+            it.set_rollback_only();
+            co_return co_await projects.count();
+        }));
+    CHECK(found == 2);
+    CHECK(f.run(projects.count()) == 1);
+}
+
 TEST_CASE("a coordinator takes repositories that were made before", "[service_coordinator]") {
     Fixture f;
     ProjectService service{f.sessions, ProjectRepository{f.sessions},

@@ -26,19 +26,26 @@ namespace detail {
 template <typename T, typename... Ts>
 concept OneOf = (std::same_as<T, Ts> || ...);
 
+/// Calls a body for `ServiceCoordinator::transact` with what it takes.
 template <typename Body, typename... Repositories>
-struct TransactedResult : std::invoke_result<Body&, Repositories&...> {};
-template <typename Body, typename... Repositories>
-    requires std::invocable<Body&, Transaction&, Repositories&...>
-struct TransactedResult<Body, Repositories...>
-    : std::invoke_result<Body&, Transaction&, Repositories&...> {};
+auto call_body(Body& body, Transaction& transaction, Repositories&... each) {
+    if constexpr (std::invocable<Body&, Transaction&, Repositories&...>)
+        return body(transaction, each...);
+    else if constexpr (std::invocable<Body&, Repositories&...>)
+        return body(each...);
+    else if constexpr (std::invocable<Body&, Transaction&>)
+        return body(transaction);
+    else if constexpr (std::invocable<Body&>)
+        return body();
+}
 
-/// The awaitable that a body for `ServiceCoordinator::transact` gives.
+/// The awaitable that it gives.
 template <typename Body, typename... Repositories>
-using TransactedAwaitable = typename TransactedResult<Body, Repositories...>::type;
+using TransactedAwaitable = decltype(call_body(std::declval<Body&>(), std::declval<Transaction&>(),
+                                               std::declval<Repositories&>()...));
 
-/// What `ServiceCoordinator::transact` takes: a coroutine of the repositories, or of the
-/// transaction and the repositories.
+/// What `ServiceCoordinator::transact` takes: a coroutine of the repositories or of none, behind the
+/// transaction or without.
 template <typename Body, typename... Repositories>
 concept TransactedBody =
     requires { typename TransactedAwaitable<Body, Repositories...>::value_type; };
@@ -110,7 +117,8 @@ public:
     }
 
     /// Runs `body(repositories...)` or `body(transaction, repositories...)` in a transaction: the
-    /// ambient one, or else one of its own. Gives the body's result once that is committed.
+    /// ambient one, or else one of its own. Gives the body's result once that is committed. A body that
+    /// takes none of them, `body()` or `body(transaction)`, has `repository<R>()`.
     template <typename Body>
     auto transact(Body&& body, std::source_location where = std::source_location::current()) {
         return transact(options_, std::forward<Body>(body), where);
@@ -124,8 +132,8 @@ public:
         static_assert(
             is_body,
             "txscope: the body of `transact` is a coroutine, `-> asio::awaitable<…>`, that "
-            "takes a reference to each repository, in their order, behind a `Transaction&` or "
-            "alone");
+            "takes a reference to each repository, in their order, or to none, behind a "
+            "`Transaction&` or alone");
         if constexpr (is_body)
             return run(sessions_, options, where, std::decay_t<Body>(std::forward<Body>(body)),
                        repositories_);
@@ -133,7 +141,7 @@ public:
             return asio::awaitable<void>{};
     }
 
-    /// One of the repositories, to be used outside `transact`.
+    /// One of the repositories: in a body of `transact` it is in the transaction, as everything is.
     template <detail::OneOf<Repositories...> Repository>
     Repository& repository() {
         return std::get<Repository>(repositories_);
@@ -157,10 +165,7 @@ private:
         const auto enter = [&](Transaction& transaction) {
             return std::apply(
                 [&](Repositories&... each) {
-                    if constexpr (std::invocable<Body&, Transaction&, Repositories&...>)
-                        return body(transaction, each...);
-                    else
-                        return body(each...);
+                    return detail::call_body(body, transaction, each...);
                 },
                 repositories);
         };
