@@ -127,7 +127,8 @@ public:
     ///
     /// **Back-pressure**: the server makes rows a batch at a time, and those of the next one when
     /// `on_row` is done with the last. A batch has at first 64 rows, then as many as took 256 KB in the
-    /// batch before, but 1 to 4096, and not more than eight times as many. One round trip each: what has
+    /// batch before, but 1 to 256, and not more than eight times as many: so it is never larger than 256
+    /// of the widest rows, whatever came before these. One round trip each: what has
     /// fewer than 64 rows takes one, as `execute` does. What the statement writes is written with the
     /// first batch (`RETURNING`). The server runs such a query without parallel workers.
     ///

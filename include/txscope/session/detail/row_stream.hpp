@@ -35,10 +35,11 @@ public:
     const Result& batch() const noexcept { return batch_; }
 
 private:
-    // A batch has as many rows as took that many bytes in the batch before, but is not of more rows
-    // than this, and at first not more than a few: nothing is known of them.
+    // A batch has as many rows as took that many bytes in the batch before, and at first a few: nothing
+    // is known of them. But wide ones may be behind any number of narrow ones, and the protocol bounds
+    // what the server sends by rows alone. So a batch is of not more rows than this.
     static constexpr std::size_t batch_bytes = 0x40000;
-    static constexpr std::size_t batch_rows = 4096;
+    static constexpr std::size_t batch_rows = 256;
     static constexpr std::size_t first_rows = 64;
     static constexpr std::size_t growth = 8;
 
