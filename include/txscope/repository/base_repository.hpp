@@ -101,19 +101,14 @@ public:
         return answer(detail::compose_insert<Mapping, true>(model), &read_stored);
     }
 
-    /// Inserts just these columns, the others get the table's defaults; the row as it was stored.
+    /// Inserts just these columns, the others get the table's defaults; the row as it was stored. Also
+    /// with assignments that were put together before (`changes.hpp`).
     template <typename... Assignments>
     asio::awaitable<Model> create(const Assignments&... assignments) const
-        requires detail::AssignmentsOf<Model, Assignments...>
+        requires detail::AssignmentsOf<Model, Assignments...> ||
+                 (std::same_as<Changes<Model>, Assignments> && ...)
     {
         return answer(detail::compose<Mapping, detail::Insert<Mapping, true>>(assignments...),
-                      &read_stored);
-    }
-
-    /// The same with assignments that were put together before (`changes.hpp`).
-    template <std::same_as<Changes<Model>> Assignments>
-    asio::awaitable<Model> create(const Assignments& assignments) const {
-        return answer(detail::compose<Mapping, detail::Insert<Mapping, true>>(assignments),
                       &read_stored);
     }
 

@@ -160,7 +160,7 @@ void for_each_statement_by_column(Visit visit) {
             const AnyField<Model, Column> column{};
             const without_optional<struct_member_type<Model, Column>> value{};
             Changes<Model> change;
-            change.put(described.name, [](Statement&) {});
+            change.put(described.name, Parameter{value});
             write(std::type_identity<Insert<E, true>>{}, change);
             write(std::type_identity<Update<E, false>>{}, change, column == value);
             with_key_of(E::key(), Model{}, [&](const auto&... key) {
