@@ -245,6 +245,18 @@ TEST_CASE("any number of rows is inserted by one statement, and comes back in th
     CHECK(f.round_trips(f.jobs.create_all(std::vector<Job>{})) == 0);
 }
 
+TEST_CASE("many rows are inserted, too, when a column has become of another type meanwhile",
+          "[repository]") {
+    Fixture f;
+    const std::vector<Job> two{job("one"), job("two")};
+    f.run(f.jobs.create_all(two));
+    f.database.query(
+        "ALTER TABLE jobs ALTER tries TYPE bigint, ALTER name TYPE varchar(100),"
+        " DROP CONSTRAINT one_job_a_name");
+    CHECK(f.run(f.jobs.create_all(two)).size() == 2);
+    CHECK(f.run(f.jobs.create_all(two)).size() == 2);
+}
+
 TEST_CASE("all of them are inserted, or none", "[repository]") {
     Fixture f;
     const std::vector<Job> twice{job("one"), job("two"), job("one")};

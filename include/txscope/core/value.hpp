@@ -57,8 +57,8 @@ namespace txscope {
 ///
 /// Where PostgreSQL writes something else than a comma between the elements of such a type's arrays
 /// (`typdelim`: `;` for `box`, `:` for PostGIS's `geometry`), `static constexpr char delimiter = ';';`
-/// in there says so. For a type of an extension or your own that nothing says it of, an array that
-/// could be taken apart in two ways is a `ValueError`.
+/// in there says so; `create_all` has to know it, too. For a type of an extension or your own that
+/// nothing says it of, an array that could be taken apart in two ways is a `ValueError`.
 ///
 /// An integer that the column's type cannot hold (a `std::uint64_t` past 2^63 in a `bigint`) is
 /// sent as it is, and refused by the server. A plain `char` is refused at compile time: it might be

@@ -115,6 +115,11 @@ public:
     /// Inserts all models of a range by one statement, in one round trip, however many they are (up to
     /// 1 GB); the rows as they were stored, in the same order. Every column that the database does not
     /// generate is taken from them. Without any, nothing is sent.
+    ///
+    /// A column's values are sent as an array of its type: the server refuses them where that is an array
+    /// itself and the member no `std::vector`, and where something else than a comma stands between such
+    /// elements (`box`, PostGIS's `geometry`) and the member is of no type that says so
+    /// (`core/value.hpp`).
     template <detail::ModelsOf<Model> Models = std::vector<Model>>
     asio::awaitable<std::vector<Model>> create_all(Models&& models) const {
         return answer_any(detail::compose_insert_all<Mapping, true>(models));

@@ -21,8 +21,7 @@ namespace txscope {
 /// struct Event { std::int64_t id{}; boost::json::value payload; };
 /// ```
 ///
-/// JSON's `null` is a value, though none for `create_all`; SQL's NULL is an empty
-/// `std::optional<boost::json::value>`. A number without
+/// JSON's `null` is a value; SQL's NULL is an empty `std::optional<boost::json::value>`. A number without
 /// a fraction comes back from `jsonb` as an integer, and before Boost 1.85 one with more than 15 digits
 /// may come back rounded: for amounts, read the text or use `Decimal`.
 template <>

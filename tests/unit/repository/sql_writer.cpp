@@ -48,6 +48,11 @@ TEST_CASE("an identifier is quoted, and so are the quotes in it", "[sql_writer]"
     CHECK(written([](SqlWriter& out) { out.identifier(R"(a"b"")"); }) == R"("a""b""""")");
 }
 
+TEST_CASE("a text stays one whatever it holds", "[sql_writer]") {
+    CHECK(written([](SqlWriter& out) { out.literal(R"(it's a \ "text")"); }) ==
+          R"(E'it''s a \\ "text"')");
+}
+
 TEST_CASE("placeholders count on, whatever stands between them", "[sql_writer]") {
     CHECK(written([](SqlWriter& out) {
               for (int i = 0; i < 12; ++i) out.placeholder() << (i % 5 == 4 ? "\n" : " ");

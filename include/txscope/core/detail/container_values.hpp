@@ -69,11 +69,36 @@ struct ArrayElement<T> : ArrayElement<typename T::value_type> {};
 template <typename T>
 concept DeclaresDelimiter = requires { SqlValue<T>::delimiter; };
 
+template <typename T>
+concept Wraps = requires { typename SqlValue<T>::Value; };
+
 /// What stands between the elements of an array of `T`.
 template <typename T>
-inline constexpr char delimiter_of = ',';
-template <DeclaresDelimiter T>
-inline constexpr char delimiter_of<T> = SqlValue<T>::delimiter;
+inline constexpr char delimiter_of = [] {
+    if constexpr (DeclaresDelimiter<T>)
+        return SqlValue<T>::delimiter;
+    else if constexpr (Wraps<T>)
+        return delimiter_of<typename SqlValue<T>::Value>;
+    else
+        return ',';
+}();
+
+/// Whether `T` is an array in SQL.
+template <typename T>
+inline constexpr bool is_sql_array = dimensions<T> > 0;
+template <Wraps T>
+inline constexpr bool is_sql_array<T> = is_sql_array<typename SqlValue<T>::Value>;
+
+/// Appends a value as one between the delimiters of an array's text.
+/// @param scratch anything; it is there to be used again
+template <typename T>
+void append_element(std::string& out, const T& value, std::string& scratch) {
+    scratch.clear();
+    if (append_parameter(scratch, value))
+        append_quoted(out, scratch);
+    else
+        out += "NULL";
+}
 
 /// What the type of a result's column says about what stands between an array's elements.
 enum class Delimiter {
@@ -149,11 +174,7 @@ private:
                 append(out, elements[i], length + 1, scratch);
             } else {
                 const Item& item = elements[i];
-                scratch.clear();
-                if (detail::append_parameter(scratch, item))
-                    detail::append_quoted(out, scratch);
-                else
-                    out += "NULL";
+                detail::append_element(out, item, scratch);
             }
         }
         out += '}';

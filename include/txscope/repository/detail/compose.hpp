@@ -5,8 +5,8 @@
 #include <txscope/repository/criteria.hpp>
 #include <txscope/repository/detail/arguments.hpp>
 #include <txscope/repository/detail/clauses.hpp>
+#include <txscope/repository/detail/column_array.hpp>
 #include <txscope/repository/detail/condition.hpp>
-#include <txscope/repository/detail/json_rows.hpp>
 #include <txscope/repository/detail/operand.hpp>
 #include <txscope/repository/detail/sql_builders.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
@@ -16,6 +16,7 @@
 #include <boost/mp11/list.hpp>
 #include <pqxx/except>
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -150,17 +151,17 @@ Statement compose_insert(const typename E::Model& model) {
 /// are for its builder.
 template <typename E, typename Builder, typename Models, typename... Parts>
 std::optional<Statement> compose_of_models(Models&& models, const Parts&... parts) {
-    static_assert(has_inserted_columns<E>, "txscope: the database generates all of this model");
-    JsonRows rows;
-    for (const typename E::Model& model : models)
-        rows.add([&](auto&& give) {
-            for_each_inserted<E>([&](auto column) {
-                give(E::column_name(decltype(column)::name),
-                     std::invoke(decltype(column)::pointer, model));
-            });
-        });
-    if (rows.empty()) return std::nullopt;
-    return Statement{sql_text<E, Builder>(parts...), std::move(rows).take()};
+    static_assert(inserted_columns<E> > 0, "txscope: the database generates all of this model");
+    std::array<ColumnArray, inserted_columns<E>> columns;
+    for (const typename E::Model& model : models) {
+        auto array = columns.begin();
+        for_each_inserted<E>(
+            [&](auto column) { (array++)->add(std::invoke(decltype(column)::pointer, model)); });
+    }
+    if (columns.front().empty()) return std::nullopt;
+    Statement statement{sql_text<E, Builder>(parts...)};
+    for (const ColumnArray& column : columns) statement.bind(column.text());
+    return statement;
 }
 
 /// INSERT of all models of a range.

@@ -2,20 +2,20 @@
 
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/criteria.hpp>
+#include <txscope/repository/detail/column_array.hpp>
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/detail/condition.hpp>
-#include <txscope/repository/detail/json_rows.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/operand.hpp>
 #include <txscope/repository/detail/sql_builders.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 #include <txscope/repository/entity.hpp>
 
+#include <array>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <ranges>
-#include <string>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
@@ -25,8 +25,8 @@
 namespace txscope::detail {
 
 /// The rows whose key, of several columns, is one of any number: `EXISTS (SELECT FROM … AS "keys" WHERE
-/// "keys"."a" = "table"."a" AND "keys"."b" = "table"."b")`. They are one parameter, so that the text is
-/// the same whatever their number: see `JsonRows`.
+/// "keys"."a" = "table"."a" AND "keys"."b" = "table"."b")`. They are a parameter for each column, so that
+/// the text is the same whatever their number: see `ColumnArray`.
 template <typename E, auto... Members>
 class AmongKeys : public Condition {
 public:
@@ -35,22 +35,35 @@ public:
     template <typename Model>
     static constexpr bool applies_to = std::is_same_v<Model, typename E::Model>;
 
-    explicit AmongKeys(std::string keys) : keys_{std::move(keys)} {}
+    template <typename Key>
+    void add(const Key& key) {
+        add(key, std::make_index_sequence<sizeof...(Members)>{});
+    }
+    bool empty() const { return columns_.front().empty(); }
 
     template <typename>
     static constexpr void write(SqlWriter& out, const AmongKeys*) {
-        write_json_rows<E>(out << "EXISTS (SELECT FROM ");
-        out << " AS " << keys_name() << " WHERE ";
+        Separator comma{out << "EXISTS (SELECT FROM (SELECT ", ", "};
+        (write_key<Members>(comma.next()), ...);
+        out << ") AS " << keys_name() << " WHERE ";
         Separator conjunction{out, " AND "};
         (write_equal<Members>(conjunction.next()), ...);
         out << ")";
     }
-    void bind(Statement& statement) const { statement.bind(keys_); }
+    void bind(Statement& statement) const {
+        for (const ColumnArray& column : columns_) statement.bind(column.text());
+    }
 
 private:
     /// What is not the table's own name, which would be hidden.
     static constexpr std::string_view keys_name() {
         return E::table().name == "keys" ? "wanted" : "keys";
+    }
+    template <auto Member>
+    static constexpr void write_key(SqlWriter& out) {
+        constexpr std::string_view member = member_name<typename E::Model, Member>;
+        write_values_of<E, column_type<Member>>(out, member);
+        (out << " AS ").column(member);
     }
     template <auto Member>
     static constexpr void write_equal(SqlWriter& out) {
@@ -61,7 +74,12 @@ private:
         (out << ".").column(member);
     }
 
-    std::string keys_;
+    template <typename Key, std::size_t... i>
+    void add(const Key& key, std::index_sequence<i...>) {
+        (columns_[i].add(keep_operand<Members>(std::get<i>(key))), ...);
+    }
+
+    std::array<ColumnArray, sizeof...(Members)> columns_;
 };
 
 /// A value of each column of a key, in a tuple or a pair.
@@ -79,15 +97,6 @@ auto one_of(Values&& values) {
     for (auto&& value : values) kept.push_back(keep_operand<Member>(value));
     using Wanted = decltype(field<Member>.in(kept));
     return kept.empty() ? std::nullopt : std::optional<Wanted>{field<Member>.in(kept)};
-}
-
-template <typename E, auto... Members, typename Key, std::size_t... i>
-void add_key(JsonRows& rows, const Key& key, std::index_sequence<i...>) {
-    rows.add([&](auto&& give) {
-        (give(E::column_name(member_name<typename E::Model, Members>),
-              keep_operand<Members>(std::get<i>(key))),
-         ...);
-    });
 }
 
 /// Whether a range is one of keys.
@@ -113,11 +122,10 @@ auto one_of_keys(Columns<Member>, Keys&& keys) {
 }
 template <typename E, auto... Members, typename Keys>
 auto one_of_keys(Columns<Members...>, Keys&& keys) {
-    JsonRows rows;
-    for (auto&& key : keys)
-        add_key<E, Members...>(rows, key, std::make_index_sequence<sizeof...(Members)>{});
-    using Wanted = AmongKeys<E, Members...>;
-    return rows.empty() ? std::nullopt : std::optional<Wanted>{std::move(rows).take()};
+    std::optional<AmongKeys<E, Members...>> wanted{std::in_place};
+    for (auto&& key : keys) wanted->add(key);
+    if (wanted->empty()) wanted.reset();
+    return wanted;
 }
 
 /// SELECT of the rows that have one of the values in a column, likewise.

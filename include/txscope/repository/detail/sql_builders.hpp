@@ -8,6 +8,7 @@
 #include <txscope/repository/detail/sql_writer.hpp>
 #include <txscope/repository/row_lock.hpp>
 
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -55,11 +56,12 @@ constexpr void for_each_updated(Visit&& visit) {
     });
 }
 
+/// How many they are.
 template <typename E>
-inline constexpr bool has_inserted_columns = [] {
-    bool any = false;
-    for_each_inserted<E>([&any](auto) { any = true; });
-    return any;
+inline constexpr std::size_t inserted_columns = [] {
+    std::size_t count = 0;
+    for_each_inserted<E>([&count](auto) { ++count; });
+    return count;
 }();
 
 /// Whether there is any such column: UPDATE has no form that sets nothing.

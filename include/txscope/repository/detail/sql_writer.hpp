@@ -46,6 +46,17 @@ public:
     /// From here on the name of a column stands behind that of its table, which the function writes.
     constexpr void qualify_columns(void (*write_table)(SqlWriter&)) { write_table_ = write_table; }
 
+    /// A text of the statement's own, whatever `standard_conforming_strings` is.
+    constexpr SqlWriter& literal(std::string_view text) {
+        *this << "E'";
+        for (const char c : text) {
+            if (c == '\'' || c == '\\') put(c);
+            put(c);
+        }
+        put('\'');
+        return *this;
+    }
+
     /// The next of `$1`, `$2`, …
     constexpr SqlWriter& placeholder() {
         const std::size_t number = ++placeholders_;

@@ -67,7 +67,7 @@ void for_each_statement_that_writes(Visit visit) {
     visit(sql_text<E, Insert<E, true>>());
     visit(sql_text<E, Insert<E, false>>());
     visit(sql_text<E, CreateUnlessExists<E>>(columns<>));
-    if constexpr (has_inserted_columns<E>) {
+    if constexpr (inserted_columns<E> > 0) {
         visit(sql_text<E, InsertAll<E, true>>());
         visit(sql_text<E, InsertAll<E, false>>());
     }
