@@ -2,6 +2,7 @@
 #include "support/database.hpp"
 #include "support/run.hpp"
 #include <txscope/core/decimal.hpp>
+#include <txscope/core/error.hpp>
 #include <txscope/core/interval.hpp>
 #include <txscope/core/range.hpp>
 #include <txscope/repository/base_repository.hpp>
@@ -223,6 +224,22 @@ TEST_CASE("a text is read as its column's type, for one model and for many",
                         pqxx::data_exception);
         f.database.query("DROP TABLE notes");
     }
+}
+
+TEST_CASE("a text is none of many values of an array's type, or of one whose arrays have no commas",
+          "[repository_values]") {
+    Fixture f;
+    const Notes notes{f.sessions};
+    const auto refused = [&](const std::string& type, const std::string& text) {
+        f.database.query("CREATE TABLE notes (id int, payload " + type + ")");
+        CHECK(f.run(notes.create(Note{1, text})).payload == text);
+        const std::vector<Note> two{{2, text}, {3, text}};
+        CHECK_THROWS_AS(f.run(notes.create_all(two)), txscope::SqlError);
+        CHECK(f.run(notes.count()) == 1);
+        f.database.query("DROP TABLE notes");
+    };
+    refused("text[]", "{1,2}");
+    refused("box", "(1,1),(0,0)");
 }
 
 enum class Colour {

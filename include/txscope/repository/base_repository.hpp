@@ -116,10 +116,10 @@ public:
     /// 1 GB); the rows as they were stored, in the same order. Every column that the database does not
     /// generate is taken from them. Without any, nothing is sent.
     ///
-    /// A column's values are sent as an array of its type: the server refuses them where that is an array
-    /// itself and the member no `std::vector`, and where something else than a comma stands between such
-    /// elements (`box`, PostGIS's `geometry`) and the member is of no type that says so
-    /// (`core/value.hpp`).
+    /// The values of a column are sent as an array of its type. So the server refuses them where that is
+    /// an array itself and the member is neither a `std::vector` nor wraps one; and where its arrays have
+    /// no commas (`box`, PostGIS's `geometry`) and the member's `SqlValue` does not say so by its
+    /// `delimiter` (`core/value.hpp`).
     template <detail::ModelsOf<Model> Models = std::vector<Model>>
     asio::awaitable<std::vector<Model>> create_all(Models&& models) const {
         return answer_any(detail::compose_insert_all<Mapping, true>(models));
