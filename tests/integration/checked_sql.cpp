@@ -298,7 +298,7 @@ TEST_CASE("what has conditions and fields of the caller's is prepared with each 
           select + " WHERE \"text\" ILIKE $1 AND " + there,
           select + " WHERE $1 = ANY(\"tags\") AND " + there,
           select + " WHERE \"id\" OPERATOR(pg_catalog.>) $1 AND " + there +
-              " ORDER BY \"id\" LIMIT $2 OFFSET $3",
+              " ORDER BY \"checked\".\"notes\".\"id\" LIMIT $2 OFFSET $3",
           "SELECT pg_catalog.avg(\"id\") FROM \"checked\".\"notes\" WHERE " + there,
           "SELECT \"text\", pg_catalog.count(*) FROM \"checked\".\"notes\" WHERE " + there +
               " GROUP BY \"text\" ORDER BY \"text\"",
