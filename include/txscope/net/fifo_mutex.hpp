@@ -4,7 +4,6 @@
 
 #include <boost/asio/awaitable.hpp>
 
-#include <list>
 #include <utility>
 
 namespace txscope::detail {
@@ -39,7 +38,7 @@ public:
     FifoMutex& operator=(const FifoMutex&) = delete;
 
     /// Whether nobody has it or waits for it.
-    bool free() const noexcept { return !locked_ && waiters_.empty(); }
+    bool free() const noexcept { return !locked_ && first_ == nullptr; }
 
     asio::awaitable<Lock> lock();
     /// Waits until whoever asked before is through, and keeps nobody waiting.
@@ -55,7 +54,8 @@ private:
         admit_next();
     }
 
-    std::list<Waiter*> waiters_;
+    Waiter* first_ = nullptr;  // who has waited longest
+    Waiter** end_ = &first_;   // where the next one is put
     bool locked_ = false;
 };
 
@@ -77,19 +77,23 @@ namespace txscope::detail {
 struct FifoMutex::Waiter {
     FifoMutex& mutex;
     asio::steady_timer timer;
+    Waiter* next = nullptr;
     bool admitted = false;
     bool through = false;
 
     Waiter(FifoMutex& awaited, const asio::any_io_executor& executor)
         : mutex{awaited}, timer{executor, asio::steady_timer::time_point::max()} {
-        mutex.waiters_.push_back(this);
+        *mutex.end_ = this;
+        mutex.end_ = &next;
     }
     Waiter(const Waiter&) = delete;
     Waiter& operator=(const Waiter&) = delete;
     ~Waiter() {
-        const bool first = mutex.waiters_.front() == this;
-        mutex.waiters_.remove(this);
-        if (first && !through) mutex.admit_next();
+        Waiter** place = &mutex.first_;
+        while (*place != this) place = &(*place)->next;
+        *place = next;
+        if (next == nullptr) mutex.end_ = place;
+        if (place == &mutex.first_ && !through) mutex.admit_next();
     }
 };
 
@@ -116,9 +120,9 @@ TXSCOPE_INLINE asio::awaitable<void> FifoMutex::wait() {
 }
 
 TXSCOPE_INLINE void FifoMutex::admit_next() {
-    if (locked_ || waiters_.empty()) return;
-    waiters_.front()->admitted = true;
-    waiters_.front()->timer.cancel();
+    if (locked_ || first_ == nullptr) return;
+    first_->admitted = true;
+    first_->timer.cancel();
 }
 
 }  // namespace txscope::detail
