@@ -68,6 +68,10 @@ public:
     asio::awaitable<Lease> acquire(Requester&& requester = {},
                                    Clock::time_point deadline = Clock::time_point::max());
 
+    /// The same, in the frame of the coroutine that waits: it awaits no other one, which would take more
+    /// memory than the request.
+    class Request;
+
     /// The same for who can do without: waits for an idle one to answer a ping, but for none that is on
     /// loan or has to be opened, which is begun where there is room for it. None then.
     /// @throws PoolError
@@ -114,7 +118,6 @@ private:
     using Shared = std::shared_ptr<Pool>;
     using Condition = PoolMachine::Condition;
     using Reason = PoolMachine::Reason;
-    class Request;
     class OpeningWatch;
 
     PoolMachine::Limits limits_of_machine(const Limits& limits) const noexcept;
@@ -137,9 +140,6 @@ private:
     bool begin_cleaning(PooledConnection& connection) noexcept;
     void put(std::shared_ptr<PooledConnection> opened, std::uint64_t generation) noexcept;
     void examine(const std::shared_ptr<PooledConnection>& connection);
-    Lease ask(Request& request, Clock::time_point& deadline);
-    bool is_answered(const Request& request) const;
-    Lease take(Request& request, bool cancelled);
 
     // With the mutex locked:
     Lease lend_idle(Lock& lock, Holder* holder);

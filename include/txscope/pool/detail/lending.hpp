@@ -3,13 +3,23 @@
 #include <txscope/core/config.hpp>
 #include <txscope/core/connection_holder.hpp>
 #include <txscope/core/error.hpp>
+#include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/cancellation.hpp>
-#include <txscope/net/notification.hpp>
+#include <txscope/net/context_life.hpp>
 #include <txscope/pool/detail/acquire_errors.hpp>
 #include <txscope/pool/pool.hpp>
 
-#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/query.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/wait_traits.hpp>
+#include <boost/system/error_code.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -28,89 +38,119 @@ TXSCOPE_INLINE Lease Pool::acquire_idle(Holder* holder) {
     return lend_idle(lock, holder);
 }
 
-/// A waiter whose coroutine is suspended until it is answered. Withdrawn when that is destroyed.
+/// A request for a connection, in the frame of the coroutine that awaits the answer. Withdrawn when that
+/// is destroyed.
+///
+/// The coroutine waits in the timer queue of its own execution context: whoever destroys the context
+/// destroys the coroutine.
 class Pool::Request : public Waiter {
 public:
+    /// @param pool outlives it
     /// @param executor that of its coroutine
-    Request(Pool& pool, Requester requester, const asio::any_io_executor& executor)
-        : Waiter{std::move(requester)}, pool_{pool}, answer_{executor} {}
-    ~Request() {
-        Lock lock{pool_.mutex_};
-        pool_.machine_.withdrawn(*this);
-        pool_.carry_out(lock);
-        lock.unlock();
-        if (pool_.observer_ != nullptr && asked != Clock::time_point{})
-            pool_.observer_->notice_pool({.kind = PoolEvent::waited,
-                                          .duration = Clock::now() - asked,
-                                          .outcome = outcome,
-                                          .where = place_of(requester()).value_or(no_place)});
+    Request(Pool& pool, Requester requester, const asio::any_io_executor& executor,
+            Clock::time_point deadline = Clock::time_point::max())
+        : Waiter{std::move(requester)},
+          pool_{pool},
+          timer_{on_strand(executor), deadline},
+          context_{ContextLife::of(asio::query(executor, asio::execution::context))} {}
+    ~Request();
+
+    /// An idle connection; or else it waits from now on.
+    Lease ask();
+    /// Until it is answered, its time is over, or its coroutine is cancelled.
+    auto wait() {
+        return asio::async_initiate<const asio::deferred_t&, void()>(
+            [this](auto handler) {
+                const auto slot = asio::get_associated_cancellation_slot(handler);
+                // Begun under the lock: an answer comes before the wait, or finds it.
+                const Lock lock{pool_.mutex_};
+                if (state() != State::waiting) timer_.expires_at(Clock::time_point::min());
+                timer_.async_wait(asio::bind_cancellation_slot(
+                    slot, [this, handler = std::move(handler)](
+                              boost::system::error_code interrupted) mutable {
+                        interrupted_ = interrupted.failed();
+                        std::move(handler)();
+                    }));
+            },
+            asio::deferred);
+    }
+    /// What it was granted. An answer that has raced its end counts.
+    /// @throws why there is nothing
+    Lease take();
+
+    /// It has been granted or has failed, with `error`: its coroutine goes on. The pool is locked.
+    void answered(std::exception_ptr error) noexcept {
+        error_ = std::move(error);
+        context_->unless_over([this] { timer_.cancel(); });
     }
 
-    /// It has been granted or has failed: its coroutine goes on.
-    void wake() const { answer_.sender()(); }
-    /// Until then, `deadline` passes, or the coroutine is cancelled: look which.
-    auto wait(Clock::time_point deadline) { return answer_.wait(deadline); }
-
-    std::exception_ptr error{};  ///< Why it has failed.
-    Clock::time_point asked{};   ///< If it had to.
-    PoolEvent::Wait outcome = PoolEvent::Wait::cancelled;
-
 private:
+    /// An executor that costs a timer little, where its coroutine runs.
+    static AmbientExecutor on_strand(const asio::any_io_executor& executor) {
+        const auto* carrier = executor.target<AmbientExecutor>();
+        return carrier != nullptr ? carrier->require(asio::execution::outstanding_work.untracked)
+                                  : AmbientExecutor{strand_on(executor)};
+    }
+
     static constexpr std::source_location no_place{};
 
+    PoolEvent::Wait outcome_ = PoolEvent::Wait::cancelled;
+    bool interrupted_ = false;
     Pool& pool_;
-    Notification answer_;
+    Clock::time_point asked_{};   // if it had to
+    std::exception_ptr error_{};  // why it has failed
+    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, AmbientExecutor> timer_;
+    const std::shared_ptr<ContextLife::State> context_;
 };
+
+TXSCOPE_INLINE Pool::Request::~Request() {
+    Lock lock{pool_.mutex_};
+    pool_.machine_.withdrawn(*this);
+    pool_.carry_out(lock);
+    lock.unlock();
+    if (pool_.observer_ != nullptr && asked_ != Clock::time_point{})
+        pool_.observer_->notice_pool({.kind = PoolEvent::waited,
+                                      .duration = Clock::now() - asked_,
+                                      .outcome = outcome_,
+                                      .where = place_of(requester()).value_or(no_place)});
+}
+
+TXSCOPE_INLINE Lease Pool::Request::ask() {
+    Lock lock{pool_.mutex_};
+    Lease idle = pool_.lend_idle(lock, requester().holder);
+    if (idle) return idle;
+    asked_ = Clock::now();
+    timer_.expires_at(
+        std::min(timer_.expiry(), deadline_in(pool_.limits_.acquire_timeout, asked_)));
+    pool_.machine_.asked(*this, asked_);
+    pool_.carry_out(lock);
+    pool_.schedule();
+    return {};
+}
+
+TXSCOPE_INLINE Lease Pool::Request::take() {
+    const Lock lock{pool_.mutex_};
+    PoolMachine& machine = pool_.machine_;
+    outcome_ = outcome_of(*this, interrupted_, machine.is_closed());
+    if (machine.is_closed()) throw pool_closed(requester());
+    if (state() == State::waiting) {
+        auto in_vain = timeout_of(*this, machine, pool_.why_none_is_open(), pool_.list_holders());
+        if (interrupted_) in_vain = nest(std::move(in_vain), cancellation_error());
+        std::rethrow_exception(in_vain);
+    }
+    if (error_) std::rethrow_exception(error_);
+    return pool_.lease(pooled(machine.taken(*this)));
+}
 
 TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester&& requester,
                                                     Clock::time_point deadline) {
     const auto self = shared_from_this();
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    Request request{*this, std::move(requester), executor};
-    Lease idle = ask(request, deadline);
+    Request request{*this, std::move(requester), executor, deadline};
+    Lease idle = request.ask();
     if (idle) co_return std::move(idle);
-    bool cancelled = false;
-    for (bool over = is_answered(request); !over;) {
-        co_await request.wait(deadline);
-        const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
-        cancelled = caller.cancelled() != asio::cancellation_type::none;
-        over = cancelled || Clock::now() >= deadline || is_answered(request);
-    }
-    co_return take(request, cancelled);
-}
-
-/// An idle connection; or else the request has been made, until `deadline` at most.
-TXSCOPE_INLINE Lease Pool::ask(Request& request, Clock::time_point& deadline) {
-    Lock lock{mutex_};
-    Lease idle = lend_idle(lock, request.requester().holder);
-    if (idle) return idle;
-    const auto now = Clock::now();
-    deadline = std::min(deadline, deadline_in(limits_.acquire_timeout, now));
-    request.asked = now;
-    machine_.asked(request, now);
-    carry_out(lock);
-    schedule();
-    return {};
-}
-
-TXSCOPE_INLINE bool Pool::is_answered(const Request& request) const {
-    const Lock lock{mutex_};
-    return request.state() != Waiter::State::waiting;
-}
-
-/// What the request was granted. An answer that has raced its end counts.
-/// @throws why there is nothing
-TXSCOPE_INLINE Lease Pool::take(Request& request, bool cancelled) {
-    const Lock lock{mutex_};
-    request.outcome = outcome_of(request, cancelled, machine_.is_closed());
-    if (machine_.is_closed()) throw pool_closed(request.requester());
-    if (request.state() == Waiter::State::waiting) {
-        auto in_vain = timeout_of(request, machine_, why_none_is_open(), list_holders());
-        if (cancelled) in_vain = nest(std::move(in_vain), cancellation_error());
-        std::rethrow_exception(in_vain);
-    }
-    if (request.error) std::rethrow_exception(request.error);
-    return lease(pooled(machine_.taken(request)));
+    co_await request.wait();
+    co_return request.take();
 }
 
 TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire_soon(Holder& holder) {
@@ -189,14 +229,14 @@ TXSCOPE_INLINE Pool::Condition Pool::look_at(PooledConnection& connection) noexc
 
 TXSCOPE_INLINE void Pool::answer(Waiter& waiter) noexcept {
     auto& request = static_cast<Request&>(waiter);
+    std::exception_ptr error;
     if (request.state() == Waiter::State::granted) {
         ++statistics_.acquired;
         request.connection().lent_at = Clock::now();
     } else {
-        request.error =
-            failure_of(request, machine_, opening_error_, [this] { return list_holders(); });
+        error = failure_of(request, machine_, opening_error_, [this] { return list_holders(); });
     }
-    request.wake();
+    request.answered(std::move(error));
 }
 
 TXSCOPE_INLINE std::vector<ConnectionHolder> Pool::list_holders() const {

@@ -61,12 +61,12 @@ private:
     }
 
     const Requester requester_;
-    State state_ = State::outside;
-    Failure failure_{};
     ConnectionNode* connection_ = nullptr;
     Clock::time_point asked_{};
     std::size_t ahead_ = 0;  // how many waited then
     Clock::duration expected_wait_{};
+    State state_ = State::outside;
+    Failure failure_{};
 };
 
 }  // namespace txscope::detail

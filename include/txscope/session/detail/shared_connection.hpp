@@ -70,9 +70,9 @@ struct SharedConnection {
     void note_write_refusal(const Response& response);
     /// Whether there is one, or was an idle one to take.
     bool has_connection() noexcept;
-    /// Takes a connection, when one comes free.
-    /// @param executor the caller's, which outlives it
-    asio::awaitable<void> borrow(const asio::any_io_executor& executor);
+    class Borrowing;
+    /// Takes a replica's connection, if one is to serve.
+    asio::awaitable<void> borrow_from_replica(Clock::time_point asked);
     /// Has it from now on; its observer is told that the wait has begun when it was `asked`.
     void take(Lease&& found, Clock::time_point asked);
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
@@ -124,6 +124,8 @@ private:
         if (lease && reporter) lease->unasked() = {};
         lease = {};
     }
+    /// For a coroutine on `executor`.
+    Requester requester(const asio::any_io_executor& executor);
     bool to_be_rerouted() const noexcept { return begin && routing->has_failed(*begin); }
     /// Has what went out with BEGIN asked elsewhere, if need be, and finds the response in its place.
     asio::awaitable<void> reroute(Connection::SharedResponse& response);
@@ -178,29 +180,59 @@ TXSCOPE_INLINE void SharedConnection::take(Lease&& found, Clock::time_point aske
     reporter.report_notices(*lease);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow(
-    const asio::any_io_executor& executor) {
-    const auto asked = Clock::now();
-    if (routing) {
-        Lease found = co_await routing->acquire();
-        if (found && !over) take(std::move(found), asked);
-        if (lease || over) co_return;
+/// Takes a connection of the primary's pool, when one comes free; in the frame of the coroutine that
+/// awaits it.
+class SharedConnection::Borrowing {
+public:
+    /// @param executor that of the coroutine, which outlives this
+    /// @param asked when the wait began, for a replica's at first
+    Borrowing(SharedConnection& to, const asio::any_io_executor& executor, Clock::time_point asked)
+        : to_{to},
+          asked_{asked},
+          span_{to.reporter.start({.kind = SpanStart::wait, .where = to.reporter.where},
+                                  to.reporter.scope)},
+          request_{*to.pool, to.requester(executor), executor} {
+        Lease idle = request_.ask();
+        if (idle) take(std::move(idle));
     }
+
+    auto wait() { return request_.wait(); }
+    /// To be called after that.
+    /// @throws why there is none
+    void end() {
+        try {
+            if (!to_.lease) take(request_.take());
+        } catch (...) {
+            span_.end(std::current_exception());
+            throw;
+        }
+    }
+
+private:
+    void take(Lease&& found) {
+        span_.end(nullptr);
+        if (!to_.over) to_.take(std::move(found), asked_);
+    }
+
+    SharedConnection& to_;
+    const Clock::time_point asked_;
+    LiveSpan span_;
+    Pool::Request request_;
+};
+
+TXSCOPE_INLINE Requester SharedConnection::requester(const asio::any_io_executor& executor) {
     Requester requester{holder};
     for (const Ambient* around = find_ambient(ambient_of(executor), pool.get()); around != nullptr;
          around = find_ambient(around->outer.get(), pool.get()))
         if (around->session != nullptr && around->holder != &holder)
             requester.within.push_back(around->holder);
-    LiveSpan wait =
-        reporter.start({.kind = SpanStart::wait, .where = reporter.where}, reporter.scope);
-    try {
-        auto found = co_await pool->acquire(std::move(requester));
-        wait.end(nullptr);
-        if (!over) take(std::move(found), asked);
-    } catch (...) {
-        wait.end(std::current_exception());
-        throw;
-    }
+    return requester;
+}
+
+TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow_from_replica(
+    Clock::time_point asked) {
+    Lease found = co_await routing->acquire();
+    if (found && !over) take(std::move(found), asked);
 }
 
 TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(
@@ -213,7 +245,13 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(
         try {
             routing->leave_replica(begin);
             give_back();
-            co_await borrow(executor);
+            const auto asked = Clock::now();
+            co_await borrow_from_replica(asked);
+            if (!lease && !over) {
+                Borrowing borrowing{*this, executor, asked};
+                co_await borrowing.wait();
+                borrowing.end();
+            }
             if (over) throw ScopeEnded{"the scope of this session has ended", reporter.where};
             lease->submit(routing->ask_again(begin));
         } catch (...) {
