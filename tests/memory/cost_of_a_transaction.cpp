@@ -31,8 +31,8 @@ namespace {
 constexpr std::int64_t known_allocations = 9;
 
 // A scope's whose first statement waits for a connection: its coroutines, the body's, and what
-// co_spawn() makes for it. Frames are larger where nothing is optimized, so there is some room.
-constexpr std::int64_t known_bytes_of_a_waiter = 4800;
+// co_spawn() makes for it. Compilers lay frames out differently, so there is some room.
+constexpr std::int64_t known_bytes_of_a_waiter = 4000;
 
 /// What a hundred transactions take, one after another on a connection that has seen such ones.
 template <typename Body>
