@@ -438,7 +438,9 @@ TEST_CASE("a composite is compared as other values are, and is a key", "[reposit
     CHECK(f.run(places.find_by(field<&Place::at>, std::vector{a, c})).at(a).size() == 1);
     CHECK(f.run(places.update(a, field<&Place::next> = Home{c}))->next == Home{c});
     CHECK(f.run(places.remove(b)));
-    CHECK(txscope::testing::check<Places>(f.database.dsn()) == txscope::testing::Mismatches{});
+    // What other tests of this program name has tables of its own.
+    for (const std::string& mismatch : txscope::testing::check<Places>(f.database.dsn()))
+        CHECK_THAT(mismatch, !Catch::Matchers::StartsWith("places"));
 }
 
 }  // namespace repository_values
