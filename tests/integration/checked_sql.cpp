@@ -291,8 +291,13 @@ TEST_CASE("what has conditions and fields of the caller's is prepared with each 
               row,
           std::string{"DELETE FROM \"checked\".\"notes\" WHERE \"id\" OPERATOR(pg_catalog.=) $1"}})
         CHECK(notes.statements.contains(sql));
+    CHECK(notes.statements.contains(std::string{txscope::detail::sql_text<
+        txscope::Entity<Notes, Note>, txscope::detail::SaveAll<txscope::Entity<Notes, Note>>>(
+        txscope::columns<&Note::id>)}));
     for (const std::string& sql :
-         {select + " WHERE \"text\" < $1 AND " + there,
+         {select + " WHERE (\"id\" OPERATOR(pg_catalog.+) $1) OPERATOR(pg_catalog.=) $2 AND " +
+              there,
+          select + " WHERE \"text\" < $1 AND " + there,
           select + " WHERE \"text\" IS DISTINCT FROM $1 AND " + there,
           select + " WHERE \"text\" = ANY($1) AND " + there,
           select + " WHERE \"text\" ILIKE $1 AND " + there,

@@ -74,6 +74,7 @@ void for_each_statement_that_writes(Visit visit) {
     if constexpr (inserts_all_of<E, std::remove_const_t<decltype(E::key())>>) {
         visit(sql_text<E, CreateUnlessExists<E>>(E::key()));
         visit(sql_text<E, Save<E>>(E::key()));
+        visit(sql_text<E, SaveAll<E>>(E::key()));
     }
     with_row_of<E>(model, [&](const auto&... equal) {
         if constexpr (has_updated_columns<E>) visit(sql_text<E, Update<E, true>>(equal...));
@@ -114,6 +115,11 @@ void for_each_condition(Field column, Visit visit) {
     visit(column.is_distinct_from(value));
     visit(column.in(value));
     visit(column.is_null());
+    if constexpr (Number<Value>) {
+        visit(column + value == value);
+        visit(column - value == value);
+        visit(column * value == value);
+    }
     if constexpr (std::same_as<Value, std::string>) {
         visit(column.like(value));
         visit(column.ilike(value));
