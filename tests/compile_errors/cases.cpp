@@ -94,6 +94,12 @@ auto call(ProjectRepository projects, Project last) {
     return projects.find_all(ascending(sql<int>("length(name)")), after(last));
 }
 
+//--- children grouped by what cannot be sorted
+//! find_by sorts its groups
+auto call(ProjectRepository projects) {
+    return projects.find_by(field<&Project::owner>, std::vector{OwnerId{7}});
+}
+
 //--- a column in the place of a condition
 //! a column alone says nothing
 auto call(ProjectRepository projects) { return projects.find_all(field<&Project::name>); }

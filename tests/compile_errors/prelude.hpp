@@ -15,14 +15,21 @@
 namespace asio = boost::asio;
 using namespace txscope;
 
+struct OwnerId {
+    std::int64_t value{};
+};
+template <>
+struct txscope::SqlValue<OwnerId> : txscope::WrappedValue<&OwnerId::value> {};
+
 struct Project {
     std::int64_t id{};
     std::string name{};
     std::optional<std::string> note{};
     std::vector<std::string> tags{};
     std::chrono::sys_seconds seen{};
+    OwnerId owner{};
 };
-BOOST_DESCRIBE_STRUCT(Project, (), (id, name, note, tags, seen))
+BOOST_DESCRIBE_STRUCT(Project, (), (id, name, note, tags, seen, owner))
 
 struct Workflow {
     std::int64_t id{};

@@ -3,13 +3,14 @@
 #include <txscope/txscope.hpp>
 #include <txscope/values/plain_structs.hpp>
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 struct ProjectId {
     std::int64_t value{};
-    bool operator==(const ProjectId&) const = default;
+    auto operator<=>(const ProjectId&) const = default;
 };
 
 template <>

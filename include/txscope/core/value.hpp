@@ -97,7 +97,7 @@ template <typename T>
 /// A type that holds one value, as a strong id does, is in SQL what it holds:
 ///
 /// ```cpp
-/// struct ProjectId { std::int64_t value{}; bool operator==(const ProjectId&) const = default; };
+/// struct ProjectId { std::int64_t value{}; auto operator<=>(const ProjectId&) const = default; };
 ///
 /// template <>
 /// struct txscope::SqlValue<ProjectId> : txscope::WrappedValue<&ProjectId::value> {};

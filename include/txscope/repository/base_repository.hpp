@@ -126,7 +126,8 @@ public:
     }
 
     /// Inserts every column that the database does not generate, or updates the row that has the same
-    /// key; the row as it is now. Compiles where the key is not generated.
+    /// key; the row as it is now. Compiles where the key is not generated. It is no update of what was
+    /// read: the row is updated in whatever `version` it is.
     asio::awaitable<Model> save(const Model& model) const {
         return answer(detail::compose_upsert<Mapping, detail::Save<Mapping>>(model, Mapping::key()),
                       &read_stored);

@@ -54,7 +54,9 @@ struct TableName {
 ///   with `StaleEntity` where the row has another version by now than the model.
 /// - `created_at`, `updated_at`: the one of the `columns<…>` each that has the server's time since which
 ///   there is the row, and at which it was last written; always that of the transaction's begin
-///   (`now()`), whatever is in the model. An assignment to that very field is written as it is.
+///   (`now()`), whatever is in the model. An assignment to that very field is written as it is. Their
+///   columns, and that of `deleted_at`, are `timestamptz`: a `timestamp` gets the time of the session's
+///   time zone.
 /// - `deleted_at`: the one of the `columns<…>`, a `std::optional`, that has the time since which the row
 ///   counts as deleted. `remove` sets it instead of deleting, and everything else passes over rows that
 ///   have it; `with_deleted()` does not, and `restore` makes an end of it. A deleted row keeps its place

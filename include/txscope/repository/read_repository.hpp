@@ -132,7 +132,8 @@ public:
     /// The rows that have one of these values in a column, grouped by it, in one round trip: the
     /// children of any number of parents. Each value has a group, which may be empty, so that `at`
     /// finds that; in a group the rows are in the order of the orderings. Without a value, nothing is
-    /// sent.
+    /// sent. A row is in the group of the value that it has: of `citext` and `char(n)`, PostgreSQL also
+    /// finds what is another value here.
     ///
     /// ```cpp
     /// auto found = co_await projects.find_all(field<&Project::status> == "active");
@@ -145,11 +146,20 @@ public:
                                                            const Clauses&... clauses) const
         requires detail::ColumnOf<Model, Member> && detail::UnpagedClausesOf<Model, Clauses...>
     {
-        detail::Groups<Member, Model> groups;
-        for (auto&& value : values) groups[detail::keep_operand<Member>(value)];
-        auto statement =
-            detail::compose_select_among<Mapping, Member>(std::views::keys(groups), clauses...);
-        return grouped<Member>(answer_any(std::move(statement)), std::move(groups));
+        constexpr bool sorted =
+            requires(const detail::column_type<Member>& value) { value < value; };
+        static_assert(sorted,
+                      "txscope: find_by sorts its groups, and values of this member's type have no "
+                      "operator <");
+        if constexpr (sorted) {
+            detail::Groups<Member, Model> groups;
+            for (auto&& value : values) groups[detail::keep_operand<Member>(value)];
+            auto statement =
+                detail::compose_select_among<Mapping, Member>(std::views::keys(groups), clauses...);
+            return grouped<Member>(answer_any(std::move(statement)), std::move(groups));
+        } else {
+            return {};
+        }
     }
 
     /// The same as `find_all`, by a page whose `limit` says how many, with whether there are more behind.
