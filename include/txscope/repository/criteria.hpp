@@ -67,7 +67,7 @@ public:
             static_assert(
                 detail::never<Value>,
                 "txscope: this value is not of the member's kind: a text takes a text, an "
-                "integer an integer, and only a std::optional NULL");
+                "integer an integer, a time one that is no finer, and only a std::optional NULL");
             return detail::Assignment<Member, detail::Parameter<T>>{detail::Parameter<T>(T{})};
         }
     }

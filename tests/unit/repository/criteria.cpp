@@ -47,11 +47,13 @@ struct Ticket {
     std::chrono::sys_days closed{};
     std::chrono::local_time<std::chrono::nanoseconds> shown{};
     std::chrono::duration<std::int32_t> waited{};
+    std::chrono::sys_time<std::chrono::microseconds> changed{};
+    std::chrono::sys_seconds paid{};
     int undescribed{};
 };
 BOOST_DESCRIBE_STRUCT(Ticket, (),
                       (id, title, note, priority, cost, open, parent, share, seen, due, closed,
-                       shown, waited))
+                       shown, waited, changed, paid))
 
 struct Person {
     std::int64_t id{};
@@ -270,6 +272,18 @@ TEST_CASE("a time that the member's type cannot hold is refused, not another tim
           Parameters{"2024-02-29"});
 }
 
+TEST_CASE("a time is cut off behind the microseconds, and nowhere else", "[criteria]") {
+    using namespace std::chrono;
+    using Fine = sys_time<nanoseconds>;
+    const auto changed = field<&Ticket::changed>;
+    CHECK(asked(changed <= Fine{1'999ns}).parameters ==
+          Parameters{"1970-01-01 00:00:00.000001+00"});
+    CHECK(asked(changed.in(Fine{-1ns})).parameters ==
+          Parameters{R"({"1969-12-31 23:59:59.999999+00"})"});
+    CHECK(asked(changed.between(Fine::min(), Fine::max())).parameters ==
+          Parameters{"-infinity", "infinity"});
+}
+
 TEST_CASE("equality with nothing asks for NULL", "[criteria]") {
     CHECK(asked(field<&Ticket::note> == std::nullopt) == Asked{R"( WHERE "note" IS NULL)", {}});
     CHECK(asked(field<&Ticket::note> != std::nullopt) == Asked{R"( WHERE "note" IS NOT NULL)", {}});
@@ -431,6 +445,11 @@ static_assert(!Assignable<&Ticket::id, std::string>, "a text is no number");
 static_assert(!Assignable<&Ticket::id, double>, "a fraction would be cut off");
 static_assert(!Assignable<&Ticket::id, bool>);
 static_assert(!Assignable<&Ticket::id, char>, "a character is no number");
+static_assert(Assignable<&Ticket::changed, std::chrono::sys_time<std::chrono::nanoseconds>>);
+static_assert(!Assignable<&Ticket::paid, std::chrono::sys_time<std::chrono::nanoseconds>>,
+              "PostgreSQL would keep the fraction");
+static_assert(!Assignable<&Ticket::closed, std::chrono::sys_seconds>, "a time is no day");
+static_assert(!Assignable<&Ticket::changed, std::chrono::local_time<std::chrono::nanoseconds>>);
 static_assert(!Assignable<&Ticket::open, int>, "only a bool is a bool");
 static_assert(!Assignable<&Ticket::open, const char*>);
 static_assert(!EqualityComparable<&Ticket::title, int>);

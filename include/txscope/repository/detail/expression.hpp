@@ -89,7 +89,9 @@ constexpr auto compare(const Left& left, const Right& right) {
         static_assert(
             fits,
             "txscope: this value is not of the column's kind: a text goes with a text, an "
-            "integer with an integer; NULL, where it may be, only with == and !=");
+            "integer with an integer, a time with one that is no finer; NULL, where it may be, "
+            "only "
+            "with == and !=");
         if constexpr (fits)
             return comparison_with<Operator>(left, keep_value<Value>(right));
         else

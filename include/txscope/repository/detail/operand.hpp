@@ -12,6 +12,7 @@
 #include <limits>
 #include <optional>
 #include <ranges>
+#include <ratio>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -19,8 +20,18 @@
 
 namespace txscope::detail {
 
+/// Whether a time is finer than another.
+template <typename Value, typename Column>
+inline constexpr bool is_finer_time = false;
+template <typename Value, typename Column>
+    requires is_time<Value> && is_time<Column>
+inline constexpr bool is_finer_time<Value, Column> =
+    std::same_as<typename Value::clock, typename Column::clock> &&
+    std::ratio_less_v<typename Value::period, typename Column::period>;
+
 /// Whether a value given as `Value` may stand for one of type `Column`. Kinds are not mixed: no
-/// number for a text, no fraction for an integer, nothing but a bool for a bool.
+/// number for a text, no fraction for an integer, nothing but a bool for a bool. A time is cut off behind
+/// the microseconds, as PostgreSQL would do, and nowhere else.
 template <typename Column, typename Value>
 consteval bool may_stand_for() {
     if constexpr (std::same_as<Column, bool> || std::same_as<Value, bool>)
@@ -32,6 +43,8 @@ consteval bool may_stand_for() {
         return Number<Value>;
     else if constexpr (Integer<Column>)
         return Integer<Value>;
+    else if constexpr (is_finer_time<Value, Column>)
+        return std::ratio_less_equal_v<typename Column::period, std::micro>;
     else
         return std::convertible_to<const Value&, Column>;
 }
@@ -104,6 +117,14 @@ constexpr bool is_value_of(const Value& value) {
     }
 }
 
+/// A time without what the member is too coarse for; the infinities stay what they are.
+template <typename Column, typename Time>
+constexpr Column cut_off(Time time) {
+    if (has_infinity<typename Time::duration> && time == Time::max()) return Column::max();
+    if (has_infinity<typename Time::duration> && time == Time::min()) return Column::min();
+    return std::chrono::floor<typename Column::duration>(time);
+}
+
 /// The value as it is kept until it becomes a parameter: as `T`, a member's type, has it, so that it
 /// is stored and found in the same form whoever gives it; text copied, so that whatever it came from
 /// may go.
@@ -122,7 +143,10 @@ constexpr auto keep_value(Value&& value) {
             if (value == nullptr) throw ValueError("a null pointer is no text; say std::nullopt");
         if (!is_value_of<Column>(value))
             throw ValueError("a value is out of the range of its member, " + type_words<Column>());
-        return static_cast<Column>(std::forward<Value>(value));
+        if constexpr (is_finer_time<Plain, Column>)
+            return cut_off<Column>(value);
+        else
+            return static_cast<Column>(std::forward<Value>(value));
     }
 }
 
