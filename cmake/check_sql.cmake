@@ -1,7 +1,7 @@
 # txscope_check_sql(<target> SCHEMA <schema.sql> [HEADERS <header>...] [REPOSITORIES <class>...] [TEST])
 #
 # Checks, as a step of the build, that the SQL of a library of the program's fits a schema: every statement
-# of these repositories, which these headers define, and every `sql<"…">` in the library. The build fails
+# of these repositories (`app::Projects`), which these headers define, and every `sql<"…">` in the library. The build fails
 # where something does not, and says which column: see <txscope/testing/check.hpp>. It is done anew when the
 # library or the schema has changed. With TEST it is a CTest of the target's name and `_sql` instead.
 #

@@ -5,6 +5,7 @@
 #include <txscope/txscope.hpp>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
@@ -21,6 +22,7 @@
 #include <vector>
 
 namespace asio = boost::asio;
+using namespace boost::asio::experimental::awaitable_operators;
 using txscope::after;
 using txscope::ascending;
 using txscope::columns;
@@ -113,6 +115,29 @@ asio::awaitable<void> every_page(Jobs jobs) {
     for (const Job& job : page.rows) std::cout << job.name << '\n';
 }
 
+// What a user asks for: the jobs of a state, if one is given, by name or the latest first.
+struct JobList {
+    std::optional<std::string> state{};
+    std::string part_of_name{};
+    bool by_name = false;
+    std::int64_t page = 0;
+};
+
+asio::awaitable<void> list(txscope::TransactionScope scope, Jobs jobs, JobList wanted) {
+    txscope::Criteria<Job> criteria =
+        field<&Job::name>.ilike('%' + txscope::escape_like(wanted.part_of_name) + '%');
+    if (wanted.state) criteria &= field<&Job::state> == *wanted.state;
+    txscope::Orderings<Job> order;
+    if (wanted.by_name) order.add(ascending(field<&Job::name>));
+    order.add(descending(field<&Job::id>));
+    const Page page{.limit = 2, .offset = 2 * wanted.page};
+    const auto [found, all] = co_await scope([&] {
+        return jobs.find_all(criteria, order, page) && jobs.count(criteria);  // one round trip
+    });
+    for (const Job& job : found) std::cout << job.name << ' ';
+    std::cout << "of " << all << '\n';
+}
+
 // Any number of workers may do this at the same time: each gets jobs that no other has.
 asio::awaitable<bool> work_on_one(txscope::TransactionScope scope, Jobs jobs) {
     co_return co_await scope([&]() -> asio::awaitable<bool> {
@@ -126,8 +151,10 @@ asio::awaitable<bool> work_on_one(txscope::TransactionScope scope, Jobs jobs) {
 }
 
 asio::awaitable<void> search(Jobs jobs, std::string beginning) {
-    const auto wanted = sql("starts_with(lower($), $)", field<&Job::name>, beginning) &&
-                        row(field<&Job::state>, field<&Job::id>) > row("done", 2);
+    const auto wanted =
+        sql("starts_with(lower($), $)", field<&Job::name>, beginning) &&
+        row(field<&Job::state>, field<&Job::id>) > row("done", 2) &&
+        sql("$ IN (SELECT job_id FROM runs WHERE seconds > $)", field<&Job::id>, 0.5);
     const auto longest_first = descending(sql<int>("length($)", field<&Job::name>));
     for (const Job& job : co_await jobs.find_all(wanted, longest_first, Page{.limit = 3}))
         std::cout << job.name << '\n';
@@ -197,6 +224,8 @@ asio::awaitable<void> run(txscope::AsyncSessionFactory sessions) {
     expect(patched && patched->state == "stopped" && !patched->note, "a job is patched");
 
     co_await every_page(jobs);
+    const JobList wanted{.state = "new", .part_of_name = "TEST", .by_name = true, .page = 0};
+    co_await list(scope, jobs, wanted);
     int done = 0;
     for (bool worked = true; worked; done += worked) worked = co_await work_on_one(scope, jobs);
     expect(done == 4, "every new job is worked on");

@@ -431,6 +431,21 @@ TEST_CASE("a schema is read from a file, without what is for psql", "[checked_sq
     CHECK_THROWS_AS(check(), std::runtime_error);
 }
 
+TEST_CASE("the schema of a file is loaded for a test, all of it or nothing", "[checked_sql]") {
+    const support::Database database{""};
+    const auto path = std::filesystem::temp_directory_path() / "txscope_loaded.sql";
+    const auto load = [&](std::string_view sql) {
+        std::ofstream{path} << sql;
+        txscope::testing::load(txscope::testing::SchemaFile{path}, database.dsn());
+    };
+    CHECK_THROWS_AS(load("CREATE TABLE one (); CREATE TABLE one ();"), std::runtime_error);
+    load("CREATE TABLE one ();\n\\connect other\nCREATE TABLE two ();");
+    CHECK(database.count("two") == 0);
+    std::filesystem::remove(path);
+    CHECK_THROWS_AS(txscope::testing::load(txscope::testing::SchemaFile{path}, database.dsn()),
+                    std::runtime_error);
+}
+
 TEST_CASE("sql<…> is a statement with its values", "[checked_sql]") {
     const Statement statement = rename(7, "Apollo");
     CHECK(statement.sql() == "UPDATE checked.projects SET name = $1 WHERE id = $2");

@@ -142,8 +142,7 @@ public:
     }
 
     /// The same with all models of a range, by one statement, in one round trip: the rows as they are now,
-    /// in the same order. No two of them may be the same row (SQLSTATE 21000). Without any, nothing is
-    /// sent.
+    /// in the same order. No two of them may be the same row (21000). Without any, nothing is sent.
     template <detail::ModelsOf<Model> Models = std::vector<Model>>
     asio::awaitable<std::vector<Model>> save_all(Models&& models) const {
         return answer_any(

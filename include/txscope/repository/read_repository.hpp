@@ -144,7 +144,8 @@ public:
     template <auto Member, detail::OperandsFor<Member> Values, typename... Clauses>
     asio::awaitable<detail::Groups<Member, Model>> find_by(Field<Member>, Values&& values,
                                                            const Clauses&... clauses) const
-        requires detail::ColumnOf<Model, Member> && detail::UnpagedClausesOf<Model, Clauses...>
+        requires detail::ColumnOf<Model, Member> && detail::UnpagedClausesOf<Model, Clauses...> &&
+                 detail::HasOrder<detail::column_type<Member>>
     {
         constexpr bool sorted =
             requires(const detail::column_type<Member>& value) { value < value; };

@@ -69,6 +69,18 @@ struct SchemaFile {
     std::filesystem::path path;
 };
 
+/// Makes the schema of a file, for the tests of a program on a `TemporaryPostgres`: all that is in it, or
+/// nothing.
+/// @throws std::runtime_error where it cannot be read, or the server refuses it
+inline void load(const SchemaFile& file, const std::string& dsn) {
+    std::ifstream in{file.path};
+    if (!in) throw std::runtime_error{"cannot read " + file.path.string()};
+    std::string sql;
+    for (std::string line; std::getline(in, line);)
+        if (!line.starts_with('\\')) sql += line + '\n';
+    detail::CheckedSchema{dsn}.load(sql);
+}
+
 /// What does not fit, a line each: the table, the column, what is there, and what the program has in its
 /// place.
 using Mismatches = std::vector<std::string>;
@@ -109,13 +121,8 @@ Mismatches check(const std::string& dsn) {
 /// The same with the schema of a file, on a `TemporaryPostgres`.
 template <typename... Repositories>
 Mismatches check(const SchemaFile& file) {
-    std::ifstream in{file.path};
-    if (!in) throw std::runtime_error{"cannot read " + file.path.string()};
-    std::string sql;
-    for (std::string line; std::getline(in, line);)
-        if (!line.starts_with('\\')) sql += line + '\n';
     const TemporaryPostgres server;
-    detail::CheckedSchema{server.dsn()}.load(sql);
+    load(file, server.dsn());
     return check<Repositories...>(server.dsn());
 }
 

@@ -136,6 +136,9 @@ std::optional<Statement> compose_select_among(Values&& values, const Clauses&...
     return compose_select<E, Select<E>>(*wanted, clauses...);
 }
 
+template <typename T>
+concept HasOrder = requires(const T& left, const T& right) { left < right; };
+
 /// Rows by the value of a column.
 template <auto Member, typename Model>
 using Groups = std::map<column_type<Member>, std::vector<Model>>;
