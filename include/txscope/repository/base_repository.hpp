@@ -106,7 +106,7 @@ public:
     template <typename... Assignments>
     asio::awaitable<Model> create(const Assignments&... assignments) const
         requires detail::AssignmentsOf<Model, Assignments...> ||
-                 (std::same_as<Changes<Model>, Assignments> && ...)
+                 detail::ChangesAlone<Model, Assignments...>
     {
         return answer(detail::compose<Mapping, detail::Insert<Mapping, true>>(assignments...),
                       &read_stored);

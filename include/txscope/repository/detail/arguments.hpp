@@ -73,6 +73,9 @@ concept AssignmentsOf =
     (AssignmentOn<Ts, Model> && ...) && AssignsColumnsOnce<Ts...> && !(reads_row<Ts> || ...);
 
 template <typename Model, typename... Ts>
+concept ChangesAlone = sizeof...(Ts) == 1 && (std::same_as<Ts, Changes<Model>> && ...);
+
+template <typename Model, typename... Ts>
 concept KeyOf = sizeof...(Ts) > 0 && (KeyValueFor<Ts, Model> && ...);
 
 template <typename Model, typename... Ts>
