@@ -100,6 +100,38 @@ auto call(ProjectRepository projects) {
     return projects.find_by(field<&Project::owner>, std::vector{OwnerId{7}});
 }
 
+//--- a condition joined with a bool
+//! a condition is joined with conditions
+auto condition(bool wanted) { return wanted && field<&Project::id> == 7; }
+
+//--- a condition joined with a column
+//! a condition is joined with conditions
+auto condition() { return field<&Project::id> == 7 || field<&Project::note>; }
+
+//--- a range of values of another kind
+//! this value is not of the column's kind
+auto condition() { return field<&Project::id>.between("a", "b"); }
+
+//--- a beginning that is no text
+//! a text is matched, and with a text
+auto condition() { return field<&Project::name>.starts_with(7); }
+
+//--- an order by what is no field
+//! rows are sorted by a field<&Model::member>
+auto call(ProjectRepository projects) { return projects.find_all(ascending(&Project::name)); }
+
+//--- an order by a name
+//! rows are sorted by a field<&Model::member>
+auto call(ProjectRepository projects) { return projects.find_all(descending("name")); }
+
+//--- a column in the place of a criterion
+//! a column alone says nothing
+void narrow(Criteria<Project>& criteria) { criteria &= field<&Project::name>; }
+
+//--- a bool in the place of a criterion
+//! here are only conditions
+void narrow(Criteria<Project>& criteria) { criteria &= true; }
+
 //--- a column in the place of a condition
 //! a column alone says nothing
 auto call(ProjectRepository projects) { return projects.find_all(field<&Project::name>); }
@@ -336,11 +368,15 @@ auto call(ProjectRepository projects) { return projects.stream(field<&Project::i
 
 //--- a stream of another model's rows
 //! the last argument of a stream is called with each row
-auto call(ProjectRepository projects) { return projects.stream([](const Workflow&) {}); }
+auto call(ProjectRepository projects) {
+    return projects.stream([](const Workflow&) {});
+}
 
 //--- a stream of rows that are to be changed
 //! the last argument of a stream is called with each row
-auto call(ProjectRepository projects) { return projects.stream([](Project&) {}); }
+auto call(ProjectRepository projects) {
+    return projects.stream([](Project&) {});
+}
 
 //--- a stream that is to say whether to go on
 //! returns void or asio::awaitable<void>
@@ -356,7 +392,9 @@ auto call(ProjectRepository projects) {
 
 //--- a key in the place of a stream's conditions
 //! a row by its key is for find and get
-auto call(ProjectRepository projects) { return projects.stream(7, [](const Project&) {}); }
+auto call(ProjectRepository projects) {
+    return projects.stream(7, [](const Project&) {});
+}
 
 //--- a locking stream of what only reads
 //! these are no conditions, orderings
@@ -592,3 +630,148 @@ asio::awaitable<void> call(ProjectRepository projects) {
     const auto summaries = co_await projects.select<Summary>(field<&Project::id> == 7);
     for (const Summary& summary : summaries) co_await projects.remove(summary.priority);
 }
+
+//--- an array of a type that nobody has taught to be SQL
+//! no SQL text for this type
+struct Colour {
+    int red{};
+};
+auto call(Session& session, const std::vector<Colour>& colours) {
+    return session.execute("SELECT $1", colours);
+}
+
+//--- a column as a type that nobody has taught to be SQL
+//! no way to read this type
+struct Colour {
+    int red{};
+};
+auto read(const Row& row) { return row.get<std::optional<Colour>>("colour"); }
+
+//--- columns as types of which one is none of SQL's
+//! no way to read this type
+struct Colour {
+    int red{};
+};
+auto read(const Result& result) { return result.rows<int, Colour>()[0]; }
+
+//--- a column as a text that is somewhere else
+//! the value would point into a result that may be gone
+auto read(const Row& row) { return row.get<std::string_view>(0); }
+
+//--- a stream of a struct that is not described
+//! no way to read this type
+struct Person {
+    std::int64_t id{};
+};
+auto call(Session& session) {
+    return session.stream<Person>("SELECT id FROM people", [](const Person&) {});
+}
+
+//--- a member of a type that nobody has taught to be SQL
+//! the type of a member is no SQL value
+enum class Colour {
+    red
+};
+struct Flag {
+    std::int64_t id{};
+    Colour colour{};
+};
+BOOST_DESCRIBE_STRUCT(Flag, (), (id, colour))
+class Flags : public BaseRepository<Flags, Flag> {
+public:
+    static constexpr std::string_view table = "flags";
+    using BaseRepository::BaseRepository;
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions, const std::vector<Flag>& more) {
+    Flags flags{sessions};
+    const Flag created = co_await flags.create(Flag{.id = 7});
+    const auto found = co_await flags.find_all();
+    co_await flags.update(created);
+    co_await flags.create_all(more);
+}
+
+//--- a table that is no constant
+//! a repository says which table is its own
+class Repository : public BaseRepository<Repository, Project> {
+public:
+    std::string_view table = "projects";
+    using BaseRepository::BaseRepository;
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Repository projects{sessions};
+    const auto found = co_await projects.find(7);
+}
+
+//--- a version of two columns
+//! `version` and times are one column each
+class Repository : public BaseRepository<Repository, Workflow> {
+public:
+    static constexpr std::string_view table = "workflows";
+    static constexpr auto version = columns<&Workflow::id, &Workflow::project_id>;
+    using BaseRepository::BaseRepository;
+};
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Repository flows{sessions};
+    co_await flows.update(Workflow{.id = 7});
+}
+
+//--- a body of a service whose result may throw as it is moved
+//! whose result is moved without throwing
+struct Thrower {
+    Thrower();
+    Thrower(const Thrower&);
+};
+struct Service : ServiceCoordinator<ProjectRepository> {
+    using ServiceCoordinator::ServiceCoordinator;
+    asio::awaitable<void> work() {
+        co_await transact(
+            [](ProjectRepository&) -> asio::awaitable<Thrower> { co_return Thrower{}; });
+    }
+};
+
+//--- a hook that is to be told something
+//! a hook takes nothing
+void call(Transaction& transaction) {
+    transaction.before_commit([](Session&) {});
+}
+
+//--- a hook that cannot be copied
+//! a hook takes nothing
+void call(Transaction& transaction, std::unique_ptr<int> owned) {
+    transaction.after_commit([owned = std::move(owned)] {});
+}
+
+//--- who listens and is not told of what
+//! who listens a `const Notification&`
+auto call(AsyncSessionFactory sessions) {
+    return sessions.listen("jobs", [] {});
+}
+
+//--- texts in the place of statements
+//! execute_all takes a std::vector<Statement>
+auto call(Session& session, std::vector<std::string> texts) { return session.execute_all(texts); }
+
+//--- one branch in the place of a range
+//! all takes a range of asio::awaitable<T>
+auto call(ProjectRepository projects) { return all(projects.find(7)); }
+
+//--- branches that nothing can be moved from
+//! all takes a range of asio::awaitable<T>
+auto call(const std::vector<asio::awaitable<void>>& branches) { return all(branches); }
+
+//--- checked SQL with fewer values than places
+//! a value for each $1, $2, … of its text
+auto call() { return sql<"UPDATE projects SET name = $1, note = '$3' WHERE id = $2">("a"); }
+
+//--- checked SQL with a value without a place
+//! a value for each $1, $2, … of its text
+auto call() { return sql<"SELECT name FROM projects -- of $1">(7); }
+
+//--- rows of checked SQL that are no struct
+//! the rows of sql<…> are a described struct or a tuple
+auto call() { return sql<"SELECT 1", int>(); }
+
+//--- a model in the place of a repository that is checked
+//! what is checked are repositories
+#include <txscope/testing/check.hpp>
+auto call() { return testing::check<Project>("postgresql:///app"); }

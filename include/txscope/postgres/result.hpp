@@ -105,10 +105,12 @@ public:
     /// for a `std::optional`), or a value that is no `T`.
     template <typename T>
     [[nodiscard]] T get(std::string_view column) const {
+        detail::check_readable<T>();
         return read<T>(detail::find_column(block(), column));
     }
     template <typename T>
     [[nodiscard]] T get(std::size_t column) const {
+        detail::check_readable<T>();
         detail::check_column(block(), column);
         return read<T>(column);
     }
@@ -184,6 +186,7 @@ private:
 
 template <typename... Ts>
 TypedRows<Ts...> Result::rows() const {
+    (detail::check_readable<Ts>(), ...);
     return TypedRows<Ts...>(*this);
 }
 

@@ -3,6 +3,7 @@
 #include <txscope/core/detail/struct_members.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/detail/expected_type.hpp>
+#include <txscope/postgres/detail/sql_words.hpp>
 #include <txscope/postgres/row_mapping.hpp>
 #include <txscope/postgres/statement.hpp>
 
@@ -28,6 +29,23 @@ struct SqlLiteral {
     char text[size]{};
 };
 
+/// How many parameters a statement has: the highest of its `$1`, `$2`, ….
+constexpr std::size_t count_parameters(std::string_view sql) {
+    std::size_t most = 0;
+    SqlWords words{sql};
+    for (auto token = words.next_token(); !token.empty();) {
+        const bool is_place = token == "$";
+        token = words.next_token();
+        std::size_t number = 0;
+        for (const char c : is_place ? token : std::string_view{}) {
+            if (c < '0' || c > '9') break;
+            number = 10 * number + static_cast<std::size_t>(c - '0');
+        }
+        most = std::max(most, number);
+    }
+    return most;
+}
+
 /// A column that is read.
 struct ExpectedColumn {
     std::string name;  ///< Empty for one that is read by its place.
@@ -36,7 +54,6 @@ struct ExpectedColumn {
 
 template <typename Row>
 struct ExpectedRow {
-    static_assert(Described<Row>, "txscope: the rows of sql<…> are a described struct or a tuple");
     static std::vector<ExpectedColumn> columns() {
         std::vector<ExpectedColumn> all;
         for_each_member<Row>([&](auto member) {
@@ -56,6 +73,12 @@ template <>
 struct ExpectedRow<void> {
     static std::vector<ExpectedColumn> columns() { return {}; }
 };
+
+/// What `ExpectedRow` knows.
+template <typename Row>
+inline constexpr bool is_row = Described<Row> || std::is_void_v<Row>;
+template <typename... Values>
+inline constexpr bool is_row<std::tuple<Values...>> = true;
 
 /// Every `sql<…>` that the program names: linked to a list before `main`.
 class NamedSql {
@@ -108,7 +131,12 @@ inline const NamedSql named_sql{
 /// described struct or a tuple. One in a template counts where that is instantiated.
 template <detail::SqlLiteral text, typename Row = void, typename... Values>
 Statement sql(const Values&... values) {
-    static_cast<void>(&detail::named_sql<text, Row, std::decay_t<const Values&>...>);
+    constexpr bool has_values = detail::count_parameters(text.view()) == sizeof...(Values);
+    constexpr bool has_rows = detail::is_row<Row>;
+    static_assert(has_values, "txscope: sql<…>(…) takes a value for each $1, $2, … of its text");
+    static_assert(has_rows, "txscope: the rows of sql<…> are a described struct or a tuple");
+    if constexpr (has_rows)
+        static_cast<void>(&detail::named_sql<text, Row, std::decay_t<const Values&>...>);
     return Statement{text.view(), values...};
 }
 

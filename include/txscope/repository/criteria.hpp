@@ -93,15 +93,15 @@ inline constexpr Field<Member> field{};
 
 /// Sorts by a column, or by what is computed of some, smallest first; NULL last, unless
 /// `.nulls_first()` says otherwise.
-template <detail::AnyExpression Operand>
+template <typename Operand>
 constexpr auto ascending(Operand operand) {
-    return detail::Ordering<Operand, false>{std::move(operand)};
+    return detail::order_by<false>(std::move(operand));
 }
 
 /// Likewise, largest first; NULL first, unless `.nulls_last()` says otherwise.
-template <detail::AnyExpression Operand>
+template <typename Operand>
 constexpr auto descending(Operand operand) {
-    return detail::Ordering<Operand, true>{std::move(operand)};
+    return detail::order_by<true>(std::move(operand));
 }
 
 /// A part of an ordered result: `Page{.limit = 20, .offset = 40}`.
@@ -167,6 +167,13 @@ public:
     Criteria& operator&=(const Criteria& condition) {
         auto more = condition.held_;  // a copy: `criteria &= criteria` is harmless
         held_.insert(held_.end(), more.begin(), more.end());
+        return *this;
+    }
+    /// Does not compile, and says why.
+    template <typename Other>
+        requires(!std::convertible_to<Other, Criteria>)
+    Criteria& operator&=(const Other&) {
+        detail::refuse<detail::Purpose::narrow, Model, Other>();
         return *this;
     }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/value.hpp>
 #include <txscope/postgres/detail/sql_words.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
@@ -41,6 +42,16 @@ struct TableName {
     std::string_view schema{};  ///< Empty: found through the connection's `search_path`.
     std::string_view name{};
 };
+
+namespace detail {
+
+/// Says a `table` that is a constant.
+template <typename T>
+concept NamesTable = requires {
+    typename std::bool_constant<(std::string_view{T::table}, true)>;
+} || requires { typename std::bool_constant<(TableName{T::table}, true)>; };
+
+}  // namespace detail
 
 /// How a described struct maps to a table: what a repository class says about itself.
 ///
@@ -118,37 +129,48 @@ struct Entity {
 
     static constexpr auto version() {
         if constexpr (requires { Repository::version; })
-            return single(Repository::version);
+            return Repository::version;
         else
             return columns<>;
     }
 
     static constexpr auto created_at() {
         if constexpr (requires { Repository::created_at; })
-            return single(Repository::created_at);
+            return Repository::created_at;
         else
             return columns<>;
     }
 
     static constexpr auto updated_at() {
         if constexpr (requires { Repository::updated_at; })
-            return single(Repository::updated_at);
+            return Repository::updated_at;
         else
             return columns<>;
     }
 
     static constexpr auto deleted_at() {
         if constexpr (requires { Repository::deleted_at; })
-            return single(Repository::deleted_at);
+            return Repository::deleted_at;
         else
             return columns<>;
     }
 
-    /// Whether there is a table, and what is said of columns names members of the model.
+    /// Whether the types of all members are values of SQL.
+    static constexpr bool has_values() {
+        bool all = true;
+        detail::for_each_column<Model>([&](auto column) {
+            using Member = detail::struct_member_type<Model, decltype(column)>;
+            all = all && (detail::is_readable<Member> || detail::is_writable<Member>);
+        });
+        return all;
+    }
+
+    /// Whether there is a table, and what is said of columns names members of the model, which are
+    /// values.
     static constexpr bool is_complete() {
-        if constexpr (detail::is_described<Model> && requires { Repository::table; })
-            return has(key_if_any()) && has(generated()) && has(version()) && has(created_at()) &&
-                   has(updated_at()) && has(deleted_at());
+        if constexpr (detail::is_described<Model> && has_values() && detail::NamesTable<Repository>)
+            return has(key_if_any()) && has(generated()) && has_one(version()) &&
+                   has_one(created_at()) && has_one(updated_at()) && has_one(deleted_at());
         else
             return false;
     }
@@ -177,12 +199,16 @@ private:
     static constexpr bool has(Columns<Members...>) {
         return (detail::ColumnOf<Model, Members> && ...);
     }
-    template <auto... Members>
-    static constexpr auto single(Columns<Members...> set) {
-        static_assert(
-            sizeof...(Members) == 1,
-            "txscope: `version`, `created_at`, `updated_at` and `deleted_at` are one column each");
-        return set;
+    template <typename Other>
+    static constexpr bool has(const Other&) {
+        return false;
+    }
+    template <typename Set>
+    static constexpr bool has_one(Set set) {
+        if constexpr (requires { Set::size; })
+            return Set::size <= 1 && has(set);
+        else
+            return false;
     }
 
     // Who only inserts needs none.
@@ -219,7 +245,7 @@ template <typename Base, typename T, typename Model>
 constexpr void check_repository() {
     constexpr bool derives = std::is_base_of_v<Base, T>;
     constexpr bool described = is_described<Model>;
-    constexpr bool has_table = requires { T::table; };
+    constexpr bool has_table = NamesTable<T>;
     static_assert(derives,
                   "txscope: a repository derives from BaseRepository<itself, its model>, or from "
                   "ReadRepository<itself, its model>");
@@ -230,11 +256,16 @@ constexpr void check_repository() {
     static_assert(!derives || !described || has_table,
                   "txscope: a repository says which table is its own: `static constexpr "
                   "std::string_view table = \"projects\";`");
-    if constexpr (derives && described && has_table)
+    if constexpr (derives && described && has_table) {
+        constexpr bool values = Entity<T, Model>::has_values();
+        static_assert(values,
+                      "txscope: the type of a member is no SQL value: specialise txscope::SqlValue "
+                      "or pqxx::string_traits for it, and say std::string for a character");
         static_assert(
-            Entity<T, Model>::is_complete(),
+            !values || Entity<T, Model>::is_complete(),
             "txscope: `key`, `generated`, `version` and the like name members that the model "
-            "describes");
+            "describes, by columns<…>; `version` and times are one column each");
+    }
 }
 
 }  // namespace detail

@@ -18,7 +18,6 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <ranges>
 #include <string_view>
@@ -32,6 +31,29 @@ namespace asio = boost::asio;
 
 template <typename T, typename Model>
 class BaseRepository;
+
+namespace detail {
+
+/// What a repository that reads has in the place of a function that writes.
+template <typename Model>
+struct RefusedWrite {
+    struct Answer : boost::asio::awaitable<Model> {};
+    template <typename... Ts>
+    Answer operator()(const Ts&...) const {
+        static_assert(
+            never<Ts...>,
+            "txscope: a ReadRepository, as a ReadScope hands out, only reads: what writes is "
+            "a BaseRepository, in a TransactionScope");
+        return {};
+    }
+};
+template <typename Model>
+struct RefusedWrites {
+    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, save_all{}, create_unless_exists{},
+        add{}, add_all{}, update{}, remove{}, restore{};
+};
+
+}  // namespace detail
 
 /// The half of `BaseRepository` that reads: all of it for who derives from this.
 ///
@@ -47,8 +69,24 @@ class BaseRepository;
 /// };
 /// ```
 template <typename T, typename Model>
-class ReadRepository : public detail::RefusedWrites<Model> {
+class ReadRepository : public detail::RefusedWrites<Model>, detail::RefusedReads<Model> {
+    using Refused = detail::RefusedReads<Model>;
+
 public:
+    using Refused::average;
+    using Refused::count;
+    using Refused::count_by;
+    using Refused::exists;
+    using Refused::find;
+    using Refused::find_all;
+    using Refused::find_by;
+    using Refused::find_page;
+    using Refused::get;
+    using Refused::max;
+    using Refused::min;
+    using Refused::select;
+    using Refused::sum;
+
     explicit ReadRepository(AsyncSessionFactory sessions)
         : ReadRepository{detail::RepositorySession{std::move(sessions)}} {
         detail::check_repository<ReadRepository, T, Model>();
@@ -248,74 +286,6 @@ public:
         return WithDeleted<txscope::ReadRepository, T, Model>{session_};
     }
 
-    // Whatever else does not compile, and this says why.
-    template <typename... Selector>
-    asio::awaitable<Model> get(const Selector&...) const {
-        detail::refuse<detail::Purpose::select_row, Model, Selector...>();
-        return {};
-    }
-    template <typename... Selector>
-    asio::awaitable<std::optional<Model>> find(const Selector&...) const {
-        detail::refuse<detail::Purpose::select_row, Model, Selector...>();
-        return {};
-    }
-    template <typename... Selector>
-    asio::awaitable<bool> exists(const Selector&...) const {
-        detail::refuse<detail::Purpose::select_row, Model, Selector...>();
-        return {};
-    }
-    template <typename... Clauses>
-    asio::awaitable<std::vector<Model>> find_all(const Clauses&...) const {
-        detail::refuse<detail::Purpose::select_rows, Model, Clauses...>();
-        return {};
-    }
-    template <typename... Clauses>
-    asio::awaitable<PageOf<Model>> find_page(const Clauses&...) const {
-        detail::refuse<detail::Purpose::select_rows, Model, Clauses...>();
-        return {};
-    }
-    template <typename Row = Model, typename... Clauses>
-    asio::awaitable<std::vector<Row>> select(const Clauses&...) const {
-        detail::refuse<detail::Purpose::select_some_columns, Model, Clauses...>();
-        return {};
-    }
-    template <typename... Conditions>
-    asio::awaitable<std::int64_t> count(const Conditions&...) const {
-        detail::refuse<detail::Purpose::narrow, Model, Conditions...>();
-        return {};
-    }
-    template <typename... Arguments>
-    asio::awaitable<std::optional<std::int64_t>> sum(const Arguments&...) const {
-        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
-        return {};
-    }
-    template <typename... Arguments>
-    asio::awaitable<std::optional<double>> average(const Arguments&...) const {
-        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
-        return {};
-    }
-    template <typename... Arguments>
-    asio::awaitable<std::optional<std::int64_t>> min(const Arguments&...) const {
-        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
-        return {};
-    }
-    template <typename... Arguments>
-    asio::awaitable<std::optional<std::int64_t>> max(const Arguments&...) const {
-        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
-        return {};
-    }
-    template <typename... Arguments>
-    asio::awaitable<std::vector<std::pair<std::int64_t, std::int64_t>>> count_by(
-        const Arguments&...) const {
-        detail::refuse<detail::Purpose::compute_of_column, Model, Arguments...>();
-        return {};
-    }
-    template <typename... Arguments>
-    asio::awaitable<std::map<std::int64_t, std::vector<Model>>> find_by(const Arguments&...) const {
-        detail::refuse<detail::Purpose::select_by_column, Model, Arguments...>();
-        return {};
-    }
-
     /// For the layers above.
     const detail::RepositorySession& session() const { return session_; }
 
@@ -424,13 +394,13 @@ private:
         return row ? std::optional<Model>{read_row(*row)} : std::nullopt;
     }
     static Model read_row([[maybe_unused]] const Row& row) {
-        if constexpr (Described<Model>)
+        if constexpr (Mapping::is_complete())
             return row.as<Model>();
         else
             return Model{};
     }
     static std::vector<Model> read_all([[maybe_unused]] const Result& result) {
-        if constexpr (Described<Model>)
+        if constexpr (Mapping::is_complete())
             return result.as<Model>();
         else
             return {};

@@ -33,8 +33,9 @@ using ReadingPart = decltype(reading_part(std::declval<const Repository&>()));
 
 /// What `ReadScope` takes: a coroutine of what the repositories have that reads.
 template <typename Body, typename... Repositories>
-concept ReadBody =
-    requires { typename std::invoke_result_t<Body&, ReadingPart<Repositories>...>::value_type; };
+concept ReadBody = requires {
+    typename std::invoke_result_t<Body&, ReadingPart<Repositories>...>::value_type;
+} && NothrowResult<typename std::invoke_result_t<Body&, ReadingPart<Repositories>...>::value_type>;
 
 }  // namespace detail
 
@@ -74,7 +75,8 @@ public:
         static_assert(
             detail::never<Body>,
             "txscope: the body of a ReadScope is a coroutine, `-> asio::awaitable<…>`, that takes "
-            "of each of its repositories what reads, `const auto&`");
+            "of each of its repositories what reads, `const auto&`, and whose result is moved "
+            "without throwing");
         return {};
     }
 

@@ -47,8 +47,9 @@ using TransactedAwaitable = decltype(call_body(std::declval<Body&>(), std::declv
 /// What `ServiceCoordinator::transact` takes: a coroutine of the repositories or of none, behind the
 /// transaction or without.
 template <typename Body, typename... Repositories>
-concept TransactedBody =
-    requires { typename TransactedAwaitable<Body, Repositories...>::value_type; };
+concept TransactedBody = requires {
+    typename TransactedAwaitable<Body, Repositories...>::value_type;
+} && NothrowResult<typename TransactedAwaitable<Body, Repositories...>::value_type>;
 
 /// @param words its class, for the error
 /// @throws pqxx::argument_error unless what is executed there joins transactions of `sessions`
@@ -133,7 +134,7 @@ public:
             is_body,
             "txscope: the body of `transact` is a coroutine, `-> asio::awaitable<…>`, that "
             "takes a reference to each repository, in their order, or to none, behind a "
-            "`Transaction&` or alone");
+            "`Transaction&` or alone, and whose result is moved without throwing");
         if constexpr (is_body)
             return run(sessions_, options, where, std::decay_t<Body>(std::forward<Body>(body)),
                        repositories_);

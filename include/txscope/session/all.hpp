@@ -6,12 +6,23 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <ranges>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace txscope {
 
 namespace asio = boost::asio;
+
+namespace detail {
+
+template <typename Branches>
+concept BranchesToTake =
+    std::ranges::input_range<Branches> && is_awaitable<std::ranges::range_value_t<Branches>> &&
+    std::is_constructible_v<std::ranges::range_value_t<Branches>,
+                            std::remove_reference_t<std::ranges::range_reference_t<Branches>>&&>;
+
+}  // namespace detail
 
 /// Runs any number of branches in parallel, and returns their results, in the order of the branches: a
 /// `std::vector<T>` of a range of `asio::awaitable<T>`, nothing of `asio::awaitable<void>`.
@@ -34,14 +45,19 @@ namespace asio = boost::asio;
 /// **Cancellation**: cancels all, and throws `operation_aborted` when they have ended.
 ///
 /// The awaitables are taken from the range before this returns.
-template <std::ranges::input_range Branches>
+template <typename Branches>
 auto all(Branches&& branches) {
-    using Branch = std::ranges::range_value_t<Branches>;
-    static_assert(detail::is_awaitable<Branch>, "txscope: branches are asio::awaitable<T>");
-    std::vector<Branch> taken;
-    if constexpr (std::ranges::sized_range<Branches>) taken.reserve(std::ranges::size(branches));
-    for (auto&& branch : branches) taken.push_back(std::move(branch));
-    return detail::run_branches(std::move(taken));
+    if constexpr (detail::BranchesToTake<Branches>) {
+        std::vector<std::ranges::range_value_t<Branches>> taken;
+        if constexpr (std::ranges::sized_range<Branches>)
+            taken.reserve(std::ranges::size(branches));
+        for (auto&& branch : branches) taken.push_back(std::move(branch));
+        return detail::run_branches(std::move(taken));
+    } else {
+        static_assert(detail::never<Branches>,
+                      "txscope: all takes a range of asio::awaitable<T>, which it moves from");
+        return asio::awaitable<void>{};
+    }
 }
 
 }  // namespace txscope

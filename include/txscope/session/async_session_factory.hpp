@@ -106,6 +106,12 @@ public:
     /// They commit together, or none of them does: see `Session::execute_all`.
     /// @throws what `Session::execute` throws
     asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) const;
+    template <typename Other>
+        requires(!std::convertible_to<Other, std::vector<Statement>>)
+    asio::awaitable<std::vector<Result>> execute_all(const Other&) const {
+        static_assert(detail::never<Other>, "txscope: execute_all takes a std::vector<Statement>");
+        return {};
+    }
 
     /// Runs `body(Session&)` with a connection to itself and without a transaction: each statement
     /// commits by itself, but statements that were enqueued commit together with the one that
@@ -154,6 +160,7 @@ public:
         const std::convertible_to<std::string_view> auto& channel, Handler handler,
         const ListenOptions& options = {},
         std::source_location where = std::source_location::current()) const {
+        detail::check_hook<Handler, const Notification&>();
         return listen(std::vector{std::string{std::string_view{channel}}}, std::move(handler),
                       options, where);
     }
@@ -162,6 +169,7 @@ public:
     asio::awaitable<void> listen(
         std::vector<std::string> channels, Handler handler, const ListenOptions& options = {},
         std::source_location where = std::source_location::current()) const {
+        detail::check_hook<Handler, const Notification&>();
         return listen(
             pool_, std::make_unique<detail::Listener>(
                        *pool_, channels, detail::make_hook<const Notification&>(std::move(handler)),

@@ -7,6 +7,7 @@
 #include <txscope/session/detail/session_state.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -109,6 +110,12 @@ public:
     ///
     /// @throws what `execute` throws
     asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements);
+    template <typename Other>
+        requires(!std::convertible_to<Other, std::vector<Statement>>)
+    asio::awaitable<std::vector<Result>> execute_all(const Other&) {
+        static_assert(detail::never<Other>, "txscope: execute_all takes a std::vector<Statement>");
+        return {};
+    }
 
     /// Executes one statement, and calls `on_row` with each of its rows, one after another, in constant
     /// memory over any size of result. Returns how many rows there were.
@@ -142,6 +149,7 @@ public:
     ///     pqxx::usage_error in a session without a transaction: see `txscope::stream`
     template <typename... Ts, typename... Args>
     asio::awaitable<std::uint64_t> stream(std::string_view sql, Args&&... args_and_on_row) {
+        (detail::check_readable<Ts>(), ...);
         using Rows = typename detail::RowsOf<Ts...>::Type;
         detail::check_on_row<Rows, Args...>();
         if constexpr (detail::end_with_on_row<Rows, Args...>)
@@ -199,6 +207,7 @@ public:
     /// @throws pqxx::usage_error in a session without a transaction
     template <typename Function>
     void before_commit(Function hook) {
+        detail::check_hook<Function>();
         add_hook(&detail::Hooks::before_commit, detail::make_hook(std::move(hook)));
     }
 
@@ -207,6 +216,7 @@ public:
     /// factory's observer is told of it (`ScopeEvent::hook_failure`).
     template <typename Function>
     void after_commit(Function hook) {
+        detail::check_hook<Function>();
         add_hook(&detail::Hooks::after_commit, detail::make_hook(std::move(hook)));
     }
 
@@ -214,6 +224,7 @@ public:
     /// called when the outcome is in doubt.
     template <typename Function>
     void after_rollback(Function hook) {
+        detail::check_hook<Function>();
         add_hook(&detail::Hooks::after_rollback, detail::make_hook(std::move(hook)));
     }
 

@@ -24,6 +24,8 @@ namespace detail {
 
 template <typename T, typename Model>
 std::type_identity<Model> model_of(const ReadRepository<T, Model>&);
+template <typename T>
+concept AnyRepository = requires(const T& repository) { model_of(repository); };
 
 template <typename E, bool writes>
 void add_statements(ExpectedTable& table) {
@@ -110,9 +112,11 @@ using Mismatches = std::vector<std::string>;
 /// @throws std::runtime_error where nothing can be checked
 template <typename... Repositories>
 Mismatches check(const std::string& dsn) {
+    constexpr bool fit = (detail::AnyRepository<Repositories> && ...);
+    static_assert(fit, "txscope: what is checked are repositories, check<ProjectRepository>(…)");
     detail::CheckedSchema schema{dsn};
     Mismatches mismatches;
-    (schema.check(detail::expected_table<Repositories>(), mismatches), ...);
+    if constexpr (fit) (schema.check(detail::expected_table<Repositories>(), mismatches), ...);
     detail::NamedSql::for_each(
         [&](const detail::NamedSql& named) { schema.check(named, mismatches); });
     return mismatches;

@@ -45,6 +45,7 @@ asio::awaitable<std::uint64_t> stream_ambient(AsyncSessionFactory sessions, Stat
 template <typename... Ts, typename... Args>
 asio::awaitable<std::uint64_t> stream(AsyncSessionFactory sessions, std::string_view sql,
                                       Args&&... args_and_on_row) {
+    (detail::check_readable<Ts>(), ...);
     using Rows = typename detail::RowsOf<Ts...>::Type;
     detail::check_on_row<Rows, Args...>();
     if constexpr (detail::end_with_on_row<Rows, Args...>)

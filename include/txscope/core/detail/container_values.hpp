@@ -67,6 +67,13 @@ template <typename T>
 struct ArrayElement<T> : ArrayElement<typename T::value_type> {};
 
 template <typename T>
+    requires(dimensions<T> > 0)
+inline constexpr bool is_writable<T> = is_writable<typename ArrayElement<T>::type>;
+template <typename T>
+    requires(dimensions<T> > 0)
+inline constexpr bool is_readable<T> = is_readable<typename ArrayElement<T>::type>;
+
+template <typename T>
 concept DeclaresDelimiter = requires { SqlValue<T>::delimiter; };
 
 template <typename T>

@@ -9,6 +9,10 @@
 
 namespace txscope::detail {
 
+/// For what does not compile once it is instantiated.
+template <typename... Ts>
+inline constexpr bool never = false;
+
 template <typename T>
 struct IsOptional : std::false_type {};
 template <typename T>

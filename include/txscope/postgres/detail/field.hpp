@@ -57,16 +57,33 @@ void check_column_count(const ResultBlock& result, std::size_t wanted);
 [[noreturn]] void throw_wrong_type(const ResultBlock& result, std::size_t column,
                                    const std::string& why);
 
+/// Does not compile where nothing is read as a `T`.
+template <typename T>
+constexpr void check_readable() {
+    using Plain = without_optional<T>;
+    constexpr bool points = std::is_same_v<Plain, std::string_view> || std::is_pointer_v<Plain>;
+    constexpr bool readable = is_readable<Plain>;
+    static_assert(
+        !points,
+        "txscope: the value would point into a result that may be gone: ask for a std::string, or "
+        "use Row::text() while you hold the row");
+    static_assert(
+        !CharacterType<Plain>,
+        "txscope: a character type may be a number or a text: use an integer type or std::string");
+    static_assert(readable || points || CharacterType<Plain>,
+                  "txscope: no way to read this type: specialise txscope::SqlValue or "
+                  "pqxx::string_traits for it");
+}
+
 /// The field `text` of that column, as a `T`; NULL as an empty optional.
 /// @throws ColumnError for a NULL that is not wanted or a text that is no `T`.
 template <typename T>
 [[nodiscard]] T read_field(const ResultBlock& result, std::size_t column,
                            std::optional<std::string_view> text) {
-    static_assert(
-        !std::is_same_v<T, std::string_view> && !std::is_pointer_v<T>,
-        "txscope: the value would point into a result that may be gone: ask for a std::string, or "
-        "use Row::text() while you hold the row");
-    if constexpr (IsOptional<T>::value) {
+    check_readable<T>();
+    if constexpr (!is_readable<T>) {
+        throw_unexpected_null(result, column, {});
+    } else if constexpr (IsOptional<T>::value) {
         if (!text) return std::nullopt;
         return read_field<typename T::value_type>(result, column, text);
     } else {

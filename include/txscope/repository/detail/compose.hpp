@@ -151,7 +151,8 @@ Statement compose_insert(const typename E::Model& model) {
 /// are for its builder.
 template <typename E, typename Builder, typename Models, typename... Parts>
 std::optional<Statement> compose_of_models(Models&& models, const Parts&... parts) {
-    static_assert(inserted_columns<E> > 0, "txscope: the database generates all of this model");
+    static_assert(inserted_columns<E> > 0 || !E::is_complete(),
+                  "txscope: the database generates all of this model");
     std::array<ColumnArray, inserted_columns<E>> columns;
     for (const typename E::Model& model : models) {
         auto array = columns.begin();
@@ -247,7 +248,7 @@ Changes<typename E::Model> changes_between(const typename E::Model& before,
 /// UPDATE by a whole model of its row.
 template <typename E>
 Statement compose_update(const typename E::Model& model) {
-    static_assert(has_updated_columns<E>,
+    static_assert(has_updated_columns<E> || !E::is_complete(),
                   "txscope: this model is all key or generated: nothing to update");
     return with_row_of<E>(model, [&](const auto&... equal) {
         Statement statement{sql_text<E, Update<E, true>>(equal...)};

@@ -300,6 +300,29 @@ constexpr auto operator||(Left left, Right right) {
     return Joined<Precedence::disjunction, Left, Right>{std::move(left), std::move(right)};
 }
 
+/// Whatever else is joined with a condition does not compile.
+template <typename Left, typename Right>
+constexpr auto refuse_to_join(const Left& left, const Right& right) {
+    constexpr bool conditions = AnyCondition<Left> && AnyCondition<Right>;
+    static_assert(conditions,
+                  "txscope: a condition is joined with conditions: a column alone is none, compare "
+                  "it, and a bool decides what goes into a Criteria");
+    if constexpr (AnyCondition<Left>)
+        return left;
+    else
+        return right;
+}
+template <typename Left, typename Right>
+    requires AnyCondition<Left> || AnyCondition<Right>
+constexpr auto operator&&(Left left, Right right) {
+    return refuse_to_join(left, right);
+}
+template <typename Left, typename Right>
+    requires AnyCondition<Left> || AnyCondition<Right>
+constexpr auto operator||(Left left, Right right) {
+    return refuse_to_join(left, right);
+}
+
 template <AnyCondition Inner>
 constexpr auto operator!(Inner inner) {
     return Negation<Inner>{std::move(inner)};

@@ -25,9 +25,6 @@ std::string escape_like(std::string_view text);
 
 namespace txscope::detail {
 
-template <typename... Ts>
-inline constexpr bool never = false;
-
 /// The values as they are kept until they become an array: each, or those of a range.
 template <typename T, typename... Values>
 auto keep_values(Values&&... values) {
@@ -63,6 +60,18 @@ inline constexpr bool is_expression_for<E, T> =
     may_stand_for<without_optional<T>, without_optional<typename E::Value>>();
 template <typename E, typename T>
 concept ExpressionFor = is_expression_for<E, T>;
+
+template <bool Descending, typename Operand>
+constexpr auto order_by(Operand operand) {
+    if constexpr (AnyExpression<Operand>) {
+        return Ordering<Operand, Descending>{std::move(operand)};
+    } else {
+        static_assert(never<Operand>,
+                      "txscope: rows are sorted by a field<&Model::member>, or by what is computed "
+                      "of some");
+        return Ordering<Parameter<bool>, Descending>{Parameter<bool>{true}};
+    }
+}
 
 template <typename Operator, typename Left, typename Right>
 constexpr auto comparison(Left left, Right right) {
@@ -120,15 +129,19 @@ public:
     template <typename Text>
     auto starts_with(const Text& text) const {
         if constexpr (PatternFor<Text, typename Self::Value>)
-            return like(escape_like(keep_value<std::string>(text)) + '%');
+            return match<Like>(escape_like(keep_value<std::string>(text)) + '%');
         else
-            return like(text);
+            return match<Like>(text);
     }
 
     /// Lies between the two, or is one of them.
     template <typename Low, typename High>
     constexpr auto between(const Low& low, const High& high) const {
-        return compare<GreaterEqual>(self(), low) && compare<LessEqual>(self(), high);
+        const auto from = compare<GreaterEqual>(self(), low);
+        if constexpr (AnyExpression<Low> || ComparableWith<Low, typename Self::Value>)
+            return from && compare<LessEqual>(self(), high);
+        else
+            return from;
     }
 
     /// Has another value than this one, or none: true also of NULL, where `!=` is not.

@@ -10,6 +10,18 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace txscope {
+
+template <typename Model>
+struct PageOf;
+
+}  // namespace txscope
 
 /// Why a call of a repository does not take its arguments. Each call has an overload for whatever the
 /// others do not take, which gives the first reason that applies as the only error. Compilers print
@@ -115,23 +127,76 @@ template <typename Model, std::size_t most, typename... Ts>
 inline constexpr bool are_models = sizeof...(Ts) >= 1 && sizeof...(Ts) <= most &&
                                    (std::convertible_to<const Ts&, const Model&> && ...);
 
-/// What a repository that reads has in the place of a function that writes.
+/// What is called of a repository with what it does not take does not compile, and this says why.
 template <typename Model>
-struct RefusedWrite {
-    struct Answer : boost::asio::awaitable<Model> {};
-    template <typename... Ts>
-    Answer operator()(const Ts&...) const {
-        static_assert(
-            never<Ts...>,
-            "txscope: a ReadRepository, as a ReadScope hands out, only reads: what writes is "
-            "a BaseRepository, in a TransactionScope");
+struct RefusedReads {
+    template <typename... Selector>
+    boost::asio::awaitable<Model> get(const Selector&...) const {
+        refuse<Purpose::select_row, Model, Selector...>();
         return {};
     }
-};
-template <typename Model>
-struct RefusedWrites {
-    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, save_all{},
-        create_unless_exists{}, add{}, add_all{}, update{}, remove{}, restore{};
+    template <typename... Selector>
+    boost::asio::awaitable<std::optional<Model>> find(const Selector&...) const {
+        refuse<Purpose::select_row, Model, Selector...>();
+        return {};
+    }
+    template <typename... Selector>
+    boost::asio::awaitable<bool> exists(const Selector&...) const {
+        refuse<Purpose::select_row, Model, Selector...>();
+        return {};
+    }
+    template <typename... Clauses>
+    boost::asio::awaitable<std::vector<Model>> find_all(const Clauses&...) const {
+        refuse<Purpose::select_rows, Model, Clauses...>();
+        return {};
+    }
+    template <typename... Clauses>
+    boost::asio::awaitable<PageOf<Model>> find_page(const Clauses&...) const {
+        refuse<Purpose::select_rows, Model, Clauses...>();
+        return {};
+    }
+    template <typename Row = Model, typename... Clauses>
+    boost::asio::awaitable<std::vector<Row>> select(const Clauses&...) const {
+        refuse<Purpose::select_some_columns, Model, Clauses...>();
+        return {};
+    }
+    template <typename... Conditions>
+    boost::asio::awaitable<std::int64_t> count(const Conditions&...) const {
+        refuse<Purpose::narrow, Model, Conditions...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::optional<std::int64_t>> sum(const Arguments&...) const {
+        refuse<Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::optional<double>> average(const Arguments&...) const {
+        refuse<Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::optional<std::int64_t>> min(const Arguments&...) const {
+        refuse<Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::optional<std::int64_t>> max(const Arguments&...) const {
+        refuse<Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::vector<std::pair<std::int64_t, std::int64_t>>> count_by(
+        const Arguments&...) const {
+        refuse<Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::map<std::int64_t, std::vector<Model>>> find_by(
+        const Arguments&...) const {
+        refuse<Purpose::select_by_column, Model, Arguments...>();
+        return {};
+    }
 };
 
 }  // namespace txscope::detail

@@ -39,10 +39,13 @@ private:
 /// Calls `visit` for each column that an INSERT of a whole model gives the model's value.
 template <typename E, typename Visit>
 constexpr void for_each_inserted(Visit&& visit) {
-    using Others = decltype(E::generated() + E::created_at() + E::updated_at() + E::deleted_at());
-    for_each_column<typename E::Model>([&](auto column) {
-        if constexpr (!contains<Others, decltype(column)::pointer>) visit(column);
-    });
+    if constexpr (E::is_complete()) {
+        using Others =
+            decltype(E::generated() + E::created_at() + E::updated_at() + E::deleted_at());
+        for_each_column<typename E::Model>([&](auto column) {
+            if constexpr (!contains<Others, decltype(column)::pointer>) visit(column);
+        });
+    }
 }
 
 /// Calls `visit` for each column that an UPDATE by a whole model sets.

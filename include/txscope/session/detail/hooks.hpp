@@ -2,6 +2,7 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <concepts>
 #include <functional>
 #include <iterator>
 #include <type_traits>
@@ -16,10 +17,29 @@ template <typename... Args>
 using HookOf = std::function<asio::awaitable<void>(Args...)>;
 using Hook = HookOf<>;
 
+template <typename Function, typename... Args>
+inline constexpr bool is_hook = false;
+template <std::copy_constructible Function, typename... Args>
+    requires std::invocable<Function&, Args...>
+inline constexpr bool is_hook<Function, Args...> =
+    std::is_void_v<std::invoke_result_t<Function&, Args...>> ||
+    std::is_same_v<std::invoke_result_t<Function&, Args...>, asio::awaitable<void>>;
+
+/// Does not compile where a function is no hook. To be called where one is taken.
+template <typename Function, typename... Args>
+constexpr void check_hook() {
+    constexpr bool fits = is_hook<Function, Args...>;
+    static_assert(fits,
+                  "txscope: a hook takes nothing, and who listens a `const Notification&`; it "
+                  "returns void or asio::awaitable<void>, and can be copied");
+}
+
 /// Calls `function`, which may be a coroutine or not.
 template <typename... Args, typename Function>
 HookOf<Args...> make_hook(Function function) {
-    if constexpr (std::is_void_v<std::invoke_result_t<Function&, Args...>>)
+    if constexpr (!is_hook<Function, Args...>)
+        return {};
+    else if constexpr (std::is_void_v<std::invoke_result_t<Function&, Args...>>)
         return [function = std::move(function)](Args... args) mutable -> asio::awaitable<void> {
             function(args...);
             co_return;
