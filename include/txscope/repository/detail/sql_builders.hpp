@@ -335,7 +335,8 @@ template <typename E, bool Returning>
 struct Update {
     template <typename... Parts>
     static constexpr void write(SqlWriter& out, const Parts*... parts) {
-        if (!any_change(parts...)) return Select<E>::write(out, parts...);
+        if constexpr ((is_changes<Parts> || ...))
+            if (!any_change(parts...)) return Select<E>::write(out, parts...);
         E::write_table(out << "UPDATE ");
         Separator comma{out << " SET ", ", "};
         if constexpr ((Assigning<Parts> || ...)) {
