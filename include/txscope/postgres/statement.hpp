@@ -5,6 +5,7 @@
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/detail/statement_text.hpp>
 #include <txscope/protocol/parameters.hpp>
+#include <txscope/protocol/result_block.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -41,7 +42,8 @@ class Statement {
 public:
     /// @throws ValueError when the SQL or a value's text holds a NUL character, or beyond 1 GB.
     template <typename... Args>
-    explicit Statement(std::string_view sql, const Args&... args) : sql_size_(sql.size()) {
+    explicit Statement(std::string_view sql, const Args&... args)
+        : sql_size_(static_cast<std::uint32_t>(sql.size())) {
         detail::check_statement_size(sql.size());
         // The protocol ends it with one: what stands before would be executed, silently.
         if (sql.find('\0') != sql.npos) throw ValueError("a NUL character in SQL text");
@@ -77,12 +79,17 @@ public:
         return {.count = size_, .bytes = {text_.data() + sql_size_, text_.size() - sql_size_}};
     }
 
+    /// For the layers above: what has its rows while they arrive. Null: the result, in the end.
+    void collect_by(protocol::Collect collect) noexcept { collect_ = collect; }
+    [[nodiscard]] protocol::Collect collect() const noexcept { return collect_; }
+
 private:
     void close(std::size_t start, bool has_value);
 
     detail::StatementText text_;  // the SQL, and the parameters as they are sent
-    std::size_t sql_size_;
-    std::size_t size_ = 0;
+    std::uint32_t sql_size_;
+    std::uint32_t size_ = 0;
+    protocol::Collect collect_ = nullptr;
 };
 
 template <typename T>

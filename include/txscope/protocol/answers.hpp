@@ -33,7 +33,10 @@ public:
     Answers(Requests& requests, std::size_t max_message, std::size_t max_result)
         : requests_{requests}, reader_{max_message}, builder_{max_result} {}
 
-    [[nodiscard]] std::span<char> space() { return reader_.space(); }
+    [[nodiscard]] std::span<char> space() {
+        if (reader_.kept_size() >= Buffer::kept_capacity / 2) collect();
+        return reader_.space();
+    }
     void received(std::size_t count) noexcept { reader_.received(count); }
 
     /// Takes messages, until there is an event or an answer to be reported, or no more of them, or a
@@ -76,6 +79,7 @@ private:
     Taken take_columns(const Message& message, Request& request);
     Taken take_execution(const Message& message, Request& request, Event& event);
     Taken take_row(const Message& message, const Request& request);
+    void collect();
     void complete(Request& request, std::string_view tag, bool suspended);
     Taken begin_copy(const Message& message, Request& request, Event& event);
     Taken take_copied(const Message& message, Request& request, Event& event);
@@ -274,6 +278,15 @@ TXSCOPE_INLINE Answers::Taken Answers::take_row(const Message& message, const Re
     if (request.keep && !builder_.add_row(reader_))
         violated("the server sent a result that is longer than the limit");
     return Taken::well;
+}
+
+/// The rows that have arrived, where they are wanted so. The block with them is used again then before
+/// it has left the cache, and they are read while the server is busy with the next ones.
+TXSCOPE_INLINE void Answers::collect() {
+    const Request& request = head();
+    if (!request.keep || request.response->collect_ == nullptr) return;
+    Response& response = *request.response;
+    response.collect_(response.collected_, builder_.finish(reader_, columns_of(request), {}));
 }
 
 /// A statement was executed, or has given as many rows as were asked for.

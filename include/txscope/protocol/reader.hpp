@@ -51,6 +51,9 @@ public:
         return kept_ == nothing ? std::string_view{}
                                 : buffer_.bytes().substr(kept_, parsed_ - kept_);
     }
+    [[nodiscard]] std::size_t kept_size() const noexcept {
+        return kept_ == nothing ? 0 : parsed_ - kept_;
+    }
     /// Nothing is kept any more.
     void release() noexcept { kept_ = nothing; }
     /// The block with what is kept, and nothing else. What has arrived behind it is copied.

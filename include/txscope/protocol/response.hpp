@@ -40,6 +40,9 @@ public:
     /// Of the last statement whose result is kept.
     [[nodiscard]] const ResultBlock& result() const noexcept { return result_; }
     [[nodiscard]] ResultBlock take_result() noexcept { return std::move(result_); }
+    /// Of the statement whose result is kept, `collect` has all rows but the last, where there are many,
+    /// while the others arrive. To be called before it is sent; null for no such thing.
+    void collect_by(Collect collect) noexcept { collect_ = collect; }
     /// The results of all its statements are kept, rather than the last one's. To be called before any
     /// of them is sent.
     void keep_all() { all_ = std::make_unique<std::vector<ResultBlock>>(); }
@@ -76,6 +79,7 @@ private:
     };
 
     void keep(ResultBlock&& result) {
+        if (collected_ != nullptr) result.carry(std::move(collected_));
         if (keeps_all())
             all_->push_back(std::move(result));
         else
@@ -88,9 +92,12 @@ private:
         error_ = error;
         failed_statement_ = statement;
         result_ = {};
+        collected_ = nullptr;
     }
 
     ResultBlock result_;
+    Collect collect_ = nullptr;
+    std::unique_ptr<Collected> collected_;
     std::unique_ptr<std::vector<ResultBlock>> all_;  // mostly one is enough
     std::shared_ptr<const ErrorResponse> error_;
     std::uint32_t failed_statement_ = none;

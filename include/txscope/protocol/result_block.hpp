@@ -96,6 +96,18 @@ private:
     return at == body.size();
 }
 
+class ResultBlock;
+
+/// What was made of the first rows of a result while more of them were on their way.
+struct Collected {
+    Collected() = default;
+    Collected(const Collected&) = delete;
+    Collected& operator=(const Collected&) = delete;
+    virtual ~Collected() = default;
+};
+/// Adds the rows of `part` to what was made of those before, which is null at first.
+using Collect = void (*)(std::unique_ptr<Collected>& made, const ResultBlock& part);
+
 /// What one statement gave: the server's bytes, from its first DataRow to its CommandComplete, and
 /// where in there each row begins. No row and no field is allocated or copied.
 ///
@@ -139,8 +151,18 @@ public:
     [[nodiscard]] std::string_view tag() const noexcept {
         return data_ == nullptr ? std::string_view{} : data_->tag;
     }
+    /// Of the rows ahead of these, where they were collected; else null.
+    [[nodiscard]] Collected* collected() const noexcept {
+        return data_ == nullptr ? nullptr : data_->collected.get();
+    }
     /// Whether the portal has more rows than were asked for.
     [[nodiscard]] bool suspended() const noexcept { return data_ != nullptr && data_->suspended; }
+
+    /// Gives them to a result of rows.
+    void carry(std::unique_ptr<Collected>&& collected) noexcept {
+        assert(columns() != nullptr);
+        data_->collected = std::move(collected);
+    }
 
 private:
     friend class ResultBuilder;
@@ -153,6 +175,7 @@ private:
         const char* bytes = nullptr;  // behind `rows()`, or in `block`
         std::string_view tag{};       // likewise
         std::shared_ptr<const Columns> columns{};
+        std::unique_ptr<Collected> collected{};
         Buffer block{};
 
         // Where in `bytes` the rows' bodies begin: behind this object, in the same allocation.

@@ -214,8 +214,8 @@ public:
     asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
         requires detail::LockedClausesOf<Model, Clauses...>
     {
-        return answer_in_scope(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
-                               &read_all);
+        return answer_all(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
+                          detail::Where::in_scope);
     }
 
     template <std::ranges::input_range Keys, typename... Clauses>
@@ -223,10 +223,9 @@ public:
         requires detail::LockedClausesOf<Model, Clauses...>
     {
         detail::check_keys<Keys>(Mapping::key());
-        if constexpr (detail::are_keys<Keys, decltype(Mapping::key())>) {
-            auto statement = detail::compose_select_keys<Mapping>(keys, clauses...);
-            return statement ? answer_in_scope(*std::move(statement), &read_all) : no_models();
-        }
+        if constexpr (detail::are_keys<Keys, decltype(Mapping::key())>)
+            return answer_any(detail::compose_select_keys<Mapping>(keys, clauses...),
+                              detail::Where::in_scope);
         return {};
     }
 
@@ -411,9 +410,8 @@ protected:
 
 private:
     using Reads::answer;
+    using Reads::answer_all;
     using Reads::answer_any;
-    using Reads::no_models;
-    using Reads::read_all;
     using Reads::read_one;
     using Reads::read_one_or_none;
     using Reads::read_stored;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/error.hpp>
+#include <txscope/postgres/detail/collected_rows.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/criteria.hpp>
@@ -123,8 +124,7 @@ public:
     asio::awaitable<std::vector<Model>> find_all(const Clauses&... clauses) const
         requires detail::ClausesOf<Model, Clauses...>
     {
-        return answer(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...),
-                      &read_all);
+        return answer_all(detail::compose_select<Mapping, detail::Select<Mapping>>(clauses...));
     }
 
     /// The same rows one after another, in constant memory over any number of them, and at the pace of
@@ -215,9 +215,8 @@ public:
     asio::awaitable<std::vector<Row>> select(const Clauses&... clauses) const
         requires detail::is_part_of<Row, Model> && detail::ClausesOf<Model, Clauses...>
     {
-        return answer(
-            detail::compose_select<Mapping, detail::Select<Mapping, Row>>(clauses...),
-            +[](const Result& result) { return result.as<Row>(); });
+        return answer_all<Row>(
+            detail::compose_select<Mapping, detail::Select<Mapping, Row>>(clauses...));
     }
 
     /// How many rows there are for which all conditions hold.
@@ -321,11 +320,27 @@ private:
         return detail::execute_ambient(session_, std::move(statement), read);
     }
 
-    /// The rows that a statement finds; none without one.
-    asio::awaitable<std::vector<Model>> answer_any(std::optional<Statement> statement) const {
-        return statement ? answer(*std::move(statement), &read_all) : no_models();
+    /// The rows that a statement finds, which are read while they arrive.
+    template <typename Row = Model>
+    asio::awaitable<std::vector<Row>> answer_all(
+        Statement statement, detail::Where where = detail::Where::anywhere) const {
+        if constexpr (Mapping::is_complete() && Described<Row>) {
+            using Rows = detail::CollectedRows<Row>;
+            Rows::collect(statement);
+            return detail::execute_ambient(session_, std::move(statement), &Rows::take, where);
+        } else {
+            return no_rows<Row>();
+        }
     }
-    static asio::awaitable<std::vector<Model>> no_models() { co_return std::vector<Model>{}; }
+    /// The same; none without a statement.
+    asio::awaitable<std::vector<Model>> answer_any(
+        std::optional<Statement> statement, detail::Where where = detail::Where::anywhere) const {
+        return statement ? answer_all(*std::move(statement), where) : no_rows<Model>();
+    }
+    template <typename Row>
+    static asio::awaitable<std::vector<Row>> no_rows() {
+        co_return std::vector<Row>{};
+    }
 
     template <typename Function, auto Member, typename Value, typename... Conditions>
     asio::awaitable<std::optional<Value>> aggregate(const Conditions&... conditions) const {
@@ -398,12 +413,6 @@ private:
             return row.as<Model>();
         else
             return Model{};
-    }
-    static std::vector<Model> read_all([[maybe_unused]] const Result& result) {
-        if constexpr (Mapping::is_complete())
-            return result.as<Model>();
-        else
-            return {};
     }
     template <typename Value>
     static Value read_value(const Result& result) {

@@ -29,6 +29,8 @@ std::string done(std::string_view tag) {
 }
 
 struct Fixture {
+    explicit Fixture(std::size_t max_result = 1'000) : pipeline{{.max_result = max_result}} {}
+
     void execute(Response& response, std::string_view sql = "SELECT 1",
                  std::string_view name = {}) {
         const bool sets = sql.starts_with("SET");
@@ -55,7 +57,10 @@ struct Fixture {
     Response a;
     Response b;
     Response c;
-    Pipeline pipeline{{.max_result = 1'000}};
+    Pipeline pipeline;
+};
+struct LongResults : Fixture {
+    LongResults() : Fixture{1'000'000} {}
 };
 
 }  // namespace
@@ -289,6 +294,57 @@ TEST_CASE_METHOD(Fixture, "a result that is longer than the limit loses the conn
     hear(row);
     CHECK(pipeline.failure().text == "the server sent a result that is longer than the limit");
     CHECK(a.outcome() == Outcome::lost);
+}
+
+TEST_CASE_METHOD(LongResults, "a long result may be collected while it arrives", "[protocol]") {
+    static std::size_t rows;  // that were
+    rows = 0;
+    const Collect collect = [](std::unique_ptr<Collected>&, const ResultBlock& part) {
+        rows += part.size();
+    };
+    const auto collected = [&](Response& response) {
+        response.collect_by(collect);
+        execute(response);
+        pipeline.sync();
+        send();
+        hear(server::parse_complete() + server::bind_complete() + server::row_description({"one"}));
+    };
+    const std::string row = server::row({std::string(400, 'x')});
+    const auto hear_rows = [&] {
+        for (int i = 0; i < 100; ++i) hear(row);
+    };
+    SECTION("to its end") {
+        collected(b);
+        CHECK(rows == 0);
+        hear_rows();
+        CHECK(rows >= 80);
+        CHECK(b.result().empty());
+        hear(server::complete("SELECT 100") + server::ready());
+        REQUIRE(b.outcome() == Outcome::succeeded);
+        CHECK(rows + b.result().size() == 100);
+        CHECK(b.result().tag() == "SELECT 100");
+    }
+    SECTION("until it fails") {
+        collected(b);
+        hear_rows();
+        hear(server::error("22012") + server::ready());
+        CHECK(b.outcome() == Outcome::failed);
+        execute(a);
+        pipeline.sync();
+        send();
+        hear(selected + server::ready());
+        CHECK(a.result().size() == 1);
+    }
+    SECTION("until nobody waits for it") {
+        collected(b);
+        hear_rows();
+        pipeline.abandon(b);
+        const std::size_t before = rows;
+        hear_rows();
+        hear(server::complete("SELECT 200") + server::ready());
+        CHECK(rows == before);
+        CHECK(pipeline.idle());
+    }
 }
 
 TEST_CASE_METHOD(Fixture, "rows that nobody wants are no result, however many", "[protocol]") {
