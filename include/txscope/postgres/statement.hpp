@@ -80,7 +80,7 @@ public:
     }
 
     /// For the layers above: what has its rows while they arrive. Null: the result, in the end.
-    void collect_by(protocol::Collect collect) noexcept { collect_ = collect; }
+    void collect_by(protocol::Collect reader) noexcept { collect_ = reader; }
     [[nodiscard]] protocol::Collect collect() const noexcept { return collect_; }
 
 private:
