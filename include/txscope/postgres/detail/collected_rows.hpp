@@ -45,6 +45,10 @@ private:
         }
     }
     void read(const protocol::ResultBlock& part) {
+        // More than twice as many: the system gives memory when it is used, so that room for more costs
+        // little, and what is moved takes as much again.
+        if (objects_.capacity() - objects_.size() < part.size())
+            objects_.reserve(4 * objects_.size() + part.size());
         const RowMapping<T> mapping{part};
         for (std::size_t row = 0; row < part.size(); ++row)
             mapping.read(row, objects_.emplace_back());
