@@ -116,10 +116,9 @@ public:
     /// 1 GB); the rows as they were stored, in the same order. Every column that the database does not
     /// generate is taken from them. Without any, nothing is sent.
     ///
-    /// The values of a column are sent as an array of its type. So the server refuses them where that is
-    /// an array itself and the member is neither a `std::vector` nor wraps one; and where its arrays have
-    /// no commas (`box`, PostGIS's `geometry`) and the member's `SqlValue` does not say so by its
-    /// `delimiter` (`core/value.hpp`).
+    /// A column's values go as an array of its type. The server refuses one of a type that is an array
+    /// itself, unless the member is a `std::vector` or wraps one, and one of a type whose arrays have no
+    /// commas (`box`, PostGIS's `geometry`), unless `SqlValue<T>::delimiter` says so (`core/value.hpp`).
     template <detail::ModelsOf<Model> Models = std::vector<Model>>
     asio::awaitable<std::vector<Model>> create_all(Models&& models) const {
         return answer_any(detail::compose_insert_all<Mapping, true>(models));
