@@ -50,8 +50,8 @@ struct RefusedWrite {
 };
 template <typename Model>
 struct RefusedWrites {
-    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, save_all{}, create_unless_exists{},
-        add{}, add_all{}, update{}, remove{}, restore{};
+    static constexpr RefusedWrite<Model> create{}, create_all{}, save{}, save_all{},
+        create_unless_exists{}, add{}, add_all{}, update{}, remove{}, restore{};
 };
 
 }  // namespace detail
