@@ -55,7 +55,8 @@ concept NamesTable = requires {
 
 /// How a described struct maps to a table: what a repository class says about itself.
 ///
-/// - `table`: the table, as `"projects"`, `"app.projects"` or a `TableName`.
+/// - `table`: the table, as `"projects"`, `"app.projects"` or a `TableName`. One that is called like a type
+///   of PostgreSQL's, as `point`, needs its schema for `create_all` and the like (SQLSTATE 42809).
 /// - `generated`: the `columns<…>` that the database fills, never inserted from a model. By
 ///   default, none.
 /// - `key`: the `columns<…>` of the primary key, in the order in which `get` and `find` take its
