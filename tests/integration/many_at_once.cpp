@@ -104,6 +104,10 @@ TEST_CASE_METHOD(Fixture, "of statements at once one that fails is named, and un
             CHECK(is<pqxx::usage_error>(refused));
             co_await session.execute_all(kept);
         }));
+        CHECK(is<pqxx::usage_error>(run(failure_of(sessions.execute_all(statements)))));
+        const auto last =
+            std::vector{Statement{insertion, "lost"}, Statement{"ROLLBACK AND CHAIN"}};
+        CHECK(is<pqxx::usage_error>(run(failure_of(sessions.execute_all(last)))));
         CHECK(names() == Names{"kept"});
     }
 }

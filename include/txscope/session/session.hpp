@@ -108,7 +108,7 @@ public:
     /// executing those behind it, and its error, with its text, is thrown. The transaction has then
     /// failed as by any statement; in a session without one, what was ahead of it is undone.
     ///
-    /// @throws what `execute` throws
+    /// @throws what `execute` throws; pqxx::usage_error for `COMMIT` and the like in any session
     asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements);
     template <typename Other>
         requires(!std::convertible_to<Other, std::vector<Statement>>)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/postgres/connection.hpp>
 #include <txscope/postgres/result.hpp>
 #include <txscope/postgres/statement.hpp>
@@ -8,6 +9,8 @@
 
 #include <cstddef>
 #include <iterator>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,6 +31,10 @@ struct SpecialExecution {
     }
 };
 
+/// Behind a COMMIT among them, what fails would not undo those ahead of it.
+/// @throws pqxx::usage_error
+void check_is_no_end(std::string_view sql);
+
 /// Has all of them executed by `execute(last, special)`, an `asio::awaitable<Result>`, and returns their
 /// results.
 template <typename Execute>
@@ -35,6 +42,7 @@ asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statemen
                                                  Execute execute) {
     std::vector<Result> results;
     if (statements.empty()) co_return results;
+    for (const Statement& each : statements) check_is_no_end(each.sql());
     Statement last = std::move(statements.back());
     statements.pop_back();
     SpecialExecution special{.ahead = std::move(statements), .keeps_all = true};
@@ -48,3 +56,22 @@ asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statemen
 }
 
 }  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <txscope/postgres/detail/statement_kind.hpp>
+
+#include <pqxx/except>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE void check_is_no_end(std::string_view sql) {
+    if (!is_query(sql) && statement_kind(sql).transaction_control)
+        throw pqxx::usage_error{
+            "execute_all takes no statement that begins or ends a transaction: " +
+            std::string{sql}};
+}
+
+}  // namespace txscope::detail
+
+#endif
