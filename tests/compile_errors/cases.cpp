@@ -564,28 +564,6 @@ auto call(ProjectRepository projects, std::vector<Project> all) { return project
 //! a row is saved by a model, or rows by a range of them
 auto call(ProjectRepository projects, std::vector<Project> all) { return projects.save_all(all, 7); }
 
-//--- rows grouped by what has no order
-//! find_by takes a field<&Model::member>
-struct PageId {
-    std::int64_t value{};
-    bool operator==(const PageId&) const = default;
-};
-template <>
-struct txscope::SqlValue<PageId> : txscope::WrappedValue<&PageId::value> {};
-struct Note {
-    std::int64_t id{};
-    PageId page{};
-};
-BOOST_DESCRIBE_STRUCT(Note, (), (id, page))
-class Notes : public BaseRepository<Notes, Note> {
-public:
-    static constexpr std::string_view table = "notes";
-    using BaseRepository::BaseRepository;
-};
-auto call(Notes notes, std::vector<PageId> pages) {
-    return notes.find_by(field<&Note::page>, pages);
-}
-
 //--- a column in the place of an ordering
 //! a column alone says nothing
 void sort(Orderings<Project>& order) { order.add(field<&Project::name>); }

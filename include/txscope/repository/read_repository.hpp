@@ -182,11 +182,9 @@ public:
     template <auto Member, detail::OperandsFor<Member> Values, typename... Clauses>
     asio::awaitable<detail::Groups<Member, Model>> find_by(Field<Member>, Values&& values,
                                                            const Clauses&... clauses) const
-        requires detail::ColumnOf<Model, Member> && detail::UnpagedClausesOf<Model, Clauses...> &&
-                 detail::HasOrder<detail::column_type<Member>>
+        requires detail::ColumnOf<Model, Member> && detail::UnpagedClausesOf<Model, Clauses...>
     {
-        constexpr bool sorted =
-            requires(const detail::column_type<Member>& value) { value < value; };
+        constexpr bool sorted = detail::HasOrder<detail::column_type<Member>>;
         static_assert(sorted,
                       "txscope: find_by sorts its groups, and values of this member's type have no "
                       "operator <");

@@ -98,7 +98,7 @@ constexpr void refuse() {
                   "members are called like some of the model, and takes what find_all takes");
     static_assert(!usual || purpose != Purpose::select_by_column,
                   "txscope: find_by takes a field<&Model::member>, a range of values of its kind, "
-                  "conditions and orderings; it groups by the order (<) of the member's type");
+                  "conditions and orderings");
     static_assert(!usual || purpose != Purpose::compute_of_column,
                   "txscope: of which column is said by the first argument, field<&Model::member>, "
                   "and what follows it are conditions");
