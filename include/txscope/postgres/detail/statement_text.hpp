@@ -40,7 +40,8 @@ public:
     void truncate(std::size_t size) noexcept { size_ = size; }
 
 private:
-    void make_room(std::size_t count) {
+    // Called by few: what calls it stays short enough to be inlined.
+    [[gnu::noinline]] void make_room(std::size_t count) {
         constexpr std::size_t few_values = 64;
         const std::size_t capacity = std::max(size_ + count + few_values, 2 * capacity_);
         auto larger = std::make_unique_for_overwrite<char[]>(capacity);

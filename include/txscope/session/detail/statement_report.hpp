@@ -22,11 +22,7 @@ public:
     /// @param within the session that it is a statement of, which has a connection
     StatementReport(const SharedConnection& shared, const Ambient& within, std::string_view sql,
                     const SpecialExecution* special = nullptr) noexcept {
-        if (!shared.reporter) return;
-        try {
-            observed_ = std::make_unique<Observed>(shared, within, sql, special);
-        } catch (const std::bad_alloc&) {  // then nobody is told of it
-        }
+        if (shared.reporter) observed_ = observe(shared, within, sql, special);
     }
     /// Where its answer will be.
     void answered_in(const Connection::SharedResponse& response) noexcept {
@@ -86,6 +82,17 @@ private:
         std::vector<Told> ahead;
         Told last;
     };
+
+    // Apart, so that what mostly only finds that nobody looks is inlined.
+    [[gnu::noinline]] static std::unique_ptr<Observed> observe(
+        const SharedConnection& shared, const Ambient& within, std::string_view sql,
+        const SpecialExecution* special) noexcept {
+        try {
+            return std::make_unique<Observed>(shared, within, sql, special);
+        } catch (const std::bad_alloc&) {
+            return nullptr;  // then nobody is told of it
+        }
+    }
 
     std::unique_ptr<Observed> observed_;  // mostly nobody looks
 };
