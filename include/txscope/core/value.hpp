@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/detail/value_traits.hpp>
 
 #include <functional>
 #include <optional>
@@ -72,20 +73,6 @@ namespace detail {
 /// appended, is SQL's NULL.
 template <typename Text, typename T>
 [[nodiscard]] bool append_parameter(Text& out, const T& value);
-
-/// Whether the texts of `T` are JSON, and nothing else.
-template <typename T>
-inline constexpr bool is_json = false;
-template <typename T>
-    requires requires { SqlValue<T>::is_json; }
-inline constexpr bool is_json<T> = SqlValue<T>::is_json;
-
-/// Whether `T` is for a composite type.
-template <typename T>
-inline constexpr bool is_composite = false;
-template <typename T>
-    requires requires { SqlValue<T>::is_composite; }
-inline constexpr bool is_composite<T> = SqlValue<T>::is_composite;
 
 /// A value inside of another; nothing is NULL.
 /// @throws ValueError for a NULL that `T` has no place for, or a text that is no `T`

@@ -161,39 +161,6 @@ struct IsCharArray : std::false_type {};
 template <std::size_t n>
 struct IsCharArray<char[n]> : std::true_type {};
 
-/// Whether there is SQL text for a parameter of this type, as far as that is known without writing it.
-template <typename T>
-inline constexpr bool is_writable = [] {
-    if constexpr (CharacterType<T>)
-        return false;
-    else if constexpr (requires { typename SqlValue<T>::ThroughLibpqxx; })
-        return pqxx_writes<T>();
-    else
-        return true;
-}();
-template <>
-inline constexpr bool is_writable<std::nullptr_t> = true;
-template <>
-inline constexpr bool is_writable<std::nullopt_t> = true;
-template <std::size_t n>
-inline constexpr bool is_writable<char[n]> = true;
-template <typename T>
-inline constexpr bool is_writable<std::optional<T>> = is_writable<T>;
-
-/// Whether a field is read as this type, likewise.
-template <typename T>
-inline constexpr bool is_readable = [] {
-    if constexpr (CharacterType<T> || std::is_pointer_v<T> || std::is_reference_v<T> ||
-                  std::is_same_v<T, std::string_view>)
-        return false;
-    else if constexpr (requires { typename SqlValue<T>::ThroughLibpqxx; })
-        return pqxx_reads<T>();
-    else
-        return true;
-}();
-template <typename T>
-inline constexpr bool is_readable<std::optional<T>> = is_readable<T>;
-
 template <typename Text, typename T>
 bool append_parameter(Text& out, const T& value) {
     if constexpr (std::is_same_v<T, std::nullopt_t> || std::is_same_v<T, std::nullptr_t>) {
