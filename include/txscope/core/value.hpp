@@ -3,6 +3,8 @@
 #include <txscope/core/detail/type_words.hpp>
 #include <txscope/core/detail/value_traits.hpp>
 
+#include <concepts>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -74,6 +76,10 @@ namespace detail {
 template <typename Text, typename T>
 [[nodiscard]] bool append_parameter(Text& out, const T& value);
 
+/// A number in PostgreSQL's binary format, which is all of `bytes`.
+template <std::unsigned_integral Number>
+[[nodiscard]] constexpr Number read_big_endian(std::string_view bytes);
+
 /// A value inside of another; nothing is NULL.
 /// @throws ValueError for a NULL that `T` has no place for, or a text that is no `T`
 template <typename T>
@@ -112,6 +118,13 @@ struct WrappedValue<member> {
     }
     static Class from_text(std::string_view text) {
         return Class{SqlValue<Value>::from_text(text)};
+    }
+
+    static constexpr std::uint32_t binary_type = detail::binary_type<Value>;
+    static Class from_binary(std::string_view bytes)
+        requires(binary_type != 0)
+    {
+        return Class{SqlValue<Value>::from_binary(bytes)};
     }
 };
 

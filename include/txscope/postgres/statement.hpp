@@ -80,8 +80,8 @@ public:
     }
 
     /// For the layers above: what has its rows while they arrive. Null: the result, in the end.
-    void collect_by(protocol::Collect reader) noexcept { collect_ = reader; }
-    [[nodiscard]] protocol::Collect collect() const noexcept { return collect_; }
+    void collect_by(const protocol::Collector* collector) noexcept { collector_ = collector; }
+    [[nodiscard]] const protocol::Collector* collector() const noexcept { return collector_; }
 
 private:
     void close(std::size_t start, bool has_value);
@@ -89,7 +89,7 @@ private:
     detail::StatementText text_;  // the SQL, and the parameters as they are sent
     std::uint32_t sql_size_;
     std::uint32_t size_ = 0;
-    protocol::Collect collect_ = nullptr;
+    const protocol::Collector* collector_ = nullptr;
 };
 
 template <typename T>

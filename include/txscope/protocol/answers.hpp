@@ -88,6 +88,8 @@ private:
 
     Request& head() noexcept { return requests_.queue().head(); }
     std::shared_ptr<const Columns>& columns_of(const Request& request) noexcept {
+        if (request.keep && request.response->columns_ != nullptr)
+            return request.response->columns_;
         return request.statement != nullptr ? request.statement->columns : columns_;
     }
     void note_command(std::string_view tag) noexcept;
@@ -284,9 +286,10 @@ TXSCOPE_INLINE Answers::Taken Answers::take_row(const Message& message, const Re
 /// it has left the cache, and they are read while the server is busy with the next ones.
 TXSCOPE_INLINE void Answers::collect() {
     const Request& request = head();
-    if (!request.keep || request.response->collect_ == nullptr) return;
+    if (!request.keep || request.response->collector_ == nullptr) return;
     Response& response = *request.response;
-    response.collect_(response.collected_, builder_.finish(reader_, columns_of(request), {}));
+    response.collector_->add(response.collected_,
+                             builder_.finish(reader_, columns_of(request), {}));
 }
 
 /// A statement was executed, or has given as many rows as were asked for.

@@ -4,6 +4,7 @@
 #include <txscope/protocol/message.hpp>
 #include <txscope/protocol/parameters.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -38,8 +39,20 @@ public:
     [[nodiscard]] auto begin() const noexcept { return columns_.begin(); }
     [[nodiscard]] auto end() const noexcept { return columns_.end(); }
 
+    /// The same, but in binary where `is_binary(column)`; null where that is nowhere.
+    template <typename IsBinary>
+    [[nodiscard]] std::shared_ptr<const Columns> in_binary(IsBinary is_binary) const {
+        if (std::none_of(begin(), end(), is_binary)) return nullptr;
+        std::shared_ptr<Columns> columns{new Columns{body_}};
+        columns->read();
+        for (Column& column : columns->columns_)
+            if (is_binary(column)) column.format = Format::binary;
+        return columns;
+    }
+
 private:
     explicit Columns(std::string_view body) : body_{body} {}
+    bool read();
 
     std::string body_;  // with the names
     std::vector<Column> columns_;
@@ -49,29 +62,30 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <algorithm>
-
 namespace txscope::protocol {
 
 TXSCOPE_INLINE std::shared_ptr<const Columns> Columns::parse(std::string_view body) {
     std::shared_ptr<Columns> columns{new Columns{body}};
-    BodyReader reader{columns->body_};
+    return columns->read() ? columns : nullptr;
+}
+
+TXSCOPE_INLINE bool Columns::read() {
+    BodyReader reader{body_};
     const std::size_t count = reader.number16();
     constexpr std::size_t least_size = 19;  // of one: a number beyond what is there is no promise
-    columns->columns_.reserve(std::min(count, body.size() / least_size));
+    columns_.reserve(std::min(count, body_.size() / least_size));
     for (std::size_t i = 0; i < count && reader.whole(); ++i) {
         // In braces the values are read in their order.
-        columns->columns_.push_back(
-            Column{.name = reader.string(),
-                   .table = reader.number32(),
-                   .number = reader.number16(),
-                   .type = reader.number32(),
-                   .type_size = static_cast<std::int16_t>(reader.number16()),
-                   .type_modifier = static_cast<std::int32_t>(reader.number32()),
-                   .format = static_cast<Format>(reader.number16())});
-        if (columns->columns_.back().format > Format::binary) return nullptr;
+        columns_.push_back(Column{.name = reader.string(),
+                                  .table = reader.number32(),
+                                  .number = reader.number16(),
+                                  .type = reader.number32(),
+                                  .type_size = static_cast<std::int16_t>(reader.number16()),
+                                  .type_modifier = static_cast<std::int32_t>(reader.number32()),
+                                  .format = static_cast<Format>(reader.number16())});
+        if (columns_.back().format > Format::binary) return false;
     }
-    return reader.complete() ? columns : nullptr;
+    return reader.complete();
 }
 
 }  // namespace txscope::protocol

@@ -2,6 +2,7 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/protocol/columns.hpp>
+#include <txscope/protocol/result_block.hpp>
 
 #include <cassert>
 #include <cstddef>
@@ -32,9 +33,12 @@ struct PreparedStatement {
     State state = State::preparing;
     std::vector<std::uint32_t> parameter_types{};  ///< OIDs, as the server inferred them.
     std::shared_ptr<const Columns> columns{};      ///< Null when it gives no rows.
-    std::uint32_t requests = 0;                    ///< On their way that point here, and pins.
+    /// The same with what a collector reads in binary, where that is any.
+    std::vector<std::pair<const Collector*, std::shared_ptr<const Columns>>> collected{};
+    std::uint32_t requests = 0;  ///< On their way that point here, and pins.
     std::list<PreparedStatement>::iterator self{};
 
+    [[nodiscard]] std::shared_ptr<const Columns> columns_for(const Collector& collector);
     [[nodiscard]] bool usable() const noexcept {
         return state == State::preparing || state == State::prepared;
     }
@@ -138,6 +142,15 @@ private:
 #if TXSCOPE_DEFINITIONS
 
 namespace txscope::protocol {
+
+TXSCOPE_INLINE std::shared_ptr<const Columns> PreparedStatement::columns_for(
+    const Collector& collector) {
+    if (columns == nullptr) return nullptr;  // not known yet
+    for (const auto& [known, binary] : collected)
+        if (known == &collector) return binary;
+    collected.emplace_back(&collector, columns->in_binary(collector.reads_binary));
+    return collected.back().second;
+}
 
 TXSCOPE_INLINE PreparedStatement* PreparedStatements::find(std::string_view name) noexcept {
     const auto found = by_name_.find(name);

@@ -260,9 +260,12 @@ TXSCOPE_INLINE void Requests::add_execution(Request& request, const Execution& e
     request.statement = statement;
     request.described = statement == nullptr && execution.returns_rows;
     request.awaits = statement == nullptr ? Awaits::parse_complete : Awaits::bind_complete;
+    Response& response = *request.response;
+    if (statement != nullptr && request.keep && response.collector_ != nullptr)
+        response.columns_ = statement->columns_for(*response.collector_);
     if (statement == nullptr) writer_.parse({}, execution.sql);
     writer_.bind(execution.portal, statement == nullptr ? std::string_view{} : statement->name,
-                 execution.parameters);
+                 execution.parameters, request.keep ? response.columns_.get() : nullptr);
     if (request.described) writer_.describe_portal(execution.portal);
     writer_.execute(execution.portal, execution.max_rows);
     if (execution.copy == Copy::in) writer_.flush();  // Sync comes when all is copied

@@ -40,9 +40,9 @@ public:
     /// Of the last statement whose result is kept.
     [[nodiscard]] const ResultBlock& result() const noexcept { return result_; }
     [[nodiscard]] ResultBlock take_result() noexcept { return std::move(result_); }
-    /// Of the statement whose result is kept, `collect` has all rows but the last, where there are many,
-    /// while the others arrive. To be called before it is sent; null for no such thing.
-    void collect_by(Collect collect) noexcept { collect_ = collect; }
+    /// Of the statement whose result is kept, `collector` gets the rows while they arrive, but for the last
+    /// ones, and says which columns come in binary. To be called before it is sent; null for no such thing.
+    void collect_by(const Collector* collector) noexcept { collector_ = collector; }
     /// The results of all its statements are kept, rather than the last one's. To be called before any
     /// of them is sent.
     void keep_all() { all_ = std::make_unique<std::vector<ResultBlock>>(); }
@@ -96,8 +96,9 @@ private:
     }
 
     ResultBlock result_;
-    Collect collect_ = nullptr;
+    const Collector* collector_ = nullptr;
     std::unique_ptr<Collected> collected_;
+    std::shared_ptr<const Columns> columns_;         // where it reads any of them in binary
     std::unique_ptr<std::vector<ResultBlock>> all_;  // mostly one is enough
     std::shared_ptr<const ErrorResponse> error_;
     std::uint32_t failed_statement_ = none;

@@ -105,8 +105,13 @@ struct Collected {
     Collected& operator=(const Collected&) = delete;
     virtual ~Collected() = default;
 };
-/// Adds the rows of `part` to what was made of those before, which is null at first.
-using Collect = void (*)(std::unique_ptr<Collected>& made, const ResultBlock& part);
+/// What makes it.
+struct Collector {
+    /// Adds the rows of `part` to what was made of those before, which is null at first.
+    void (*add)(std::unique_ptr<Collected>& made, const ResultBlock& part);
+    /// Whether it reads that column in binary.
+    bool (*reads_binary)(const Column& column);
+};
 
 /// What one statement gave: the server's bytes, from its first DataRow to its CommandComplete, and
 /// where in there each row begins. No row and no field is allocated or copied.

@@ -2,6 +2,7 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/protocol/buffer.hpp>
+#include <txscope/protocol/columns.hpp>
 #include <txscope/protocol/numbers.hpp>
 #include <txscope/protocol/parameters.hpp>
 
@@ -33,9 +34,10 @@ public:
     /// Prepares `sql`; a `statement` without a name lasts until the next one without.
     void parse(std::string_view statement, std::string_view sql,
                std::span<const std::uint32_t> parameter_types = {});
-    /// Makes a portal of a prepared statement, whose name `parse` has taken, and its parameters.
+    /// Makes a portal of a prepared statement, whose name `parse` has taken, and its parameters. Its rows
+    /// come in the formats of `results`, where that is given, else as texts.
     void bind(std::string_view portal, std::string_view statement, const Parameters& parameters,
-              Format results = Format::text);
+              const Columns* results = nullptr);
     void describe_statement(std::string_view statement) { name_message('D', 'S', statement); }
     void describe_portal(std::string_view portal) { name_message('D', 'P', portal); }
     /// Runs a portal, whose name `bind` has taken, until it has given `max_rows` rows; 0 for all.
@@ -148,14 +150,14 @@ TXSCOPE_INLINE void Writer::parse(std::string_view statement, std::string_view s
 }
 
 TXSCOPE_INLINE void Writer::bind(std::string_view portal, std::string_view statement,
-                                 const Parameters& parameters, Format results) {
+                                 const Parameters& parameters, const Columns* results) {
     if (!portal.empty()) check_name(portal);
     if (parameters.count > Parameters::max_count)
         throw std::length_error{"a statement takes at most 65535 parameters"};
     check_size(parameters.bytes.size());
     // No format codes stand for text, one for all.
     const std::size_t formats = parameters.format == Format::text ? 0 : 1;
-    const std::size_t result_formats = results == Format::text ? 0 : 1;
+    const std::size_t result_formats = results == nullptr ? 0 : results->size();
     const std::size_t size = portal.size() + 1 + statement.size() + 1 + 2 + 2 * formats + 2 +
                              parameters.bytes.size() + 2 + 2 * result_formats;
     check_size(size);
@@ -167,7 +169,9 @@ TXSCOPE_INLINE void Writer::bind(std::string_view portal, std::string_view state
     body.number16(static_cast<std::uint16_t>(parameters.count));
     body.bytes(parameters.bytes);
     body.number16(static_cast<std::uint16_t>(result_formats));
-    if (result_formats > 0) body.number16(static_cast<std::uint16_t>(results));
+    if (results != nullptr)
+        for (const Column& column : *results)
+            body.number16(static_cast<std::uint16_t>(column.format));
 }
 
 TXSCOPE_INLINE void Writer::execute(std::string_view portal, std::uint32_t max_rows) {

@@ -5,6 +5,7 @@
 
 #include <boost/uuid/uuid.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -38,6 +39,15 @@ struct SqlValue<boost::uuids::uuid> {
             if (high > 15 || low > 15) fail();
             byte = static_cast<std::uint8_t>(high << 4 | low);
         }
+        return uuid;
+    }
+
+    static constexpr std::uint32_t binary_type = 2950;
+    static boost::uuids::uuid from_binary(std::string_view bytes) {
+        if (bytes.size() != 16) fail();
+        boost::uuids::uuid uuid;
+        std::ranges::transform(bytes, uuid.begin(),
+                               [](char byte) { return static_cast<std::uint8_t>(byte); });
         return uuid;
     }
 

@@ -299,11 +299,11 @@ TEST_CASE_METHOD(Fixture, "a result that is longer than the limit loses the conn
 TEST_CASE_METHOD(LongResults, "a long result may be collected while it arrives", "[protocol]") {
     static std::size_t rows;  // that were
     rows = 0;
-    const Collect collect = [](std::unique_ptr<Collected>&, const ResultBlock& part) {
-        rows += part.size();
-    };
+    static constexpr Collector collector{
+        .add = [](std::unique_ptr<Collected>&, const ResultBlock& part) { rows += part.size(); },
+        .reads_binary = [](const Column&) { return false; }};
     const auto collected = [&](Response& response) {
-        response.collect_by(collect);
+        response.collect_by(&collector);
         execute(response);
         pipeline.sync();
         send();
@@ -345,6 +345,37 @@ TEST_CASE_METHOD(LongResults, "a long result may be collected while it arrives",
         CHECK(rows == before);
         CHECK(pipeline.idle());
     }
+}
+
+TEST_CASE_METHOD(Fixture, "who collects the rows of known columns gets some of these in binary",
+                 "[protocol]") {
+    static constexpr Collector collector{
+        .add = [](std::unique_ptr<Collected>&, const ResultBlock&) {},
+        .reads_binary = [](const Column& column) { return column.name == "two"; }};
+    const std::string formats = server::number16(2) + server::number16(0) + server::number16(1);
+    const auto bound = [&](Response& response) {
+        response.collect_by(&collector);
+        execute(response, "SELECT 1, 2", "s");
+        pipeline.sync();
+        const bool in_binary = pipeline.output().find(formats) != std::string::npos;
+        send();
+        return in_binary;
+    };
+    const std::string rows = server::bind_complete() + server::row({"1", "2"}) +
+                             server::complete("SELECT 1") + server::ready();
+    CHECK_FALSE(bound(a));  // the columns are not known
+    hear(server::parse_complete() + server::parameter_description({}) +
+         server::row_description({"one", "two"}) + rows);
+    CHECK((*a.result().columns())[1].format == Format::text);
+    CHECK(bound(b));
+    execute(c, "SELECT 1, 2", "s");  // without a collector, while the other is on its way
+    pipeline.sync();
+    CHECK(pipeline.output().find(formats) == std::string::npos);
+    send();
+    hear(rows + rows);
+    CHECK((*b.result().columns())[0].format == Format::text);
+    CHECK((*b.result().columns())[1].format == Format::binary);
+    CHECK((*c.result().columns())[1].format == Format::text);
 }
 
 TEST_CASE_METHOD(Fixture, "rows that nobody wants are no result, however many", "[protocol]") {

@@ -13,6 +13,7 @@ using namespace std::string_literals;
 using support::server_message::message;
 using support::server_message::number16;
 using support::server_message::number32;
+using support::server_message::row_description;
 using support::server_message::string;
 
 TEST_CASE("requests are written as the manual says", "[protocol]") {
@@ -20,6 +21,8 @@ TEST_CASE("requests are written as the manual says", "[protocol]") {
     append_parameter(parameters, "value");
     append_null(parameters);
     const std::array<std::uint32_t, 2> types{23, 0};
+    const auto results = Columns::parse(row_description({"a", "b", "c"}).substr(5))
+                             ->in_binary([](const Column& column) { return column.name == "b"; });
 
     struct Case {
         const char* what;
@@ -36,14 +39,15 @@ TEST_CASE("requests are written as the manual says", "[protocol]") {
         {"Bind", [&](Writer& w) { w.bind("p", "s", {.count = 2, .bytes = parameters}); },
          message('B', string("p") + string("s") + number16(0) + number16(2) + number32(5) +
                           "value" + number32(0xffffffff) + number16(0))},
-        {"Bind, all binary",
+        {"Bind, all parameters binary",
          [&](Writer& w) {
-             w.bind("", "", {.count = 2, .bytes = parameters, .format = Format::binary},
-                    Format::binary);
+             w.bind("", "", {.count = 2, .bytes = parameters, .format = Format::binary});
          },
          message('B', string("") + string("") + number16(1) + number16(1) + number16(2) +
-                          number32(5) + "value" + number32(0xffffffff) + number16(1) +
-                          number16(1))},
+                          number32(5) + "value" + number32(0xffffffff) + number16(0))},
+        {"Bind for rows of some formats", [&](Writer& w) { w.bind("", "s", {}, results.get()); },
+         message('B', string("") + string("s") + number16(0) + number16(0) + number16(3) +
+                          number16(0) + number16(1) + number16(0))},
         {"Describe a statement", [](Writer& w) { w.describe_statement("s"); },
          message('D', "S" + string("s"))},
         {"Describe a portal", [](Writer& w) { w.describe_portal(""); }, message('D', "P\0"s)},

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <iterator>
 #include <limits>
@@ -81,6 +83,15 @@ template <typename Number>
     return value;
 }
 
+template <std::unsigned_integral Number>
+constexpr Number read_big_endian(std::string_view bytes) {
+    if (bytes.size() != sizeof(Number)) throw ValueError("the value is of another size");
+    Number number = 0;
+    for (const char byte : bytes)
+        number = static_cast<Number>(number << 8 | static_cast<unsigned char>(byte));
+    return number;
+}
+
 }  // namespace detail
 
 template <detail::Integer T>
@@ -116,6 +127,17 @@ struct SqlValue<T> {
         if (text == "Infinity") return std::numeric_limits<T>::infinity();
         if (text == "-Infinity") return -std::numeric_limits<T>::infinity();
         return detail::read_number<T>(text);
+    }
+
+    // `real` and `double precision`. Between the two a text is another number.
+    static constexpr std::uint32_t binary_type = std::same_as<T, float>    ? 700
+                                                 : std::same_as<T, double> ? 701
+                                                                           : 0;
+    static T from_binary(std::string_view bytes)
+        requires(binary_type != 0)
+    {
+        using Bits = std::conditional_t<std::same_as<T, float>, std::uint32_t, std::uint64_t>;
+        return std::bit_cast<T>(detail::read_big_endian<Bits>(bytes));
     }
 };
 

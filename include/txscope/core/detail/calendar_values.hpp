@@ -149,6 +149,29 @@ struct SqlValue<std::chrono::time_point<Clock, Duration>> {
         }
     }
 
+    static constexpr std::uint32_t binary_type = detail::whole_days<Duration> ? 0
+                                                 : std::same_as<Clock, std::chrono::system_clock>
+                                                     ? 1184   // timestamptz
+                                                     : 1114;  // timestamp
+    /// Microseconds since the year 2000; the greatest and the least are the infinities.
+    static Time from_binary(std::string_view bytes)
+        requires(binary_type != 0)
+    {
+        const auto since = static_cast<std::int64_t>(detail::read_big_endian<std::uint64_t>(bytes));
+        if constexpr (detail::has_infinity<Duration>) {
+            if (since == std::numeric_limits<std::int64_t>::max()) return Time::max();
+            if (since == std::numeric_limits<std::int64_t>::min()) return Time::min();
+        }
+        using std::chrono::year;
+        constexpr std::chrono::sys_days first = year{2000} / 1 / 1;
+        constexpr Micros last =
+            std::chrono::sys_days{year::max() / 12 / 31} + std::chrono::days{1} - first;
+        const detail::TextReader reader({}, "a timestamp, or out of its range");
+        if (since == std::numeric_limits<std::int64_t>::min() || Micros{since} >= last)
+            reader.fail();
+        return narrow(first + Micros{since}, reader);
+    }
+
 private:
     using Days = std::chrono::time_point<Clock, std::chrono::days>;
     static constexpr bool has_zone = std::same_as<Clock, std::chrono::system_clock>;

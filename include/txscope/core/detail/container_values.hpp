@@ -10,6 +10,7 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,6 +33,11 @@ template <>
 struct SqlValue<std::vector<std::byte>> {
     static std::string to_text(std::span<const std::byte> bytes) {
         return detail::bytea_text(bytes);
+    }
+    static constexpr std::uint32_t binary_type = 17;  // bytea
+    static std::vector<std::byte> from_binary(std::string_view bytes) {
+        const auto values = std::as_bytes(std::span{bytes});
+        return {values.begin(), values.end()};
     }
     static std::vector<std::byte> from_text(std::string_view text) {
         return detail::read_bytea(text);

@@ -4,6 +4,7 @@
 #include <txscope/core/detail/type_words.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -57,6 +58,15 @@ inline constexpr bool is_json = false;
 template <typename T>
     requires requires { SqlValue<T>::is_json; }
 inline constexpr bool is_json<T> = SqlValue<T>::is_json;
+
+/// The OID of the type whose binary format `T` may be read in, by `SqlValue<T>::from_binary`; 0 for none.
+/// Those have one where that is as exact as the text, and costs the server less: integers and texts cost
+/// it more.
+template <typename T>
+inline constexpr std::uint32_t binary_type = 0;
+template <typename T>
+    requires requires { SqlValue<T>::binary_type; }
+inline constexpr std::uint32_t binary_type<T> = SqlValue<T>::binary_type;
 
 /// Whether `T` is for a composite type.
 template <typename T>

@@ -19,7 +19,7 @@ template <Described T>
 class CollectedRows : public protocol::Collected {
 public:
     /// Has the rows of `statement` so collected; `take` then takes them.
-    static void collect(Statement& statement) noexcept { statement.collect_by(&add); }
+    static void collect(Statement& statement) noexcept { statement.collect_by(&collector); }
 
     /// All rows of a statement that was to collect them.
     /// @throws ColumnError as `Result::as` does
@@ -44,6 +44,16 @@ private:
             rows.objects_ = {};
         }
     }
+    static bool reads_binary(const protocol::Column& column) {
+        bool binary = false;
+        for_each_member<T>([&]<typename Member>(Member member) {
+            constexpr auto type = binary_type<without_optional<struct_member_type<T, Member>>>;
+            if constexpr (type != 0) binary |= type == column.type && member.name == column.name;
+        });
+        return binary;
+    }
+    static constexpr protocol::Collector collector{&add, &reads_binary};
+
     void read(const protocol::ResultBlock& part) {
         // More than twice as many: the system gives memory when it is used, so that room for more costs
         // little, and what is moved takes as much again.

@@ -89,6 +89,9 @@ template <typename T>
     } else {
         if (!text) throw_unexpected_null(result, column, type_words<T>());
         try {
+            if constexpr (binary_type<T> != 0)
+                if ((*result.columns())[column].format == protocol::Format::binary)
+                    return SqlValue<T>::from_binary(*text);
             if constexpr (requires { SqlValue<T>::from_text(*text, Delimiter::comma); })
                 return SqlValue<T>::from_text(*text, array_delimiter(result, column));
             else

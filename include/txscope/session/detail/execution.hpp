@@ -159,7 +159,7 @@ TXSCOPE_INLINE Connection::SharedResponse SessionState::put_out(std::optional<St
         move_unsent(shared_.outbox, response);
         if (!shared_.left_portals.empty()) shared_.put_out_left_portals(response);
         if (special != nullptr) special->put_ahead(shared_.outbox, response);
-        if (statement) response->collect_by(statement->collect());
+        if (statement) response->collect_by(statement->collector());
         if (statement) shared_.outbox.emplace_back(*std::move(statement), response);
         if (special != nullptr) shared_.outbox.back().portal = special->portal;
         return response;
