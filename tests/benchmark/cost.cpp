@@ -70,6 +70,7 @@ struct Target {
 constexpr std::array<Target, workloads.size()> targets{{{1.1, 9}, {0.5, 16}, {1.0, 0}}};
 constexpr double epoll_ctl_target = 0.01;  // a transaction; none a round trip
 constexpr double waiting_scope_target = 3072;
+constexpr double waiter_target = 3072;
 constexpr double growth_target = 2.3;
 
 class Measurement {
@@ -90,6 +91,10 @@ public:
 
     /// What a spawned scope takes that waits in the middle of its body, and holds a connection.
     double waiting_scope_bytes();
+
+    /// What a spawned scope takes whose first statement waits for a connection; and what is the program's
+    /// own of that, as Asio would take it for a coroutine that waits for anything.
+    std::pair<double, double> waiter_bytes();
 
     /// The processor's seconds, and those of the clock, for one transaction of so many enqueued statements of 20 KB.
     std::pair<double, double> enqueue(int statements);
@@ -208,6 +213,48 @@ double Measurement::waiting_scope_bytes() {
     return measure();
 }
 
+std::pair<double, double> Measurement::waiter_bytes() {
+    constexpr int count = 64;
+    asio::io_context io{1};
+    const txscope::AsyncSessionFactory factory{io, server_.dsn(), {.max_size = 1}};
+    const txscope::TransactionScope scope{factory};
+    asio::steady_timer released{io, asio::steady_timer::time_point::max()};
+    const auto wait = [&]() -> asio::awaitable<void> {
+        boost::system::error_code cancelled;
+        co_await released.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+    };
+    const auto execute = [](txscope::Session& session) -> asio::awaitable<void> {
+        co_await session.execute(sql::create_project, "waits", "draft");
+    };
+    int left = 1 + 2 * count;
+    const auto ended = [&](std::exception_ptr error) {
+        if (error) std::rethrow_exception(error);
+        if (--left == 0) io.stop();
+    };
+    asio::co_spawn(io, scope([&](txscope::Session& session) -> asio::awaitable<void> {
+                       co_await execute(session);
+                       co_await wait();
+                   }),
+                   ended);
+    const auto turn_over = [&] {  // nothing is left to do but to wait
+        io.restart();
+        io.run_for(std::chrono::milliseconds{100});
+    };
+    turn_over();
+    const auto taken_by = [&](auto start) {
+        const support::Counts before = support::counts();
+        for (int i = 0; i < count; ++i) asio::co_spawn(io, start(), ended);
+        turn_over();
+        return static_cast<double>((support::counts() - before).live_bytes) / count;
+    };
+    const double own = taken_by(wait);
+    const double all = taken_by([&] { return scope(execute); });
+    released.cancel();
+    io.restart();
+    io.run();
+    return {all, own};
+}
+
 double cpu_seconds() {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
@@ -318,7 +365,13 @@ bool run(const Options& options, const fs::path& programs) {
     };
     const auto [twice_cpu, twice] = enqueue(4000);
     const auto [some_cpu, some] = enqueue(2000);
+    const auto [waiter, own] = measurement.waiter_bytes();
     fmt::print("\nA scope that waits in the middle of its body takes {:.0f} bytes.\n", waiting);
+    fmt::print(
+        "One that waits for a connection takes {:.0f}, of which {:.0f} are the program's: "
+        "co_spawn, "
+        "a coroutine\nand what it waits with.\n",
+        waiter, own);
     fmt::print(
         "2,000 and 4,000 enqueued statements of 20 KB take {:.2f} s and {:.2f} s, of which "
         "{:.2f} s and {:.2f} s\nare the program's.\n",
@@ -339,6 +392,7 @@ bool run(const Options& options, const fs::path& programs) {
         check("epoll_ctl", epoll_ctl == cost.calls.end() ? 0 : epoll_ctl->second, epoll_ctl_target);
     }
     all &= verdict("bytes of a waiting scope", waiting, waiting_scope_target);
+    all &= verdict("bytes of a waiter, beside the program's", waiter - own, waiter_target);
     all &= verdict("4,000 enqueued statements, × 2,000", twice_cpu / some_cpu, growth_target);
     return all;
 }

@@ -88,9 +88,7 @@ private:
 
     Request& head() noexcept { return requests_.queue().head(); }
     std::shared_ptr<const Columns>& columns_of(const Request& request) noexcept {
-        if (request.keep && request.response->columns_ != nullptr)
-            return request.response->columns_;
-        return request.statement != nullptr ? request.statement->columns : columns_;
+        return request.columns != nullptr ? *request.columns : columns_;
     }
     void note_command(std::string_view tag) noexcept;
     void note_error();

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <iterator>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,11 +35,11 @@ struct PreparedStatement {
     std::vector<std::uint32_t> parameter_types{};  ///< OIDs, as the server inferred them.
     std::shared_ptr<const Columns> columns{};      ///< Null when it gives no rows.
     /// The same with what a collector reads in binary, where that is any.
-    std::vector<std::pair<const Collector*, std::shared_ptr<const Columns>>> collected{};
+    std::map<const Collector*, std::shared_ptr<const Columns>> collected{};
     std::uint32_t requests = 0;  ///< On their way that point here, and pins.
     std::list<PreparedStatement>::iterator self{};
 
-    [[nodiscard]] std::shared_ptr<const Columns> columns_for(const Collector& collector);
+    [[nodiscard]] std::shared_ptr<const Columns>& columns_for(const Collector& collector);
     [[nodiscard]] bool usable() const noexcept {
         return state == State::preparing || state == State::prepared;
     }
@@ -121,13 +122,16 @@ public:
     static void pin(PreparedStatement& statement) noexcept { ++statement.requests; }
     void unpin(PreparedStatement& statement) noexcept {
         assert(statement.requests > 0);
-        if (--statement.requests == 0 && statement.state == State::gone)
-            others_.erase(statement.self);
+        if (--statement.requests == 0 && statement.state == State::gone) erase(statement);
     }
 
 private:
     using Statements = std::list<PreparedStatement>;
 
+    // Seldom done, and apart: what asks whether to do it is done all the time.
+    [[gnu::noinline]] void erase(PreparedStatement& statement) noexcept {
+        others_.erase(statement.self);
+    }
     void move(PreparedStatement& statement, State state, Statements& to) noexcept;
 
     std::size_t capacity_;
@@ -143,13 +147,12 @@ private:
 
 namespace txscope::protocol {
 
-TXSCOPE_INLINE std::shared_ptr<const Columns> PreparedStatement::columns_for(
+TXSCOPE_INLINE std::shared_ptr<const Columns>& PreparedStatement::columns_for(
     const Collector& collector) {
-    if (columns == nullptr) return nullptr;  // not known yet
-    for (const auto& [known, binary] : collected)
-        if (known == &collector) return binary;
-    collected.emplace_back(&collector, columns->in_binary(collector.reads_binary));
-    return collected.back().second;
+    if (columns == nullptr) return columns;  // not known yet
+    const auto [place, added] = collected.try_emplace(&collector);
+    if (added) place->second = columns->in_binary(collector.reads_binary);
+    return place->second != nullptr ? place->second : columns;
 }
 
 TXSCOPE_INLINE PreparedStatement* PreparedStatements::find(std::string_view name) noexcept {

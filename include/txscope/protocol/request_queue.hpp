@@ -1,11 +1,13 @@
 #pragma once
 
+#include <txscope/protocol/columns.hpp>
 #include <txscope/protocol/copy.hpp>
 
 #include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -45,8 +47,9 @@ struct Request {
     std::uint32_t ordinal = 0;     ///< Among its response's statements.
     Response* response = nullptr;  ///< Null for who does not wait, or not any more: Sync, for one.
     PreparedStatement* statement = nullptr;
-    std::uint64_t end =
-        0;  ///< Of Sync or Query: of its bytes, counted from the connection's beginning.
+    std::shared_ptr<const Columns>* columns = nullptr;  ///< Its statement's; null without a name.
+    /// Of Sync or Query: of its bytes, counted from the connection's beginning.
+    std::uint64_t end = 0;
 
     /// What comes when there is no more data to copy.
     [[nodiscard]] Awaits after_copy() const noexcept {

@@ -260,12 +260,18 @@ TXSCOPE_INLINE void Requests::add_execution(Request& request, const Execution& e
     request.statement = statement;
     request.described = statement == nullptr && execution.returns_rows;
     request.awaits = statement == nullptr ? Awaits::parse_complete : Awaits::bind_complete;
-    Response& response = *request.response;
-    if (statement != nullptr && request.keep && response.collector_ != nullptr)
-        response.columns_ = statement->columns_for(*response.collector_);
     if (statement == nullptr) writer_.parse({}, execution.sql);
+    const std::size_t place = writer_.size();
     writer_.bind(execution.portal, statement == nullptr ? std::string_view{} : statement->name,
-                 execution.parameters, request.keep ? response.columns_.get() : nullptr);
+                 execution.parameters);
+    if (statement != nullptr) {
+        request.columns = &statement->columns;
+        if (request.keep && request.response->collector_ != nullptr) {
+            request.columns = &statement->columns_for(*request.response->collector_);
+            if (request.columns != &statement->columns)
+                writer_.set_result_formats(place, **request.columns);
+        }
+    }
     if (request.described) writer_.describe_portal(execution.portal);
     writer_.execute(execution.portal, execution.max_rows);
     if (execution.copy == Copy::in) writer_.flush();  // Sync comes when all is copied
@@ -279,6 +285,7 @@ TXSCOPE_INLINE PreparedStatement& Requests::add_preparation(Request request, std
     request.awaits = Awaits::parse_complete;
     request.prepares = true;
     request.statement = &statement;
+    request.columns = &statement.columns;
     add(request);  // before what may throw: undone, the statement is forgotten
     writer_.parse(name, sql);
     writer_.describe_statement(name);

@@ -98,7 +98,6 @@ private:
     ResultBlock result_;
     const Collector* collector_ = nullptr;
     std::unique_ptr<Collected> collected_;
-    std::shared_ptr<const Columns> columns_;         // where it reads any of them in binary
     std::unique_ptr<std::vector<ResultBlock>> all_;  // mostly one is enough
     std::shared_ptr<const ErrorResponse> error_;
     std::uint32_t failed_statement_ = none;

@@ -34,10 +34,12 @@ public:
     /// Prepares `sql`; a `statement` without a name lasts until the next one without.
     void parse(std::string_view statement, std::string_view sql,
                std::span<const std::uint32_t> parameter_types = {});
-    /// Makes a portal of a prepared statement, whose name `parse` has taken, and its parameters. Its rows
-    /// come in the formats of `results`, where that is given, else as texts.
+    /// Makes a portal of a prepared statement, whose name `parse` has taken, and its parameters.
     void bind(std::string_view portal, std::string_view statement, const Parameters& parameters,
-              const Columns* results = nullptr);
+              Format results = Format::text);
+    /// Has the rows of the Bind that was written last, from `place` on, come in the formats of these
+    /// columns: it has asked for texts.
+    void set_result_formats(std::size_t place, const Columns& results);
     void describe_statement(std::string_view statement) { name_message('D', 'S', statement); }
     void describe_portal(std::string_view portal) { name_message('D', 'P', portal); }
     /// Runs a portal, whose name `bind` has taken, until it has given `max_rows` rows; 0 for all.
@@ -150,14 +152,14 @@ TXSCOPE_INLINE void Writer::parse(std::string_view statement, std::string_view s
 }
 
 TXSCOPE_INLINE void Writer::bind(std::string_view portal, std::string_view statement,
-                                 const Parameters& parameters, const Columns* results) {
+                                 const Parameters& parameters, Format results) {
     if (!portal.empty()) check_name(portal);
     if (parameters.count > Parameters::max_count)
         throw std::length_error{"a statement takes at most 65535 parameters"};
     check_size(parameters.bytes.size());
     // No format codes stand for text, one for all.
     const std::size_t formats = parameters.format == Format::text ? 0 : 1;
-    const std::size_t result_formats = results == nullptr ? 0 : results->size();
+    const std::size_t result_formats = results == Format::text ? 0 : 1;
     const std::size_t size = portal.size() + 1 + statement.size() + 1 + 2 + 2 * formats + 2 +
                              parameters.bytes.size() + 2 + 2 * result_formats;
     check_size(size);
@@ -169,9 +171,21 @@ TXSCOPE_INLINE void Writer::bind(std::string_view portal, std::string_view state
     body.number16(static_cast<std::uint16_t>(parameters.count));
     body.bytes(parameters.bytes);
     body.number16(static_cast<std::uint16_t>(result_formats));
-    if (results != nullptr)
-        for (const Column& column : *results)
-            body.number16(static_cast<std::uint16_t>(column.format));
+    if (result_formats > 0) body.number16(static_cast<std::uint16_t>(results));
+}
+
+TXSCOPE_INLINE void Writer::set_result_formats(std::size_t place, const Columns& results) {
+    constexpr std::size_t no_formats = 2;  // their number, 0, ends a Bind
+    buffer_.truncate(buffer_.size() - no_formats);
+    const std::size_t size = 2 + 2 * results.size();
+    check_size(buffer_.size() - place + size);
+    char* at = buffer_.prepare(size);
+    store16(at, static_cast<std::uint16_t>(results.size()));
+    for (const Column& column : results)
+        store16(at += 2, static_cast<std::uint16_t>(column.format));
+    buffer_.commit(size);
+    const std::size_t written = buffer_.size() - place;
+    store32(buffer_.prepare(0) - written + 1, static_cast<std::uint32_t>(written - 1));
 }
 
 TXSCOPE_INLINE void Writer::execute(std::string_view portal, std::uint32_t max_rows) {

@@ -21,7 +21,7 @@ TEST_CASE("requests are written as the manual says", "[protocol]") {
     append_parameter(parameters, "value");
     append_null(parameters);
     const std::array<std::uint32_t, 2> types{23, 0};
-    const auto results = Columns::parse(row_description({"a", "b", "c"}).substr(5))
+    const auto columns = Columns::parse(row_description({"a", "b", "c"}).substr(5))
                              ->in_binary([](const Column& column) { return column.name == "b"; });
 
     struct Case {
@@ -39,15 +39,25 @@ TEST_CASE("requests are written as the manual says", "[protocol]") {
         {"Bind", [&](Writer& w) { w.bind("p", "s", {.count = 2, .bytes = parameters}); },
          message('B', string("p") + string("s") + number16(0) + number16(2) + number32(5) +
                           "value" + number32(0xffffffff) + number16(0))},
-        {"Bind, all parameters binary",
+        {"Bind, all binary",
          [&](Writer& w) {
-             w.bind("", "", {.count = 2, .bytes = parameters, .format = Format::binary});
+             w.bind("", "", {.count = 2, .bytes = parameters, .format = Format::binary},
+                    Format::binary);
          },
          message('B', string("") + string("") + number16(1) + number16(1) + number16(2) +
-                          number32(5) + "value" + number32(0xffffffff) + number16(0))},
-        {"Bind for rows of some formats", [&](Writer& w) { w.bind("", "s", {}, results.get()); },
-         message('B', string("") + string("s") + number16(0) + number16(0) + number16(3) +
-                          number16(0) + number16(1) + number16(0))},
+                          number32(5) + "value" + number32(0xffffffff) + number16(1) +
+                          number16(1))},
+        {"Bind for rows of some formats",
+         [&](Writer& w) {
+             w.bind("", "t", {});
+             const std::size_t place = w.size();
+             w.bind("p", "s", {.count = 2, .bytes = parameters});
+             w.set_result_formats(place, *columns);
+         },
+         message('B', string("") + string("t") + number16(0) + number16(0) + number16(0)) +
+             message('B', string("p") + string("s") + number16(0) + number16(2) + number32(5) +
+                              "value" + number32(0xffffffff) + number16(3) + number16(0) +
+                              number16(1) + number16(0))},
         {"Describe a statement", [](Writer& w) { w.describe_statement("s"); },
          message('D', "S" + string("s"))},
         {"Describe a portal", [](Writer& w) { w.describe_portal(""); }, message('D', "P\0"s)},

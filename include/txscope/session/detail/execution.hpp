@@ -4,6 +4,7 @@
 #include <txscope/core/error.hpp>
 #include <txscope/net/cancellation.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
+#include <txscope/session/detail/borrowing.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/session_state.hpp>
 
