@@ -1,9 +1,10 @@
 # txscope_check_sql(<target> SCHEMA <schema.sql> [HEADERS <header>...] [REPOSITORIES <class>...] [TEST])
 #
 # Checks, as a step of the build, that the SQL of a library of the program's fits a schema: every statement
-# of these repositories (`app::Projects`), which these headers define, and every `sql<"…">` in the library. The build fails
-# where something does not, and says which column: see <txscope/testing/check.hpp>. It is done anew when the
-# library or the schema has changed. With TEST it is a CTest of the target's name and `_sql` instead.
+# of these repositories (`app::Projects`), which these headers define, and every `sql<"…">` in the library.
+# The build fails where something does not, and says which column: see <txscope/testing/check.hpp>. It is
+# done anew when the library or the schema has changed. With TEST it is a CTest of the target's name and
+# `_sql` instead.
 #
 # It starts a PostgreSQL server, which has to be installed. An executable cannot be checked: what is to be
 # checked besides its `main` belongs into a library, which may be an object library.
