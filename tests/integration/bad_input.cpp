@@ -342,9 +342,12 @@ TEST_CASE("bad input from many at once leaves a pool that works", "[bad_input]")
         asio::co_spawn(fixture.io, fail(number), asio::detached);
     support::run_until(fixture.io, [&] { return failures.size() == 60; });
     for (const auto& failure : failures) CHECK(is<pqxx::sql_error>(failure));
-    const auto now = fixture.sessions.statistics();
-    CHECK(now.idle == now.size);
-    CHECK(now.discarded == 0);
+    // One may still be opened, for who has got another one meanwhile.
+    support::run_until(fixture.io, [&] {
+        const auto now = fixture.sessions.statistics();
+        return now.idle == now.size;
+    });
+    CHECK(fixture.sessions.statistics().discarded == 0);
     CHECK(fixture.in_transaction() == 0);
 }
 

@@ -253,7 +253,8 @@ TEST_CASE("who reads the rows of such a statement by themselves gets texts", "[b
     const Bytes abc{std::byte{'a'}, std::byte{'b'}, std::byte{'c'}};
     const auto body = [&](Session& session) -> asio::awaitable<void> {
         for (int i = 0; i < 3; ++i) {
-            CHECK((co_await f.reports.find_all()).front().told.in_binary == (i > 0));
+            const auto reports = co_await f.reports.find_all();
+            CHECK(reports.front().told.in_binary == (i > 0));
             const auto result = co_await session.execute(R"(SELECT "id", "told" FROM "reports")");
             const auto row = result.one();
             CHECK(row.text(1) == "\\x616263");

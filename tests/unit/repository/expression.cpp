@@ -172,7 +172,7 @@ TEST_CASE("numbers are calculated with, in a condition and in an ordering", "[ex
     CHECK(asked((field<&Event::id> - day) * 2 == 7, descending(day * day)) ==
           Asked{R"(WHERE (("id" OPERATOR(pg_catalog.-) "day") OPERATOR(pg_catalog.*) $1) )"
                 R"(OPERATOR(pg_catalog.=) $2 )"
-                R"(ORDER BY ("day" OPERATOR(pg_catalog.*) "day") DESC)",
+                R"(ORDER BY ("events"."day" OPERATOR(pg_catalog.*) "events"."day") DESC)",
                 {"2", "7"}});
     CHECK(asked((sql<int>("length(kind)") + 1).is_null()) ==
           Asked{R"(WHERE ((length(kind)) OPERATOR(pg_catalog.+) $1) IS NULL)", {"1"}});
