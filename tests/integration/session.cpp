@@ -264,10 +264,6 @@ TEST_CASE("a lone statement that leaves a transaction open is an error", "[sessi
     const auto failure = fixture.run(failure_of(sessions.execute("BEGIN")));
     CHECK(is<txscope::UnfinishedWork>(failure));
     CHECK(text_of(failure).find("scope opened at") == std::string::npos);
-    std::vector<txscope::Statement> both{txscope::Statement{"BEGIN"},
-                                         txscope::Statement{insert, "forgotten"}};
-    CHECK(is<txscope::UnfinishedWork>(
-        fixture.run(failure_of(sessions.execute_all(std::move(both))))));
     CHECK(is<txscope::UnfinishedWork>(fixture.run(
         failure_of(sessions.execute(txscope::within(std::chrono::hours{1}), "BEGIN")))));
     fixture.run(sessions.execute("ROLLBACK"));  // there is none: a warning
