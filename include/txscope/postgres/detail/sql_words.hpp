@@ -24,6 +24,18 @@ constexpr void write_quoted(std::string_view name, Put put) {
     put('"');
 }
 
+/// Calls `put` with the characters of a string constant, whatever `standard_conforming_strings` is.
+template <typename Put>
+constexpr void write_string_constant(std::string_view text, Put put) {
+    put('E');
+    put('\'');
+    for (const char c : text) {
+        if (c == '\'' || c == '\\') put(c);
+        put(c);
+    }
+    put('\'');
+}
+
 /// The words of an SQL text, one after another, outside of literals and comments. A quoted name is
 /// a word too.
 ///

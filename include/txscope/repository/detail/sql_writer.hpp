@@ -46,14 +46,9 @@ public:
     /// From here on the name of a column stands behind that of its table, which the function writes.
     constexpr void qualify_columns(void (*write_table)(SqlWriter&)) { write_table_ = write_table; }
 
-    /// A text of the statement's own, whatever `standard_conforming_strings` is.
+    /// A text of the statement's own.
     constexpr SqlWriter& literal(std::string_view text) {
-        *this << "E'";
-        for (const char c : text) {
-            if (c == '\'' || c == '\\') put(c);
-            put(c);
-        }
-        put('\'');
+        write_string_constant(text, [this](char c) { put(c); });
         return *this;
     }
 

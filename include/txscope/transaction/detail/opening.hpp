@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/postgres/connection.hpp>
+#include <txscope/postgres/detail/sql_words.hpp>
 #include <txscope/transaction/detail/settings.hpp>
 #include <txscope/transaction/detail/transaction_identity.hpp>
 #include <txscope/transaction/transaction_options.hpp>
@@ -20,16 +21,6 @@ inline std::string printable(std::string_view text, std::string_view except = {}
     for (char& c : printed)
         if (c < ' ' || c > '~' || except.find(c) != except.npos) c = '?';
     return printed;
-}
-
-/// As a string constant in SQL, whatever `standard_conforming_strings` is.
-inline std::string string_constant(std::string_view text) {
-    std::string constant = "E'";
-    for (const char c : text) {
-        if (c == '\'' || c == '\\') constant += c;
-        constant += c;
-    }
-    return constant += '\'';
 }
 
 /// Adds the statements that begin a transaction on `connection` with these options, which the server
@@ -83,8 +74,9 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
         std::string name{connection.parameter("application_name")};
         if (!name.empty()) name += ": ";
         name += printable(options.label);
-        batch.push_back(
-            Request::command("SET LOCAL application_name = " + string_constant(name), response));
+        std::string set = "SET LOCAL application_name = ";
+        write_string_constant(name, [&set](char c) { set += c; });
+        batch.push_back(Request::command(set, response));
     }
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
         if (time.count() <= 0) return;
