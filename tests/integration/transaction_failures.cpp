@@ -414,9 +414,10 @@ TEST_CASE("UnexpectedRollback at COMMIT has the failure that caused it nested in
     Fixture fixture;
     const auto cause = failure_of([&] { fixture.database.query("SELECT 1 / 0"); });
     const txscope::TransactionOptions options;
-    const txscope::detail::SessionState::Shared session{new txscope::detail::TransactionSession{
-        fixture.sessions.pool(), fixture.io.get_executor(), options,
-        txscope::detail::Clock::time_point::max(), 1, std::source_location::current()}};
+    const txscope::detail::SessionState::Shared session{
+        new txscope::detail::SessionOf<txscope::detail::TransactionSession>{
+            fixture.sessions.pool(), fixture.io.get_executor(), options,
+            txscope::detail::Clock::time_point::max(), 1, std::source_location::current()}};
     const auto failure = txscope::detail::error_of(
         *session, txscope::detail::ScopeNode::Outcome::server_rolled_back, nullptr, cause);
     CHECK(is<txscope::UnexpectedRollback>(failure));

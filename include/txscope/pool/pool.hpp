@@ -159,15 +159,22 @@ private:
     void fail_opening(const std::exception_ptr& error) noexcept;
     void tell_watches(const std::exception_ptr& error) noexcept;
     void schedule() noexcept;
-    void watch_soon() noexcept;
+    void watch_soon() noexcept {
+        if (!watching_soon_) (this->*begin_watching_)();
+    }
+    void begin_watching() noexcept;
     void watch_idle();
     /// Does what the machine has decided, some of it with the mutex unlocked.
     void carry_out(Lock& lock) noexcept {
-        if (machine_.has_actions()) act(lock);
+        if (machine_.has_actions()) (this->*act_)(lock);
     }
     void act(Lock& lock) noexcept;
     void act_once(Lock& lock) noexcept;
     void stop_openings() noexcept;
+
+    // By pointers: a destructor that gives a connection back does not compile all that this may lead to.
+    void (Pool::* const act_)(Lock&) noexcept;
+    void (Pool::* const begin_watching_)() noexcept;
 
     const std::chrono::milliseconds cleanup_timeout_;
     PoolObserver* observer_;
@@ -203,7 +210,9 @@ namespace txscope::detail {
 TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
                           StatementNaming naming, const Limits& limits, PoolObserver* observer,
                           bool pipelines)
-    : cleanup_timeout_{limits.cleanup_timeout},
+    : act_{&Pool::act},
+      begin_watching_{&Pool::begin_watching},
+      cleanup_timeout_{limits.cleanup_timeout},
       observer_{observer},
       connector_{std::make_shared<Connector>(std::move(executor), std::move(conninfo),
                                              std::move(naming), pipelines)},

@@ -383,7 +383,7 @@ TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool)
     for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))
         if (around->session && around->session->shared().lease)
             throw pqxx::usage_error{"a scope that has a connection waits for its own end here"};
-    co_await on_strand(pool, &close_all);
+    co_await on_strand(pool, [](detail::SessionPool& all) { return close_all(all); });
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close_all(detail::SessionPool& pool) {

@@ -337,8 +337,7 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::keep_up(std::weak_ptr<Pool> pool,
 }
 
 /// Watches what is idle when this turn is over: under load, most of it is lent again by then.
-TXSCOPE_INLINE void Pool::watch_soon() noexcept try {
-    if (watching_soon_) return;
+TXSCOPE_INLINE void Pool::begin_watching() noexcept try {
     asio::defer(connector_->executor(), [pool = weak_from_this()] {
         if (const auto self = pool.lock()) self->watch_idle();
     });

@@ -292,7 +292,7 @@ TXSCOPE_INLINE std::exception_ptr left_open(const SessionState& session) {
 }
 
 /// A session without a transaction.
-class PlainSession final : public SharedConnection, public SessionState {
+class PlainSession : public SharedConnection, public SessionState {
 public:
     PlainSession(std::shared_ptr<SessionPool> from, const asio::any_io_executor& executor,
                  std::source_location where, bool with_transactions)
@@ -300,12 +300,14 @@ public:
           SessionState{static_cast<SharedConnection&>(*this), ambient_of(executor), where} {
         own_transactions = with_transactions;
     }
+
+protected:
     /// Sends what was enqueued, unless the body failed; ends what is under way. A transaction that is left
     /// open is an error: the pool rolls it back.
-    inline asio::awaitable<void> end(std::exception_ptr& error) override;
+    asio::awaitable<void> conclude(std::exception_ptr& error);
 };
 
-inline asio::awaitable<void> PlainSession::end(std::exception_ptr& error) {
+TXSCOPE_INLINE asio::awaitable<void> PlainSession::conclude(std::exception_ptr& error) {
     if (!error && has_queued()) {
         const asio::any_io_executor executor = co_await asio::this_coro::executor;
         if (!shared().has_connection()) co_await take_connection(executor);
@@ -329,7 +331,7 @@ TXSCOPE_INLINE SessionState::Shared open_session(std::shared_ptr<SessionPool> po
                                                  const asio::any_io_executor& executor,
                                                  std::source_location where,
                                                  bool own_transactions) {
-    return new PlainSession{std::move(pool), executor, where, own_transactions};
+    return new SessionOf<PlainSession>{std::move(pool), executor, where, own_transactions};
 }
 
 }  // namespace txscope::detail

@@ -77,8 +77,6 @@ public:
 
     /// Ends it after its body, which nothing may interrupt. What it returns is not valid if there is
     /// nothing to await.
-    /// Who overrides it declares it inline: Clang compiles what else would place a virtual table,
-    /// and all that it calls, in every file that includes it.
     /// @param error what the body ended with, or null; then what the scope ends with
     virtual asio::awaitable<void> end(std::exception_ptr& error) = 0;
 
@@ -180,6 +178,15 @@ private:
     FifoMutex nesting_;
     std::size_t outstanding_ = 0;
     std::size_t joined_ = 0;
+};
+
+/// A session of a `Kind`, which ends as that concludes. A template: a virtual function of another class is
+/// compiled wherever that is included, and so is all that it calls.
+template <typename Kind>
+class SessionOf final : public Kind {
+public:
+    using Kind::Kind;
+    asio::awaitable<void> end(std::exception_ptr& error) override { return Kind::conclude(error); }
 };
 
 }  // namespace txscope::detail

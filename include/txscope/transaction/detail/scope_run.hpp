@@ -164,12 +164,13 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
         session_->leave();
         attempt += session_->shared().attempt;
     }
-    session_ = new TransactionSession{pool_, callers_, options_, deadline_, attempt, where_};
+    session_ =
+        new SessionOf<TransactionSession>{pool_, callers_, options_, deadline_, attempt, where_};
 }
 
 TXSCOPE_INLINE void ScopeRun::begin_nested() {
     outer_->check_open();
-    session_ = new NestedSession{*outer_, callers_, deadline_, where_};
+    session_ = new SessionOf<NestedSession>{*outer_, callers_, deadline_, where_};
 }
 
 TXSCOPE_INLINE void ScopeRun::begin_joined(const asio::cancellation_state& caller) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/session/detail/round_trip.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/transaction/detail/ending.hpp>
@@ -29,7 +30,7 @@ public:
                  Clock::time_point until)
         : SessionState{around, std::move(surroundings), where}, scope_deadline{until} {}
 
-    inline asio::awaitable<void> end(std::exception_ptr& error) final;
+    asio::awaitable<void> conclude(std::exception_ptr& error);
 
     const Clock::time_point scope_deadline;
 
@@ -54,7 +55,7 @@ private:
 };
 
 /// A transaction's outermost session: its first statement begins the transaction.
-class TransactionSession final : public TransactionState, public ScopeSession {
+class TransactionSession : public TransactionState, public ScopeSession {
 public:
     /// For a coroutine that runs on `executor`.
     TransactionSession(std::shared_ptr<SessionPool> from, const asio::any_io_executor& executor,
@@ -82,7 +83,7 @@ private:
 };
 
 /// A session nested in another: its first statement sets the savepoint.
-class NestedSession final : public ScopeSession {
+class NestedSession : public ScopeSession {
 public:
     /// For a coroutine that runs on `executor`, where `within` is ambient.
     NestedSession(SessionState& within, const asio::any_io_executor& executor,
@@ -98,15 +99,21 @@ private:
     }
 };
 
-inline asio::awaitable<void> ScopeSession::end(std::exception_ptr& error) {
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE asio::awaitable<void> ScopeSession::conclude(std::exception_ptr& error) {
     const Action next = machine().end(*this, circumstances());
     if (has_to_wait(next)) return end_step_by_step(error, next);
     error = finish(next, error, machine().failure_of(*this));
     return {};
 }
 
-inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& ends_with,
-                                                            Action next) {
+TXSCOPE_INLINE asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& ends_with,
+                                                                    Action next) {
     using Kind = Action::Kind;
     TransactionState& transaction = transaction_of(*this);
     const std::exception_ptr cause = machine().failure_of(*this);
@@ -167,7 +174,7 @@ inline asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& 
 }
 
 /// Until something can be sent: there is a connection, and no BEGIN to be answered.
-inline asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline) {
+TXSCOPE_INLINE asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     SharedConnection& connection = shared();
     if (!connection.has_connection()) co_await take_connection(executor);
@@ -176,22 +183,23 @@ inline asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline)
 }
 
 /// A statement was answered that has opened or ended the scope.
-inline void ScopeSession::learn_from(const Response& response) {
+TXSCOPE_INLINE void ScopeSession::learn_from(const Response& response) {
     if (!response.error) return;
     shared().note_write_refusal(response);
     shared().tell_if_lost();
 }
 
 /// How it was.
-inline Answer ScopeSession::answer_to(const Response& response) {
+TXSCOPE_INLINE Answer ScopeSession::answer_to(const Response& response) {
     learn_from(response);
     return answer_of(response);
 }
 
 /// What was sent last, for that kind of action, was answered.
 /// @param error becomes its error
-inline ScopeSession::Action ScopeSession::answered_last(Action::Kind sent, const LastSent& answer,
-                                                        std::exception_ptr& error) {
+TXSCOPE_INLINE ScopeSession::Action ScopeSession::answered_last(Action::Kind sent,
+                                                                const LastSent& answer,
+                                                                std::exception_ptr& error) {
     using Kind = Action::Kind;
     const TransactionState& transaction = transaction_of(*this);
     if (sent == Kind::roll_back_to_savepoint)
@@ -213,8 +221,8 @@ inline ScopeSession::Action ScopeSession::answered_last(Action::Kind sent, const
 
 /// The end, with nothing to wait for. Returns what the scope ends with.
 /// @param cause why what the body did could not be kept
-inline std::exception_ptr ScopeSession::finish(Action last, std::exception_ptr error,
-                                               std::exception_ptr cause) {
+TXSCOPE_INLINE std::exception_ptr ScopeSession::finish(Action last, std::exception_ptr error,
+                                                       std::exception_ptr cause) {
     if (last.kind == Action::Kind::release) {
         parent()->release("RELEASE SAVEPOINT " + savepoint_name(depth()));
         last = machine().released(*this);
@@ -225,3 +233,5 @@ inline std::exception_ptr ScopeSession::finish(Action last, std::exception_ptr e
 }
 
 }  // namespace txscope::detail
+
+#endif
