@@ -55,27 +55,29 @@ struct Portal {
     Step step = Step::open;
 };
 
+/// A statement of the library's own that gives no rows.
+struct Command {
+    std::string_view sql;
+};
+
 /// A statement on its way out, and whom its answer is for. Kept until it is answered: what went wrong
 /// is told with its text.
 struct Request {
-    Request(Statement&& what, std::shared_ptr<Response> whose, bool ours = false, bool rows = true)
-        : statement{std::move(what)}, response{std::move(whose)}, own{ours}, returns_rows{rows} {}
+    Request(Statement&& what, std::shared_ptr<Response> whose, bool ours = false)
+        : statement{std::move(what)}, response{std::move(whose)}, own{ours} {}
+    Request(Command what, std::shared_ptr<Response> whose)
+        : statement{what.sql}, response{std::move(whose)}, own{true}, returns_rows{false} {}
 
     Statement statement;
     std::shared_ptr<Response> response;
     bool own;  ///< The library's: not to be prepared, and no change to undo.
-    bool returns_rows;
+    bool returns_rows = true;
     Portal portal{};
 
     // How it was sent.
     bool named = false;  ///< Under a name that was prepared before its batch.
     bool prepared_now = false;
     bool changes_session = false;
-
-    /// A command of the library's own.
-    static Request command(std::string_view sql, std::shared_ptr<Response> response) {
-        return {Statement{sql}, std::move(response), true, false};
-    }
 };
 
 /// What goes out together. Those of one response may have others between them.

@@ -32,12 +32,12 @@ public:
         const bool in_transaction = status != protocol::TransactionStatus::idle;
         Batch next;
         if (std::exchange(began_, false) && in_transaction) {
-            next.push_back(Request::command("ROLLBACK", memory.make_response({})));
+            next.emplace_back(Command{"ROLLBACK"}, memory.make_response({}));
         } else if (!batches_.empty()) {
             Batch& first = batches_.front();
             if (!in_transaction && is_implicit_transaction(first)) {
-                first.insert(first.begin(), Request::command("BEGIN", memory.make_response({})));
-                first.push_back(Request::command("COMMIT", memory.make_response({})));
+                first.emplace(first.begin(), Command{"BEGIN"}, memory.make_response({}));
+                first.emplace_back(Command{"COMMIT"}, memory.make_response({}));
                 began_ = true;
             }
             next.swap(first);

@@ -205,7 +205,7 @@ TXSCOPE_INLINE SessionState::LastSent SessionState::put_out_last(std::string_vie
     }
     if (!last.empty()) {
         sent.last = make_response();
-        shared_.outbox.push_back(Request::command(last, sent.last));
+        shared_.outbox.emplace_back(Command{last}, sent.last);
     }
     sent.report.answered_in(sent.last);
     return sent;

@@ -150,7 +150,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::open(Clock::time_point deadline) 
 TXSCOPE_INLINE asio::awaitable<void> Listener::ask(Clock::time_point deadline) {
     const auto response = connection().make_response(reporter_.where);
     Connection::Batch batch;
-    for (const std::string& sql : listen_) batch.push_back(Request::command(sql, response));
+    for (const std::string& sql : listen_) batch.emplace_back(Command{sql}, response);
     connection().submit(std::move(batch));
     const bool answered = co_await connection().answered(response, deadline);
     if (!answered) connection().close("the server did not answer in the time allowed");

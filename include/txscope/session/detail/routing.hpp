@@ -130,8 +130,8 @@ TXSCOPE_INLINE void Routing::begin(Connection::Batch& batch,
                                    const Connection::SharedResponse& response) {
     if (on_replica()) {
         batch.emplace_back(replicas_.condition(after_), response);
-        batch.push_back(Request::command("BEGIN", response));
-        batch.push_back(Request::command("COMMIT", response));
+        batch.emplace_back(Command{"BEGIN"}, response);
+        batch.emplace_back(Command{"COMMIT"}, response);
     }
     opening_(batch, response);
     opening_size_ = static_cast<std::ptrdiff_t>(batch.size());

@@ -288,8 +288,7 @@ TXSCOPE_INLINE asio::awaitable<std::optional<Statement>> SharedConnection::find_
 TXSCOPE_INLINE void SharedConnection::put_out_left_portals(
     const Connection::SharedResponse& response) {
     for (const Portal& portal : std::exchange(left_portals, {})) {
-        outbox.push_back(Request::command("", response));
-        outbox.back().portal = portal;
+        outbox.emplace_back(Command{}, response).portal = portal;
     }
 }
 

@@ -33,7 +33,7 @@ public:
         } else {
             batch.reserve(batch.size() + queue_.size() + 2);
             if (!release_.empty())
-                batch.push_back(Request::command(std::exchange(release_, {}), response));
+                batch.emplace_back(Command{std::exchange(release_, {})}, response);
             std::move(queue_.begin(), queue_.end(), std::back_inserter(batch));
             queue_.clear();
         }

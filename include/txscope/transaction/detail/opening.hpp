@@ -69,20 +69,20 @@ inline void begin_transaction(Connection::Batch& batch, const TransactionOptions
     if (options.deferrable) begin += " DEFERRABLE";
     if (!traceparent.empty()) begin += " /*traceparent='" + printable(traceparent, "*/'") + "'*/";
 
-    batch.push_back(Request::command(begin, response));
+    batch.emplace_back(Command{begin}, response);
     if (labelled) {
         std::string name{connection.parameter("application_name")};
         if (!name.empty()) name += ": ";
         name += printable(options.label);
         std::string set = "SET LOCAL application_name = ";
         write_string_constant(name, [&set](char c) { set += c; });
-        batch.push_back(Request::command(set, response));
+        batch.emplace_back(Command{set}, response);
     }
     const auto limit = [&](const char* setting, std::chrono::milliseconds time) {
         if (time.count() <= 0) return;
         const auto value = time == std::chrono::milliseconds::max() ? 0 : time.count();
-        batch.push_back(Request::command(
-            "SET LOCAL " + std::string{setting} + " = " + std::to_string(value), response));
+        batch.emplace_back(
+            Command{"SET LOCAL " + std::string{setting} + " = " + std::to_string(value)}, response);
     };
     limit("statement_timeout", options.statement_timeout);
     limit("lock_timeout", options.lock_timeout);

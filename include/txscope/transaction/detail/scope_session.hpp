@@ -95,7 +95,7 @@ public:
 
 private:
     void add_opening(Connection::Batch& batch, const Connection::SharedResponse&) final {
-        batch.push_back(Request::command("SAVEPOINT " + savepoint_name(depth()), savepoint_set));
+        batch.emplace_back(Command{"SAVEPOINT " + savepoint_name(depth())}, savepoint_set);
     }
 };
 
