@@ -157,10 +157,9 @@ private:
 };
 
 inline std::span<Request> RequestQueue::batch() noexcept {
-    std::size_t end = std::min(answered_, requests_.size());
-    while (end < requests_.size() && !requests_[end].ends_batch()) ++end;
-    if (end < requests_.size()) ++end;
-    return std::span{requests_}.subspan(batch_begin_, end - batch_begin_);
+    std::size_t end = answered_;
+    while (end < requests_.size() && !requests_[end++].ends_batch()) continue;
+    return {requests_.data() + batch_begin_, end - batch_begin_};
 }
 
 inline void RequestQueue::pop_batch() noexcept {
