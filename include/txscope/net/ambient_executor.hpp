@@ -52,6 +52,7 @@ public:
     const AmbientContext* ambient() const noexcept { return context_->said(); }
     const AmbientContext& context() const noexcept { return *context_; }
     Strand strand() const noexcept { return Strand{&context_->strand}; }
+    bool is_on(const Strand& strand) const noexcept { return &context_->strand == &strand.state(); }
 
     template <typename Function>
     void execute(Function&& function) const {

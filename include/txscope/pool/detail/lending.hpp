@@ -105,9 +105,8 @@ TXSCOPE_INLINE Lease Pool::lend_idle(Lock& lock, Holder* holder) {
         if (connection.usable(now)) {
             ++statistics_.acquired;
             connection.lent_at = now;
-            Lease lent = lease(connection);
             carry_out(lock);
-            return lent;
+            return lease(connection);
         }
         ++statistics_.discarded;
         machine_.returned(connection, Condition::broken);

@@ -55,9 +55,12 @@ struct Ambient : AmbientContext {
 };
 
 /// The ambient part of `executor`, which keeps it; null when it carries none.
+inline const Ambient* ambient_of(const AmbientExecutor& executor) noexcept {
+    return static_cast<const Ambient*>(executor.ambient());
+}
 inline const Ambient* ambient_of(const asio::any_io_executor& executor) noexcept {
     const auto* carrier = executor.target<AmbientExecutor>();
-    return carrier != nullptr ? static_cast<const Ambient*>(carrier->ambient()) : nullptr;
+    return carrier != nullptr ? ambient_of(*carrier) : nullptr;
 }
 
 /// Carries what is `ambient` elsewhere onto `strand`.

@@ -28,12 +28,12 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
     const auto* carrier = executor.target<AmbientExecutor>();
-    if (carrier == nullptr || carrier->strand() != shared.strand ||
+    if (carrier == nullptr || !carrier->is_on(shared.strand) ||
         deadline != Clock::time_point::max()) {
         self->check_not_ended();
         co_return co_await execute_apart(self, statement, deadline, special);
     }
-    self = &self->innermost(ambient_of(executor));
+    self = &self->innermost(ambient_of(*carrier));
     if (statement) self->check_allowed(*statement);
     if (special != nullptr) self->check_allowed(special->ahead);
     const Counted work{self->outstanding_};  // the scope must not end meanwhile

@@ -121,7 +121,8 @@ struct SharedConnection {
 
 private:
     void give_back() noexcept {
-        if (lease && reporter) lease->unasked() = {};
+        if (!lease) return;
+        if (reporter) lease->unasked() = {};
         lease = {};
     }
     /// For a coroutine on `executor`.
