@@ -373,7 +373,7 @@ TXSCOPE_INLINE Answers::Taken Answers::take_ready(const Message& message) {
         return Taken::well;
     }
     if (error_ != nullptr) {
-        for (const Request& request : queue.rest_of_batch()) skip(request);
+        for (; !queue.head().ends_batch(); queue.pop()) skip(queue.head());
         // No transaction has outlived the error: what no COMMIT had made safe is undone.
         if (status_ == TransactionStatus::idle)
             for (const Request& request : queue.uncommitted())

@@ -135,13 +135,7 @@ public:
     [[nodiscard]] bool in_last_batch() noexcept {
         return batch_begin_ + batch().size() == requests_.size();
     }
-    /// The head and what follows in its batch, which has an end; that is not included.
-    [[nodiscard]] std::span<Request> rest_of_batch() noexcept {
-        const auto requests = batch();
-        const std::size_t before = answered_ - batch_begin_;
-        return requests.subspan(before, requests.size() - before - 1);
-    }
-    /// The batch, which has an end, is answered.
+    /// The head, the end of its batch, is answered, and so is all of that.
     void pop_batch() noexcept;
 
 private:
@@ -163,7 +157,8 @@ inline std::span<Request> RequestQueue::batch() noexcept {
 }
 
 inline void RequestQueue::pop_batch() noexcept {
-    batch_begin_ = answered_ = uncommitted_ = batch_begin_ + batch().size();
+    assert(head().ends_batch());
+    batch_begin_ = uncommitted_ = ++answered_;
     // Moved only when at least as many are gone.
     if (batch_begin_ < requests_.size() / 2) return;
     requests_.erase(requests_.begin(),

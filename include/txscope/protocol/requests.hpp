@@ -73,7 +73,7 @@ public:
         queue_.pop();
         ++batches_;
     }
-    /// The batch that is being answered is done with. What was not sent of it is not.
+    /// The head ends its batch, which is done with. What was not sent of it is not.
     void pop_batch() noexcept;
 
     /// Nothing is answered any more.
@@ -332,7 +332,7 @@ TXSCOPE_INLINE void Requests::undo(const Request& request) noexcept {
 
 TXSCOPE_INLINE void Requests::pop_batch() noexcept {
     unpin(queue_.batch());
-    if (!pipelines_) sent(queue_.batch().back().end - sent_);
+    if (!pipelines_) sent(queue_.head().end - sent_);
     queue_.pop_batch();
     if (queue_.idle() && !in_batch_) copy_in_ = CopyIn::none;
 }

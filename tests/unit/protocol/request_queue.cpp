@@ -27,12 +27,10 @@ TEST_CASE("requests are answered in order, and stay until their batch is", "[pro
     queue.pop();
     CHECK(queue.head().awaits == Awaits::completion);
     CHECK(queue.batch().size() == 3);
-    CHECK(queue.rest_of_batch().size() == 1);
     CHECK(queue.uncommitted().size() == 1);
     queue.note_commit();
     queue.pop();
     CHECK(queue.uncommitted().empty());
-    CHECK(queue.rest_of_batch().empty());
     CHECK(queue.outstanding().size() == 4);
     queue.pop_batch();
     CHECK(queue.outstanding().size() == 1);
