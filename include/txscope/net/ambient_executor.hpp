@@ -119,6 +119,7 @@ Strand strand_on(const asio::any_io_executor& executor);
 #include <boost/asio/strand.hpp>
 
 #include <atomic>
+#include <mutex>
 
 #if __has_include(<boost/asio/config.hpp>)
 #include <boost/asio/config.hpp>
@@ -147,19 +148,18 @@ TXSCOPE_INLINE bool is_for_one_thread(asio::io_context& io) {
 class ContextStrand : public asio::execution_context::service {
 public:
     /// Null where it is none.
-    static StrandState::Shared of(asio::io_context& io) {
+    /// @param executor the context's
+    static StrandState::Shared of(asio::io_context& io, const asio::any_io_executor& executor) {
         // To ask the context takes a lock that all its threads want.
         thread_local Found last{};
         const unsigned ended = ended_contexts.load(std::memory_order_acquire);
         if (last.io != &io || last.ended != ended)
-            last = {&io, ended, asio::use_service<ContextStrand>(io).state_.get()};
+            last = {&io, ended, asio::use_service<ContextStrand>(io).state(executor)};
         return last.strand;
     }
 
-    explicit ContextStrand(asio::execution_context& context) : service{context} {
-        auto& io = static_cast<asio::io_context&>(context);
-        if (is_for_one_thread(io)) state_ = new StrandState{io.get_executor(), false};
-    }
+    explicit ContextStrand(asio::execution_context& context)
+        : service{context}, is_one_{is_for_one_thread(static_cast<asio::io_context&>(context))} {}
     // Not as early as at the shutdown: what that destroys may still ask.
     ~ContextStrand() override { ++ended_contexts; }
 
@@ -175,14 +175,23 @@ private:
 
     void shutdown() noexcept override {}
 
+    StrandState* state(const asio::any_io_executor& executor) {
+        const std::lock_guard lock{mutex_};
+        if (is_one_ && !state_) state_ = new StrandState{executor, false};
+        return state_.get();
+    }
+
     inline static std::atomic<unsigned> ended_contexts = 0;
+    const bool is_one_;
+    std::mutex mutex_;
     StrandState::Shared state_;
 };
 
 TXSCOPE_INLINE Strand strand_on(const asio::any_io_executor& executor) {
     if (const auto* carrier = executor.target<AmbientExecutor>()) return carrier->strand();
     if (const auto* plain = executor.target<asio::io_context::executor_type>())
-        if (auto whole = ContextStrand::of(plain->context())) return Strand{std::move(whole)};
+        if (auto whole = ContextStrand::of(plain->context(), executor))
+            return Strand{std::move(whole)};
     const bool is_one = executor.target<asio::strand<asio::any_io_executor>>() != nullptr ||
                         executor.target<asio::strand<asio::io_context::executor_type>>() != nullptr;
     return Strand{new StrandState{executor, !is_one}};

@@ -16,9 +16,9 @@ std::chrono::microseconds backoff(std::chrono::milliseconds initial,
 
 #if TXSCOPE_DEFINITIONS
 
+#include <txscope/core/random.hpp>
+
 #include <algorithm>
-#include <cstdint>
-#include <random>
 
 namespace txscope::detail {
 
@@ -32,9 +32,7 @@ TXSCOPE_INLINE std::chrono::microseconds backoff(std::chrono::milliseconds initi
     for (int doubled = 1; doubled < attempt && bound < most; ++doubled)
         bound = std::min(2 * bound, most);
     const std::chrono::microseconds range{bound};
-    thread_local std::minstd_rand random{std::random_device{}()};
-    return std::chrono::microseconds{
-        std::uniform_int_distribution<std::int64_t>{0, range.count()}(random)};
+    return std::chrono::microseconds{random_up_to(range.count())};
 }
 
 }  // namespace txscope::detail

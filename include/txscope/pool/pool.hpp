@@ -2,6 +2,7 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/core/connection_holder.hpp>
+#include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/deadline.hpp>
 #include <txscope/net/notification.hpp>
 #include <txscope/pool/connector.hpp>
@@ -15,7 +16,6 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <chrono>
@@ -25,7 +25,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -182,7 +181,7 @@ private:
     const std::shared_ptr<Connector> connector_;
     // Where connections are opened. Made here, since one that is made while the context is destroyed
     // leaks.
-    const asio::strand<asio::any_io_executor> opener_{connector_->executor()};
+    const asio::any_io_executor opener_{AmbientExecutor{strand_on(connector_->executor())}};
 
     mutable std::mutex mutex_;
     Limits limits_;
@@ -192,7 +191,6 @@ private:
     std::vector<OpeningWatch*> opening_watches_;
     std::vector<Notification::Sender> closers_;
     PoolStatistics statistics_;  // but for what the machine knows
-    std::minstd_rand random_{std::random_device{}()};
     bool watching_soon_ = false;
     bool keeping_up_ = false;                               // `keep_up` runs
     std::optional<Notification::Sender> sooner_;            // ends its wait

@@ -2,6 +2,7 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
+#include <txscope/core/random.hpp>
 #include <txscope/net/cancellation.hpp>
 #include <txscope/pool/detail/acquire_errors.hpp>
 #include <txscope/pool/pool.hpp>
@@ -23,7 +24,6 @@
 #include <memory>
 #include <new>
 #include <optional>
-#include <random>
 #include <utility>
 
 /// What a pool does by itself: it opens connections, cleans and pings them, and watches those that are
@@ -123,7 +123,7 @@ TXSCOPE_INLINE Pool::Reason Pool::reason_of(const std::exception_ptr& error) noe
 TXSCOPE_INLINE void Pool::fail_opening(const std::exception_ptr& error) noexcept {
     ++statistics_.failed_openings;
     opening_error_ = error;
-    const double chance = std::generate_canonical<double, 10>(random_);
+    const double chance = static_cast<double>(random_up_to(1000)) / 1000;
     machine_.opening_failed(reason_of(error), Clock::now(), chance);
     tell_watches(error);
 }
@@ -220,9 +220,8 @@ TXSCOPE_INLINE Clock::time_point Pool::end_of_life() noexcept {
     using std::chrono::milliseconds;
     const auto life = limits_.max_lifetime;
     const auto longest = life + std::min(life / 10, milliseconds::max() - life);
-    std::uniform_int_distribution<milliseconds::rep> range{(life - life / 10).count(),
-                                                           longest.count()};
-    return deadline_in(milliseconds{range(random_)});
+    const auto shortest = life - life / 10;
+    return deadline_in(shortest + milliseconds{random_up_to((longest - shortest).count())});
 }
 
 TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept {

@@ -89,28 +89,28 @@ inline ConnInfo parse_conninfo(const std::string& text) {
     const Native<PQconninfoOption> given = read_conninfo(text);
     ConnInfo info;
     for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option)
-        if (option->val != nullptr) info.parameters.emplace(option->keyword, option->val);
+        if (option->val != nullptr) info.parameters.insert({option->keyword, option->val});
 
     // What the string does not say, the environment may (PGHOST, PGCONNECT_TIMEOUT); for all else libpq
     // looks there by itself. A service file is left to libpq.
-    if (info.parameters.contains("service")) return info;
+    if (info.find("service")) return info;
     const Native<PQconninfoOption> defaults{PQconndefaults()};
     for (const PQconninfoOption* option = defaults.get(); option && option->keyword; ++option) {
         const std::string_view key = option->keyword;
         if (option->val == nullptr) continue;
         if (key == "host" || key == "hostaddr" || key == "port" || key == "connect_timeout")
-            info.parameters.emplace(key, option->val);
+            info.parameters.insert({option->keyword, option->val});
         // Encrypted by GSS, an answer cannot be read to its end: see `connect`.
         if (key == "gssencmode" && option->compiled != nullptr &&
             std::string_view{option->val} == option->compiled)
-            info.parameters.emplace(key, "disable");
+            info.parameters.insert({"gssencmode", "disable"});
     }
     // A peer that is gone without a word is noticed within a minute, and within half of one where
     // something is on its way to it: the system's own defaults are hours (tcp(7)).
-    info.parameters.emplace("keepalives_idle", "30");  // seconds
-    info.parameters.emplace("keepalives_interval", "10");
-    info.parameters.emplace("keepalives_count", "3");
-    info.parameters.emplace("tcp_user_timeout", "30000");  // milliseconds
+    info.parameters.insert({"keepalives_idle", "30"});  // seconds
+    info.parameters.insert({"keepalives_interval", "10"});
+    info.parameters.insert({"keepalives_count", "3"});
+    info.parameters.insert({"tcp_user_timeout", "30000"});  // milliseconds
     return info;
 }
 

@@ -105,7 +105,7 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <random>
+#include <txscope/core/random.hpp>
 
 namespace txscope::detail {
 
@@ -114,9 +114,8 @@ TXSCOPE_INLINE StatementNames::StatementNames(const StatementNaming& naming)
       generation_{naming.generation()},
       enabled_{naming.most() > 0 && !naming.stopped()} {
     constexpr std::string_view digits = "0123456789abcdef";
-    std::random_device random;
-    for (int word = 0; word < 4; ++word)
-        for (auto [bits, left] = std::pair{random(), 8}; left > 0; --left, bits >>= 4)
+    for (int word = 0; word < 2; ++word)
+        for (auto [bits, left] = std::pair{random_bits(), 16}; left > 0; --left, bits >>= 4)
             prefix_ += digits[bits & 15];
     prefix_ += '_';
 }
