@@ -5,7 +5,6 @@
 #include <txscope/protocol/event.hpp>
 #include <txscope/protocol/requests.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -135,8 +134,9 @@ public:
     [[nodiscard]] bool copying_in() const noexcept { return requests_.copying_in(); }
     /// Whether the server may work on it now: what it works on shows at the batch's Sync only.
     [[nodiscard]] bool running(const Response& response) noexcept {
-        return std::ranges::find(requests_.queue().batch(), &response, &Request::response) !=
-               requests_.queue().batch().end();
+        for (const Request& request : requests_.queue().batch())
+            if (request.response == &response) return true;
+        return false;
     }
     /// After the last batch that was answered.
     [[nodiscard]] TransactionStatus transaction_status() const noexcept {

@@ -112,9 +112,9 @@ public:
     void pop() noexcept { ++answered_; }
     /// The Sync or Query that is answered next; null where there is none.
     [[nodiscard]] const Request* next_sync() const noexcept {
-        const auto waiting = std::span{requests_}.subspan(answered_);
-        const auto found = std::ranges::find_if(waiting, &Request::syncs);
-        return found != waiting.end() ? &*found : nullptr;
+        for (std::size_t next = answered_; next < requests_.size(); ++next)
+            if (requests_[next].syncs()) return &requests_[next];
+        return nullptr;
     }
 
     /// Those before the head that no COMMIT in their batch, and no Sync, has made safe.

@@ -208,7 +208,7 @@ private:
                 }
                 ~Results() {}
             } results;
-            const auto found = std::ranges::find(tags, tag);
+            const auto found = std::find(tags.begin(), tags.end(), tag);
             return found == tags.end()
                        ? nullptr
                        : &results.of[static_cast<std::size_t>(found - tags.begin())];

@@ -6,7 +6,6 @@
 #include <txscope/repository/detail/refusals.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 
-#include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -40,11 +39,12 @@ public:
         detail::HeldPart held{std::move(operand), [](detail::SqlWriter& out, const Operand& part) {
                                   Operand::template write<Model>(out, &part);
                               }};
-        const auto found = std::ranges::find(changes_, member, &Change::member);
-        if (found != changes_.end())
-            found->operand = std::move(held);
-        else
-            changes_.push_back({member, std::move(held)});
+        for (Change& change : changes_)
+            if (change.member == member) {
+                change.operand = std::move(held);
+                return;
+            }
+        changes_.push_back({member, std::move(held)});
     }
 
     [[nodiscard]] bool empty() const noexcept { return changes_.empty(); }

@@ -165,8 +165,8 @@ public:
 
     /// Narrows to the rows for which `condition` holds as well.
     Criteria& operator&=(const Criteria& condition) {
-        auto more = condition.held_;  // a copy: `criteria &= criteria` is harmless
-        held_.insert(held_.end(), more.begin(), more.end());
+        const auto more = condition.held_;  // a copy: `criteria &= criteria` is harmless
+        for (const detail::HeldPart& part : more) held_.push_back(part);
         return *this;
     }
     /// Does not compile, and says why.

@@ -315,7 +315,10 @@ TXSCOPE_INLINE std::vector<ConnectionHolder> AsyncSessionFactory::holders() cons
     pool_->for_each([&](const detail::Pool& pool) {
         for (ConnectionHolder& one : pool.holders()) all.push_back(std::move(one));
     });
-    std::ranges::sort(all, std::ranges::greater{}, &ConnectionHolder::held);
+    std::sort(all.begin(), all.end(),
+              [](const ConnectionHolder& one, const ConnectionHolder& other) {
+                  return one.held > other.held;
+              });
     return all;
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <iterator>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -29,7 +28,7 @@ namespace txscope::detail {
 [[nodiscard]] inline std::vector<std::string> location_texts(
     const std::vector<std::source_location>& places) {
     std::vector<std::string> texts;
-    std::ranges::transform(places, std::back_inserter(texts), location_text);
+    for (const std::source_location& place : places) texts.push_back(location_text(place));
     return texts;
 }
 
@@ -63,9 +62,10 @@ struct PlaceOfHolders {
     const std::vector<ConnectionHolder>& holders) {
     std::vector<PlaceOfHolders> places;
     for (const ConnectionHolder& holder : holders) {
-        const auto known = std::ranges::find_if(places, [&](const PlaceOfHolders& place) {
-            return location_text(place.first->where) == location_text(holder.where);
-        });
+        const auto known =
+            std::find_if(places.begin(), places.end(), [&](const PlaceOfHolders& place) {
+                return location_text(place.first->where) == location_text(holder.where);
+            });
         if (known != places.end())
             ++known->count;
         else

@@ -23,9 +23,11 @@ namespace txscope::detail {
 [[nodiscard]] inline std::size_t find(std::string_view text, std::string_view part,
                                       std::size_t from = 0) noexcept {
     const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    const auto found = std::ranges::search(text.substr(from), part, {}, lower, lower);
-    return found.empty() ? std::string_view::npos
-                         : static_cast<std::size_t>(found.begin() - text.begin());
+    const auto found =
+        std::search(text.begin() + static_cast<std::ptrdiff_t>(from), text.end(), part.begin(),
+                    part.end(), [&](char a, char b) { return lower(a) == lower(b); });
+    return found == text.end() ? std::string_view::npos
+                               : static_cast<std::size_t>(found - text.begin());
 }
 
 [[nodiscard]] constexpr bool is_whole_word(std::string_view text, std::size_t at,
@@ -63,7 +65,7 @@ public:
     /// only as a word of its own, else a parameter "1" would riddle the message; one without a
     /// letter or digit says nothing.
     void hide_value(std::string_view value) {
-        if (std::ranges::none_of(value, is_word)) return;
+        if (std::none_of(value.begin(), value.end(), is_word)) return;
         for (std::size_t at = find(message_, value); at != std::string_view::npos;
              at = find(message_, value, at + 1)) {
             if (value.size() >= 4 || is_whole_word(message_, at, value.size()))
@@ -77,20 +79,23 @@ public:
     /// texts that stand in the error anyway.
     void hide_quoted_parts_of(std::span<const std::string_view> values,
                               std::span<const std::string_view> shown) {
-        const bool marked = std::ranges::any_of(
-            values, [](std::string_view value) { return value.find('"') != value.npos; });
+        const bool marked = std::any_of(values.begin(), values.end(), [](std::string_view value) {
+            return value.find('"') != value.npos;
+        });
         const std::size_t first = message_.find('"');
         for (std::size_t open = first; open != std::string_view::npos;) {
             const std::size_t close = message_.find('"', open + 1);
             if (close == std::string_view::npos) return;
             const std::string_view quoted = message_.substr(open + 1, close - open - 1);
-            const bool is_shown = std::ranges::any_of(
-                shown, [&](std::string_view text) { return contains_word(text, quoted); });
+            const bool is_shown =
+                std::any_of(shown.begin(), shown.end(),
+                            [&](std::string_view text) { return contains_word(text, quoted); });
             const auto is_part_of = [&](std::string_view value) {
                 return find(value, quoted) != std::string_view::npos;
             };
             if (!is_shown && marked) return hide(first + 1, message_.rfind('"') - first - 1);
-            if (!quoted.empty() && !is_shown && std::ranges::any_of(values, is_part_of)) {
+            if (!quoted.empty() && !is_shown &&
+                std::any_of(values.begin(), values.end(), is_part_of)) {
                 hide(open + 1, quoted.size());
             }
             open = message_.find('"', close + 1);

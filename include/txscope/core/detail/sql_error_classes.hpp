@@ -73,7 +73,8 @@ namespace detail {
     };
     // A function may RAISE an error USING any name it likes, a parameter's value too.
     const auto add_name = [&](std::string_view what, std::string_view name) {
-        if (std::ranges::find(parameters, name) == parameters.end()) add(what, name);
+        if (std::find(parameters.begin(), parameters.end(), name) == parameters.end())
+            add(what, name);
     };
     add("SQLSTATE ", diagnostics.sqlstate);
     add_name("constraint ", diagnostics.constraint);
@@ -173,8 +174,8 @@ inline constexpr std::array sql_error_classes{
 /// The row of the table for a code: by the whole code, else by its class, else none.
 [[nodiscard]] constexpr const SqlErrorClass* find_sql_error_class(std::string_view code) noexcept {
     for (std::string_view key : {code, sqlstate::class_of(code)}) {
-        const auto* found = std::ranges::find(sql_error_classes, key, &SqlErrorClass::code);
-        if (found != sql_error_classes.end()) return found;
+        for (const SqlErrorClass& known : sql_error_classes)
+            if (known.code == key) return &known;
     }
     return nullptr;
 }

@@ -436,7 +436,8 @@ TXSCOPE_INLINE void PoolMachine::break_deadlock() noexcept {
 TXSCOPE_INLINE void PoolMachine::fail_newest_within(Waiter::Failure failure) noexcept {
     Waiter* newest = nullptr;
     for (Waiter& waiter : waiters_)
-        if (std::ranges::any_of(waiter.requester_.within, &Holder::holds_)) newest = &waiter;
+        for (const Holder* const outer : waiter.requester_.within)
+            if (outer->holds_) newest = &waiter;
     refuse(*newest, failure);
 }
 

@@ -18,7 +18,7 @@ namespace txscope::detail {
 /// Starts to connect to the servers of `info`, without blocking.
 inline Native<PGconn> start_connecting(const ConnInfo& info) {
     auto parameters = info.parameters;
-    parameters.try_emplace("fallback_application_name", "txscope");
+    parameters.insert({"fallback_application_name", "txscope"});
     if (!info.servers.empty()) {
         const auto joined = [&](std::string ServerAddress::* member) {
             std::string list;
@@ -74,8 +74,9 @@ inline bool is_the_same(const ServerAddress& server, const ServerAddress& curren
 /// that is silent must not take the time of all.
 inline Clock::time_point end_of_share(const std::vector<ServerAddress>& servers,
                                       const ServerAddress& current, Clock::time_point deadline) {
-    const auto at = std::ranges::find_if(
-        servers, [&](const ServerAddress& server) { return is_the_same(server, current); });
+    const auto at = std::find_if(servers.begin(), servers.end(), [&](const ServerAddress& server) {
+        return is_the_same(server, current);
+    });
     const auto now = Clock::now();
     return now + (deadline - now) / std::max<std::ptrdiff_t>(servers.end() - at, 1);
 }

@@ -53,7 +53,7 @@ inline std::string take_sqlstate(std::string& line) {
     };
     for (std::size_t at = line.find(ahead); at != line.npos; at = line.find(ahead, at + 1)) {
         const std::string code = line.substr(at + ahead.size(), 5);
-        if (code.size() != 5 || !std::ranges::all_of(code, is_code_character) ||
+        if (code.size() != 5 || !std::all_of(code.begin(), code.end(), is_code_character) ||
             line.compare(at + ahead.size() + 5, 2, ": ") != 0)
             continue;
         line.erase(at + ahead.size(), 7);

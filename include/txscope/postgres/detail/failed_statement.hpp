@@ -39,7 +39,8 @@ struct Description {
         };
         if (a.parameter_types != b.parameter_types) return false;
         if (!a.columns || !b.columns) return a.columns == b.columns;
-        return std::ranges::equal(*a.columns, *b.columns, alike);
+        return std::equal(a.columns->begin(), a.columns->end(), b.columns->begin(),
+                          b.columns->end(), alike);
     }
 };
 

@@ -2,7 +2,6 @@
 
 #include <txscope/postgres/detail/request.hpp>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -18,16 +17,16 @@ class SpareMemory {
 public:
     /// An empty batch.
     [[nodiscard]] Batch take_batch() noexcept {
-        Batch batch;
-        const auto spare = std::ranges::find_if(batches_, &Batch::capacity);
-        if (spare != batches_.end()) batch.swap(*spare);
-        return batch;
+        for (Batch& spare : batches_)
+            if (spare.capacity() > 0) return std::exchange(spare, {});
+        return {};
     }
     /// @param emptied is let go of where it is large, or there are enough
     void keep(Batch&& emptied) noexcept {
         constexpr std::size_t large = 64;
-        const auto free = std::ranges::find(batches_, 0u, &Batch::capacity);
-        if (free != batches_.end() && emptied.capacity() <= large) free->swap(emptied);
+        if (emptied.capacity() > large) return;
+        for (Batch& spare : batches_)
+            if (spare.capacity() == 0) return spare.swap(emptied);
     }
 
     /// A response, whose memory may have been that of one which nobody has any more.

@@ -59,9 +59,9 @@ public:
         if (rest_.empty()) return {};
         if (rest_.front() == '"') return take_past("\"", 1);
         if (!is_part_of_word(rest_.front())) return take(1);
-        const auto end =
-            std::ranges::find_if_not(rest_, [](char c) { return is_part_of_word(c) || c == '$'; });
-        const auto word = take(static_cast<std::size_t>(end - rest_.begin()));
+        std::size_t size = 1;
+        while (size < rest_.size() && (is_part_of_word(rest_[size]) || rest_[size] == '$')) ++size;
+        const auto word = take(size);
         if (rest_.starts_with('\'') && is(word, "E")) skip_escape_string();
         return word;
     }
@@ -81,8 +81,8 @@ public:
     }
     static constexpr bool is_one_of(std::string_view word,
                                     std::initializer_list<std::string_view> keywords) {
-        return std::ranges::any_of(keywords,
-                                   [&](std::string_view keyword) { return is(word, keyword); });
+        return std::any_of(keywords.begin(), keywords.end(),
+                           [&](std::string_view keyword) { return is(word, keyword); });
     }
 
 private:

@@ -47,9 +47,8 @@ TXSCOPE_INLINE const Request* StatementPipeline::find_sent(const protocol::Respo
 /// The statement that has failed in the batch of `response`; null for none.
 TXSCOPE_INLINE const Request* StatementPipeline::find_failed(const Response& response) const {
     for (const Batch& batch : sent_) {
-        if (std::ranges::none_of(
-                batch, [&](const Request& sent) { return sent.response.get() == &response; }))
-            continue;
+        const auto asks = [&](const Request& sent) { return sent.response.get() == &response; };
+        if (std::none_of(batch.begin(), batch.end(), asks)) continue;
         for (const Request& sent : batch)
             if (sent.response->outcome() == Outcome::failed)
                 return find_sent(sent.response.get(), sent.response->failed_statement());

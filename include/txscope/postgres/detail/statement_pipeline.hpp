@@ -203,12 +203,12 @@ TXSCOPE_INLINE bool StatementPipeline::send_waiting() noexcept {
 
 /// Has them, and those that were not sent whole, answered with why the connection is lost.
 TXSCOPE_INLINE void StatementPipeline::refuse(const Batch& batch) noexcept {
-    const auto refuse_all = [&](const Batch& unsent) {
-        for (const Request& each : unsent) pipeline_.execute(*each.response, {.sql = {}});
+    const auto refuse_all = [&](const Batch& requests) {
+        for (const Request& each : requests) pipeline_.execute(*each.response, {.sql = {}});
     };
     const std::vector<Batch> waiting = waiting_.take_all();
-    std::ranges::for_each(sent_, refuse_all);
-    std::ranges::for_each(waiting, refuse_all);
+    for (const Batch& unanswered : sent_) refuse_all(unanswered);
+    for (const Batch& unsent : waiting) refuse_all(unsent);
     refuse_all(batch);
     take_events();  // as long as these are there: maybe nobody else has their responses any more
 }
@@ -298,8 +298,7 @@ TXSCOPE_INLINE bool StatementPipeline::take_events() noexcept {
         try {
             if (event.kind == Kind::answered && event.response != nullptr)
                 answer(static_cast<Response&>(*event.response));
-            if (event.kind == Kind::parameter)
-                parameters_.insert_or_assign(std::string{event.name}, std::string{event.value});
+            if (event.kind == Kind::parameter) parameters_[std::string{event.name}] = event.value;
             if (event.kind == Kind::notice && unasked_.notice)
                 unasked_.notice(make_error(*protocol::ErrorResponse::parse(event.value),
                                            find_sent(event.response, event.statement)));
@@ -342,14 +341,13 @@ TXSCOPE_INLINE void StatementPipeline::answer(Response& response) {
 
 /// The answers of a batch come at its end, to all of it.
 TXSCOPE_INLINE void StatementPipeline::release_answered() noexcept {
-    const auto rest = std::ranges::find_if(
-        sent_, [](const Batch& batch) { return !batch.back().response->done; });
-    for (auto batch = sent_.begin(); batch != rest; ++batch) {
+    auto batch = sent_.begin();
+    for (; batch != sent_.end() && batch->back().response->done; ++batch) {
         for (Request& answered : *batch) spare_.keep(std::move(answered.response));
         batch->clear();
         spare_.keep(std::move(*batch));
     }
-    sent_.erase(sent_.begin(), rest);
+    sent_.erase(sent_.begin(), batch);
 }
 
 }  // namespace txscope::detail

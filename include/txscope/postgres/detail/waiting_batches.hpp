@@ -48,9 +48,10 @@ public:
 
 private:
     static bool is_implicit_transaction(const Batch& batch) {
-        return batch.size() > 1 && std::ranges::none_of(batch, [](const Request& each) {
-                   return each.own || statement_kind(each.statement.sql()).transaction_control;
-               });
+        const auto decides = [](const Request& each) {
+            return each.own || statement_kind(each.statement.sql()).transaction_control;
+        };
+        return batch.size() > 1 && std::none_of(batch.begin(), batch.end(), decides);
     }
 
     std::vector<Batch> batches_;

@@ -4,7 +4,6 @@
 
 #include <concepts>
 #include <functional>
-#include <iterator>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -59,7 +58,7 @@ struct Hooks {
     /// Takes over those of a nested scope that was released.
     void append(Hooks&& nested) {
         const auto move_all = [](std::vector<Hook>& to, std::vector<Hook>& from) {
-            to.insert(to.end(), std::move_iterator{from.begin()}, std::move_iterator{from.end()});
+            for (Hook& hook : from) to.push_back(std::move(hook));
             from.clear();
         };
         move_all(before_commit, nested.before_commit);

@@ -64,7 +64,8 @@ public:
 
     /// Whether a new response has taken the place of that one.
     bool has_moved(const Connection::SharedResponse& response) const noexcept {
-        return std::ranges::find(moved_, response, &Moved::first) != moved_.end();
+        return std::any_of(moved_.begin(), moved_.end(),
+                           [&](const Moved& moved) { return moved.first == response; });
     }
     /// The response that is in its place now.
     void follow(Connection::SharedResponse& response) const noexcept {
@@ -167,7 +168,7 @@ TXSCOPE_INLINE void Routing::leave_replica(Connection::SharedResponse& begin) {
 TXSCOPE_INLINE Connection::Batch Routing::ask_again(const Connection::SharedResponse& response) {
     Connection::Batch batch;
     begin(batch, response);
-    batch.insert(batch.end(), first_.begin(), first_.end());
+    for (const Request& unanswered : first_) batch.push_back(unanswered);
     return batch;
 }
 

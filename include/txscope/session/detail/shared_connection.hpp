@@ -306,12 +306,14 @@ TXSCOPE_INLINE void SharedConnection::send_outbox() {
     const auto may_write = [](const Request& request) {
         return !SqlWords::is(SqlWords{request.statement.sql()}.next(), "SELECT");
     };
-    if (pool->replicas() != nullptr) wrote_alone |= std::ranges::any_of(outbox, may_write);
+    if (pool->replicas() != nullptr)
+        wrote_alone |= std::any_of(outbox.begin(), outbox.end(), may_write);
     // Statements under one Sync are one implicit transaction: without a scope, branches share none.
     while (!outbox.empty()) try {
             const auto& response = outbox.front().response;
-            const auto behind = std::ranges::find_if(
-                outbox, [&](const Request& request) { return request.response != response; });
+            const auto behind =
+                std::find_if(outbox.begin(), outbox.end(),
+                             [&](const Request& request) { return request.response != response; });
             if (behind == outbox.end()) return lease->submit(std::move(outbox));
             Connection::Batch batch{std::move_iterator{outbox.begin()}, std::move_iterator{behind}};
             outbox.erase(outbox.begin(), behind);

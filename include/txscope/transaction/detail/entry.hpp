@@ -30,7 +30,7 @@ inline void check_fits(const TransactionOptions& options, const SessionState& ou
         const auto is_the_same = [&](const TransactionSetting& other) {
             return setting.name == other.name && setting.value == other.value;
         };
-        if (std::ranges::none_of(begun.settings, is_the_same))
+        if (std::none_of(begun.settings.begin(), begun.settings.end(), is_the_same))
             throw PropagationError{
                 "a scope inside a transaction cannot have a setting that this was not "
                 "begun with: " +

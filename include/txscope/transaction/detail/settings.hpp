@@ -21,7 +21,8 @@ constexpr bool is_setting_name(std::string_view name) {
     for (;;) {
         const auto end = std::min(name.find('.'), name.size());
         const auto part = name.substr(0, end);
-        if (part.empty() || !begins(part.front()) || !std::ranges::all_of(part, goes_on))
+        if (part.empty() || !begins(part.front()) ||
+            !std::all_of(part.begin(), part.end(), goes_on))
             return false;
         if (end == name.size()) return true;
         name.remove_prefix(end + 1);
