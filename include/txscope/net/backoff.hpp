@@ -16,7 +16,7 @@ std::chrono::microseconds backoff(std::chrono::milliseconds initial,
 
 #if TXSCOPE_DEFINITIONS
 
-#include <txscope/core/random.hpp>
+#include <txscope/net/random.hpp>
 
 #include <algorithm>
 

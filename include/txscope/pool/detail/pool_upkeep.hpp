@@ -2,8 +2,8 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/core/error.hpp>
-#include <txscope/core/random.hpp>
 #include <txscope/net/cancellation.hpp>
+#include <txscope/net/random.hpp>
 #include <txscope/pool/detail/acquire_errors.hpp>
 #include <txscope/pool/pool.hpp>
 

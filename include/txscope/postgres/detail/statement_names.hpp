@@ -105,7 +105,7 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
-#include <txscope/core/random.hpp>
+#include <txscope/net/random.hpp>
 
 namespace txscope::detail {
 
