@@ -28,8 +28,7 @@
 #include <txscope/postgres/server_name.hpp>
 #include <txscope/postgres/sql.hpp>
 
-// One connection.
-#include <txscope/postgres/connection.hpp>
+// Where a connection leads.
 #include <txscope/postgres/conninfo.hpp>
 
 // Who lends connections.

@@ -7,6 +7,7 @@
 #include "support/time_enough.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/detail/session_pool.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>

@@ -4,6 +4,7 @@
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/detail/session_pool.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>

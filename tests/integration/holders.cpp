@@ -2,6 +2,7 @@
 #include "support/gate.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/started.hpp"
+#include <txscope/session/detail/session_pool.hpp>
 
 #include <algorithm>
 #include <atomic>

@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
+#include <txscope/session/detail/session_state.hpp>
 
 #include <malloc.h>
 

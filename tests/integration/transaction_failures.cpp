@@ -414,7 +414,7 @@ TEST_CASE("UnexpectedRollback at COMMIT has the failure that caused it nested in
     Fixture fixture;
     const auto cause = failure_of([&] { fixture.database.query("SELECT 1 / 0"); });
     const txscope::TransactionOptions options;
-    const txscope::detail::SessionState::Shared session{
+    const txscope::detail::SharedSession session{
         new txscope::detail::SessionOf<txscope::detail::TransactionSession>{
             fixture.sessions.pool(), fixture.io.get_executor(), options,
             txscope::detail::Clock::time_point::max(), 1, std::source_location::current()}};

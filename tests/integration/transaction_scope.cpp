@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/scope_fixture.hpp"
 #include "support/time_enough.hpp"
+#include <txscope/session/detail/session_pool.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>

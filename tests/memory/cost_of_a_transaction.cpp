@@ -4,6 +4,7 @@
 #include "support/jobs.hpp"
 #include "support/run.hpp"
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/session/detail/session_pool.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>

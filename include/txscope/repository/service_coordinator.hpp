@@ -182,6 +182,8 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
+#include <txscope/session/detail/session_pool.hpp>
+
 #include <pqxx/except>
 
 namespace txscope::detail {

@@ -2,15 +2,16 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/core/connection_holder.hpp>
-#include <txscope/session/detail/listener.hpp>
+#include <txscope/pool/pool_statistics.hpp>
+#include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/run_session.hpp>
-#include <txscope/session/detail/session_pool.hpp>
-#include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/notification.hpp>
 #include <txscope/session/pool_options.hpp>
 #include <txscope/session/replicas.hpp>
 #include <txscope/session/session.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/execution_context.hpp>
 
 #include <concepts>
@@ -22,6 +23,14 @@
 #include <vector>
 
 namespace txscope {
+
+namespace detail {
+
+class Listener;
+class SessionPool;
+struct SpecialExecution;
+
+}  // namespace detail
 
 /// Lends connections to PostgreSQL: a bounded pool that serves in strict order of asking, with
 /// whatever comes first: a connection that comes back, or one that is opened. While a server is down
@@ -78,9 +87,7 @@ public:
         : AsyncSessionFactory{context.get_executor(), std::move(servers), options} {}
 
     /// The factory whose session it is.
-    static AsyncSessionFactory of(const Session& session) {
-        return AsyncSessionFactory{session.state().shared().pool};
-    }
+    static AsyncSessionFactory of(const Session& session);
 
     /// Executes one statement on a connection of its own, in one round trip. It commits by itself. One
     /// that fails because it was prepared for what is no more is asked again at once.
@@ -89,18 +96,14 @@ public:
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) const {
         return execute(Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Statement statement) const {
-        return execute(Within{pool_->options().default_timeout}, std::move(statement));
-    }
+    asio::awaitable<Result> execute(Statement statement) const;
     /// The same in another time than `PoolOptions::default_timeout`, which begins with this call.
     /// @throws StatementTimeout
     template <typename... Args>
     asio::awaitable<Result> execute(Within limit, std::string_view sql, const Args&... args) const {
         return execute(limit, Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Within limit, Statement statement) const {
-        return execute_alone(pool_, std::move(statement), detail::deadline_of(limit.time));
-    }
+    asio::awaitable<Result> execute(Within limit, Statement statement) const;
 
     /// Executes all of them on a connection of its own, in one round trip, and returns a result for each.
     /// They commit together, or none of them does: see `Session::execute_all`.
@@ -170,16 +173,14 @@ public:
         std::vector<std::string> channels, Handler handler, const ListenOptions& options = {},
         std::source_location where = std::source_location::current()) const {
         detail::check_hook<Handler, const Notification&>();
-        return listen(
-            pool_, std::make_unique<detail::Listener>(
-                       *pool_, channels, detail::make_hook<const Notification&>(std::move(handler)),
-                       options, where));
+        return listen_with(channels, detail::make_hook<const Notification&>(std::move(handler)),
+                           options, where);
     }
 
     /// What this factory has written by now, to be read from a replica by whoever is given that. Asks
     /// the primary, unless that has been told with the last `COMMIT`, as it is where there are replicas.
     /// @throws what `execute` throws
-    asio::awaitable<ReadYourWrites> written() const { return written(pool_); }
+    asio::awaitable<ReadYourWrites> written() const;
 
     /// Waits until `count` connections are open, at most `max_size`, as who needs one would; where there
     /// are replicas, to each, but for one to which none can be opened.
@@ -195,24 +196,22 @@ public:
     /// Replaces the connections that there are: those that are idle at once, those on loan when they come
     /// back. For the end of a migration or after a change of a role's settings, which sessions take over
     /// only when they begin.
-    void recycle() const noexcept { pool_->for_each(&detail::Pool::recycle); }
+    void recycle() const noexcept;
 
     /// Goes on with other bounds: of numbers, and of the time to wait, to open, to live, to be idle and
     /// to ping. Connections that are too many are closed when nobody has them. What concerns statements,
     /// scopes, the observer and cleaning up stays as it was when the factory was made.
     /// @throws pqxx::argument_error for options out of range
-    void reconfigure(const PoolOptions& options) const { pool_->reconfigure(options); }
+    void reconfigure(const PoolOptions& options) const;
 
     /// Every statement is prepared anew before it is used again, on each connection: for the end of
     /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
-    void forget_statements() const noexcept {
-        pool_->for_each([](detail::Pool& pool) { pool.connector().forget_statements(); });
-    }
+    void forget_statements() const noexcept;
 
     /// Lends no more connections (`PoolClosed`), also to those who wait, and waits until those on
     /// loan are back and closed.
     /// @throws pqxx::usage_error in a scope that has one on loan itself
-    asio::awaitable<void> close() const { return close(pool_); }
+    asio::awaitable<void> close() const;
 
     /// Of all servers together.
     PoolStatistics statistics() const;
@@ -231,6 +230,10 @@ private:
     static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement,
                                                  detail::Clock::time_point deadline,
                                                  detail::SpecialExecution* special = nullptr);
+    asio::awaitable<void> listen_with(const std::vector<std::string>& channels,
+                                      detail::HookOf<const Notification&> handler,
+                                      const ListenOptions& options,
+                                      std::source_location where) const;
     static asio::awaitable<void> listen(SharedPool pool,
                                         std::unique_ptr<detail::Listener> listener);
     static asio::awaitable<void> close(SharedPool pool);
@@ -253,6 +256,10 @@ private:
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/detail/connection_hook_calls.hpp>
+#include <txscope/session/detail/listener.hpp>
+#include <txscope/session/detail/session_pool.hpp>
+#include <txscope/session/detail/session_state.hpp>
+#include <txscope/session/detail/special_execution.hpp>
 
 #include <boost/asio/this_coro.hpp>
 #include <pqxx/except>
@@ -281,6 +288,19 @@ TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor ex
           std::move(executor), detail::SessionPool::checked(std::move(servers)), options)} {
     const auto hooks = detail::hooks_of(pool_, options.hooks);
     pool_->for_each([&](detail::Pool& pool) { pool.start(hooks); });
+}
+
+TXSCOPE_INLINE AsyncSessionFactory AsyncSessionFactory::of(const Session& session) {
+    return AsyncSessionFactory{session.state().shared().pool};
+}
+
+TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute(Statement statement) const {
+    return execute(Within{pool_->options().default_timeout}, std::move(statement));
+}
+
+TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute(Within limit,
+                                                                    Statement statement) const {
+    return execute_alone(pool_, std::move(statement), detail::deadline_of(limit.time));
 }
 
 TXSCOPE_INLINE asio::awaitable<std::vector<Result>> AsyncSessionFactory::execute_all(
@@ -322,6 +342,18 @@ TXSCOPE_INLINE std::vector<ConnectionHolder> AsyncSessionFactory::holders() cons
     return all;
 }
 
+TXSCOPE_INLINE void AsyncSessionFactory::recycle() const noexcept {
+    pool_->for_each(&detail::Pool::recycle);
+}
+
+TXSCOPE_INLINE void AsyncSessionFactory::reconfigure(const PoolOptions& options) const {
+    pool_->reconfigure(options);
+}
+
+TXSCOPE_INLINE void AsyncSessionFactory::forget_statements() const noexcept {
+    pool_->for_each([](detail::Pool& pool) { pool.connector().forget_statements(); });
+}
+
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
     return on_strand(pool_,
                      [count](detail::SessionPool& pool) { return warm_up_all(pool, count); });
@@ -337,6 +369,10 @@ TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up_all(detail::Se
         } catch (const ConnectionFailed&) {
         } catch (const AcquireTimeout&) {
         }
+}
+
+TXSCOPE_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written() const {
+    return written(pool_);
 }
 
 TXSCOPE_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written(SharedPool pool) {
@@ -361,8 +397,7 @@ TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
     detail::SpecialExecution* special) {
     const auto executor = co_await asio::this_coro::executor;
     const std::source_location no_scope{};
-    const auto session = detail::open_session(std::move(pool), executor, no_scope);
-    if (session->shared().reporter) detail::begin_span(*session);
+    const auto session = detail::begin_session(std::move(pool), executor, no_scope);
     try {
         Result result = co_await detail::SessionState::execute(session, std::move(statement),
                                                                deadline, special);
@@ -375,10 +410,19 @@ TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
     }
 }
 
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen_with(
+    const std::vector<std::string>& channels, detail::HookOf<const Notification&> handler,
+    const ListenOptions& options, std::source_location where) const {
+    return listen(pool_, std::make_unique<detail::Listener>(*pool_, channels, std::move(handler),
+                                                            options, where));
+}
+
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen(
     SharedPool pool, std::unique_ptr<detail::Listener> listener) {
     co_await on_strand(pool, [&](detail::Pool&) { return listener->run(); });
 }
+
+TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close() const { return close(pool_); }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;

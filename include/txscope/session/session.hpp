@@ -1,20 +1,25 @@
 #pragma once
 
 #include <txscope/core/config.hpp>
-#include <txscope/net/deadline.hpp>
+#include <txscope/postgres/result.hpp>
+#include <txscope/postgres/statement.hpp>
+#include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/detail/channel.hpp>
+#include <txscope/session/detail/hooks.hpp>
 #include <txscope/session/detail/row_stream.hpp>
-#include <txscope/session/detail/session_state.hpp>
+
+#include <boost/asio/awaitable.hpp>
 
 #include <chrono>
 #include <concepts>
 #include <cstdint>
-#include <memory>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace txscope {
+
+namespace asio = boost::asio;
 
 /// The longest time for one statement, the wait for a connection included.
 struct Within {
@@ -77,9 +82,7 @@ public:
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) {
         return execute(Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Statement statement) {
-        return detail::SessionState::execute(state_, std::move(statement));
-    }
+    asio::awaitable<Result> execute(Statement statement);
 
     /// The same, in a time that begins with this call. When it is over, the statement is cancelled on
     /// the server, as by the caller's cancellation.
@@ -89,10 +92,7 @@ public:
     asio::awaitable<Result> execute(Within limit, std::string_view sql, const Args&... args) {
         return execute(limit, Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Within limit, Statement statement) {
-        return detail::SessionState::execute(state_, std::move(statement),
-                                             detail::deadline_of(limit.time));
-    }
+    asio::awaitable<Result> execute(Within limit, Statement statement);
 
     /// Executes all of them, in this order and in one round trip, and returns a result for each. For a
     /// number of statements that is known at run time; none are no round trip.
@@ -175,7 +175,7 @@ public:
     void enqueue(std::string_view sql, const Args&... args) {
         enqueue(Statement{sql, args...});
     }
-    void enqueue(Statement statement) { state_->enqueue(std::move(statement)); }
+    void enqueue(Statement statement);
 
     /// Queues a notification, as `enqueue` does: it goes to all that listen to `channel` once the
     /// transaction is committed, in the order of such calls, and equal ones of a transaction once.
@@ -187,7 +187,7 @@ public:
     }
 
     /// Sends what was enqueued and awaits it, in one round trip.
-    asio::awaitable<void> flush() { return detail::SessionState::flush(state_); }
+    asio::awaitable<void> flush();
 
     /// The transaction is to be rolled back when its body ends, which is then no error: the body's
     /// value is returned. In a scope that has joined another one's transaction, the owner throws
@@ -229,19 +229,18 @@ public:
     }
 
     /// Which attempt of the scope's `RetryPolicy` this is, from 1.
-    int attempt() const noexcept { return state_->shared().attempt; }
+    int attempt() const noexcept;
     /// Whether it is a transaction's: what is executed is committed with the scope, rather than by itself.
-    bool in_transaction() const noexcept { return state_->machine().is_transaction(); }
+    bool in_transaction() const noexcept;
 
     /// For the layers above.
-    Session(detail::SessionState::Shared state, bool joined)
-        : state_{std::move(state)}, joined_{joined} {}
+    Session(detail::SharedSession state, bool joined) : state_{std::move(state)}, joined_{joined} {}
     detail::SessionState& state() const noexcept { return *state_; }
 
 private:
     void add_hook(std::vector<detail::Hook> detail::Hooks::* list, detail::Hook hook);
 
-    detail::SessionState::Shared state_;
+    detail::SharedSession state_;
     bool joined_;
 };
 
@@ -250,6 +249,9 @@ private:
 #if TXSCOPE_DEFINITIONS
 
 #include <txscope/core/error.hpp>
+#include <txscope/net/deadline.hpp>
+#include <txscope/session/detail/session_state.hpp>
+#include <txscope/session/detail/special_execution.hpp>
 
 #include <pqxx/except>
 
@@ -262,6 +264,15 @@ TXSCOPE_INLINE Within within(std::chrono::milliseconds time) {
     return {time};
 }
 
+TXSCOPE_INLINE asio::awaitable<Result> Session::execute(Statement statement) {
+    return detail::SessionState::execute(state_, std::move(statement));
+}
+
+TXSCOPE_INLINE asio::awaitable<Result> Session::execute(Within limit, Statement statement) {
+    return detail::SessionState::execute(state_, std::move(statement),
+                                         detail::deadline_of(limit.time));
+}
+
 TXSCOPE_INLINE asio::awaitable<std::vector<Result>> Session::execute_all(
     std::vector<Statement> statements) {
     return detail::execute_all(
@@ -269,6 +280,18 @@ TXSCOPE_INLINE asio::awaitable<std::vector<Result>> Session::execute_all(
             return detail::SessionState::execute(state, std::move(last),
                                                  detail::Clock::time_point::max(), special);
         });
+}
+
+TXSCOPE_INLINE void Session::enqueue(Statement statement) { state_->enqueue(std::move(statement)); }
+
+TXSCOPE_INLINE asio::awaitable<void> Session::flush() {
+    return detail::SessionState::flush(state_);
+}
+
+TXSCOPE_INLINE int Session::attempt() const noexcept { return state_->shared().attempt; }
+
+TXSCOPE_INLINE bool Session::in_transaction() const noexcept {
+    return state_->machine().is_transaction();
 }
 
 TXSCOPE_INLINE void Session::set_rollback_only() {

@@ -38,6 +38,7 @@ std::optional<Session> ambient_session_here(const AsyncSessionFactory& sessions)
 #if TXSCOPE_DEFINITIONS
 
 #include <txscope/core/error.hpp>
+#include <txscope/session/detail/session_state.hpp>
 
 #include <boost/asio/this_coro.hpp>
 

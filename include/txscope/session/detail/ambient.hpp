@@ -15,6 +15,11 @@ class Holder;
 class Pool;
 class SessionState;
 
+/// Keeps a session. Whoever only hands it on need not know what it is.
+using SharedSession = boost::intrusive_ptr<SessionState>;
+void intrusive_ptr_add_ref(const SessionState* session) noexcept;
+void intrusive_ptr_release(const SessionState* session) noexcept;
+
 /// What is ambient where a coroutine runs: the innermost session, and through `outer` all around
 /// it.
 ///

@@ -8,6 +8,7 @@
 #include <txscope/session/connection_hooks.hpp>
 #include <txscope/session/detail/run_session.hpp>
 #include <txscope/session/detail/session_pool.hpp>
+#include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/session.hpp>
 
 #include <boost/asio/awaitable.hpp>

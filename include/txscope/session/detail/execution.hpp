@@ -19,7 +19,7 @@
 /// How a session executes its statements: from the wait for a connection to the answer.
 namespace txscope::detail {
 
-TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
+TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(SharedSession self,
                                                              std::optional<Statement> statement,
                                                              Clock::time_point deadline,
                                                              SpecialExecution* special) {
@@ -77,7 +77,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(Shared self,
     co_return std::move(response->result);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SessionState::flush(Shared self) {
+TXSCOPE_INLINE asio::awaitable<void> SessionState::flush(SharedSession self) {
     co_await execute(std::move(self), {});
 }
 
@@ -88,7 +88,7 @@ TXSCOPE_INLINE bool SessionState::may_ask_again(const Response& response) const 
 }
 
 /// Nothing of it has been executed, and nothing went ahead of it.
-TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const Shared& self,
+TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const SharedSession& self,
                                                                    const Response& failed,
                                                                    SpecialExecution* special) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
@@ -101,7 +101,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const Shared&
 
 /// In a coroutine of its own: from elsewhere than the session's strand, or to be cancelled by itself.
 TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
-    const Shared& self, std::optional<Statement>& statement, Clock::time_point deadline,
+    const SharedSession& self, std::optional<Statement>& statement, Clock::time_point deadline,
     SpecialExecution* special) {
     const auto executor = co_await asio::this_coro::executor;
     // With work, as a branch has it: others may come from elsewhere that send in the same turn.
@@ -121,7 +121,8 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
 }
 
 /// On the session's strand.
-TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(Result& result, const Shared& self,
+TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(Result& result,
+                                                                const SharedSession& self,
                                                                 std::optional<Statement>& statement,
                                                                 SpecialExecution* special) {
     result = co_await execute(self, std::move(statement), Clock::time_point::max(), special);

@@ -2,7 +2,8 @@
 
 #include <txscope/core/config.hpp>
 #include <txscope/postgres/result.hpp>
-#include <txscope/session/detail/session_state.hpp>
+#include <txscope/postgres/statement.hpp>
+#include <txscope/session/detail/ambient.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/mp11/algorithm.hpp>
@@ -23,9 +24,8 @@ namespace txscope::detail {
 /// They come by a portal, which is closed with the statement that follows this one's end.
 class RowStream {
 public:
-    /// To be made where `within` is the innermost session.
     /// @throws pqxx::usage_error in a session without a transaction, whose portals end at once
-    RowStream(SessionState& within, Statement statement);
+    RowStream(const SharedSession& session, Statement statement);
     RowStream(const RowStream&) = delete;
     RowStream& operator=(const RowStream&) = delete;
     ~RowStream();
@@ -43,9 +43,11 @@ private:
     static constexpr std::size_t first_rows = 64;
     static constexpr std::size_t growth = 8;
 
-    const SessionState::Shared session_;
+    const SharedSession session_;
     const Statement statement_;
-    SpecialExecution execution_;
+    const std::uint32_t portal_;
+    std::uint32_t max_rows_ = first_rows;
+    bool open_ = false;  // the portal is
     Result batch_;
 };
 
@@ -128,11 +130,11 @@ auto split_on_row(Take take, Args&&... args) {
 
 /// Calls `on_row` with each row of `statement` in `session`, and returns how many there were.
 template <typename Rows, typename OnRow>
-asio::awaitable<std::uint64_t> stream_rows(SessionState::Shared session, Statement statement,
+asio::awaitable<std::uint64_t> stream_rows(SharedSession session, Statement statement,
                                            OnRow on_row) {
     using Given = RowArguments<Rows>;
     using Returned = decltype(std::apply(on_row, std::declval<Given>()));
-    RowStream stream{session->here(), std::move(statement)};
+    RowStream stream{session, std::move(statement)};
     std::uint64_t count = 0;
     for (;;) {
         const bool more = co_await stream.next();
@@ -155,6 +157,9 @@ asio::awaitable<std::uint64_t> stream_rows(SessionState::Shared session, Stateme
 
 #if TXSCOPE_DEFINITIONS
 
+#include <txscope/session/detail/session_state.hpp>
+#include <txscope/session/detail/special_execution.hpp>
+
 #include <pqxx/except>
 
 #include <algorithm>
@@ -162,35 +167,38 @@ asio::awaitable<std::uint64_t> stream_rows(SessionState::Shared session, Stateme
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE RowStream::RowStream(SessionState& within, Statement statement)
-    : session_{&within}, statement_{std::move(statement)} {
-    if (!within.machine().is_transaction())
+TXSCOPE_INLINE RowStream::RowStream(const SharedSession& session, Statement statement)
+    : session_{&session->here()},
+      statement_{std::move(statement)},
+      portal_{++session_->shared().portals} {
+    if (!session_->machine().is_transaction())
         throw pqxx::usage_error{"rows are streamed in a transaction, and no scope is open here"};
-    execution_.portal = {.number = ++within.shared().portals, .max_rows = first_rows};
 }
 
 TXSCOPE_INLINE RowStream::~RowStream() {
-    if (execution_.portal.step == Portal::Step::open) return;  // it has not come to that
-    execution_.portal.step = Portal::Step::close;
+    if (!open_) return;
     try {
-        session_->shared().left_portals.push_back(execution_.portal);
+        session_->shared().left_portals.push_back({.number = portal_, .step = Portal::Step::close});
     } catch (const std::bad_alloc&) {  // it ends with the transaction
     }
 }
 
 TXSCOPE_INLINE asio::awaitable<bool> RowStream::next() {
-    Portal& portal = execution_.portal;
-    if (portal.step == Portal::Step::fetch) {
+    if (open_) {
         const auto& last = batch_.block();
         if (!last.suspended()) co_return false;
         const std::size_t fit = last.size() * batch_bytes / std::max<std::size_t>(last.bytes(), 1);
-        portal.max_rows = static_cast<std::uint32_t>(
+        max_rows_ = static_cast<std::uint32_t>(
             std::clamp<std::size_t>(fit, 1, std::min(batch_rows, last.size() * growth)));
         batch_ = {};
     }
+    SpecialExecution execution{
+        .portal = {.number = portal_,
+                   .max_rows = max_rows_,
+                   .step = open_ ? Portal::Step::fetch : Portal::Step::open}};
     batch_ =
-        co_await SessionState::execute(session_, statement_, Clock::time_point::max(), &execution_);
-    portal.step = Portal::Step::fetch;
+        co_await SessionState::execute(session_, statement_, Clock::time_point::max(), &execution);
+    open_ = true;
     co_return !batch_.empty();
 }
 

@@ -3,9 +3,10 @@
 #include <txscope/core/config.hpp>
 #include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
-#include <txscope/session/detail/session_state.hpp>
+#include <txscope/session/detail/ambient.hpp>
 #include <txscope/session/session.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -22,6 +23,8 @@
 #include <variant>
 
 namespace txscope::detail {
+
+class SessionPool;
 
 template <typename T>
 inline constexpr bool is_awaitable = false;
@@ -89,9 +92,7 @@ std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
                                 const std::exception_ptr& failure);
 
 /// Whether there is something to call before COMMIT.
-inline bool has_before_commit(SessionState& state) noexcept {
-    return !state.parent() && state.hooks() && !state.hooks()->before_commit.empty();
-}
+bool has_before_commit(const SessionState& state) noexcept;
 /// Runs the hooks in their order, and those that they register after them, for as long as there is
 /// something to be committed.
 asio::awaitable<void> run_before_commit(SessionState& state);
@@ -100,7 +101,9 @@ asio::awaitable<void> run_before_commit(SessionState& state);
 /// what it ends with, or null if nothing is wrong.
 std::exception_ptr body_ended(SessionState& state, std::exception_ptr thrown,
                               const asio::cancellation_state& caller);
-/// To be called by who catches what ending the session has thrown. Returns what it ends with.
+/// Ends the session after that: see `SessionState::end`.
+asio::awaitable<void> end_session(SessionState& state, std::exception_ptr& error);
+/// To be called by who catches what that has thrown. Returns what the session ends with.
 /// @param error what the body ended with, or null
 std::exception_ptr not_ended(SessionState& state, std::exception_ptr error);
 /// Gives the connection back, unless that is for the session around to do.
@@ -110,7 +113,7 @@ void session_ended(SessionState& state, std::exception_ptr error);
 /// Runs `body` with `state` as its ambient session, ends that, and says how it all went. All that does
 /// not depend on the body is elsewhere: what is here, each body's type compiles anew.
 template <typename Given, typename Body>
-asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body,
+asio::awaitable<void> run_on_strand(SharedSession state, Body& body,
                                     ResultSlot<BodyResult<Body, Given>>& result) {
     // What cancels the caller may cancel the body.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -130,7 +133,7 @@ asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body,
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     error = body_ended(*state, error, caller);
     try {
-        asio::awaitable<void> rest = state->end(error);
+        asio::awaitable<void> rest = end_session(*state, error);
         if (rest.valid()) co_await std::move(rest);
     } catch (...) {
         error = not_ended(*state, error);
@@ -140,7 +143,7 @@ asio::awaitable<void> run_on_strand(SessionState::Shared state, Body& body,
 
 /// Runs `body` in the session around it, which goes on behind it.
 template <typename Given, typename Body>
-asio::awaitable<void> run_joined(SessionState::Shared state, Body& body,
+asio::awaitable<void> run_joined(SharedSession state, Body& body,
                                  ResultSlot<BodyResult<Body, Given>>& result) {
     // What cancels the caller may cancel the body.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -152,7 +155,7 @@ asio::awaitable<void> run_joined(SessionState::Shared state, Body& body,
 }
 
 /// The executor of a session's body, where the session is ambient.
-AmbientExecutor executor_of(const SessionState::Shared& state);
+AmbientExecutor executor_of(const SharedSession& state);
 
 /// The value that a body left in its slot.
 template <typename Result>
@@ -162,9 +165,11 @@ Result take_result([[maybe_unused]] ResultSlot<Result>& slot) {
 
 /// A session without a transaction, for a coroutine that runs on `executor`. With
 /// `own_transactions` its statements may be `BEGIN` and the like.
-SessionState::Shared open_session(std::shared_ptr<SessionPool> pool,
-                                  const asio::any_io_executor& executor, std::source_location where,
-                                  bool own_transactions = true);
+SharedSession open_session(std::shared_ptr<SessionPool> pool, const asio::any_io_executor& executor,
+                           std::source_location where, bool own_transactions);
+/// One whose statements may be, of which the observer is told.
+SharedSession begin_session(std::shared_ptr<SessionPool> pool,
+                            const asio::any_io_executor& executor, std::source_location where);
 
 /// What is wrong where `session`, which was without a transaction, ends in one that a statement has begun;
 /// or null.
@@ -175,8 +180,7 @@ template <typename Body>
 asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool> pool, Body body,
                                                     std::source_location where) {
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
-    const auto session = open_session(std::move(pool), callers, where);
-    if (session->shared().reporter) begin_span(*session);
+    const SharedSession session = begin_session(std::move(pool), callers, where);
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, callers,
                                        executor_of(session)};
     ResultSlot<BodyResult<Body>> result;
@@ -190,7 +194,7 @@ asio::awaitable<BodyResult<Body>> run_plain_session(std::shared_ptr<SessionPool>
 
 #include <txscope/core/error.hpp>
 #include <txscope/net/cancellation.hpp>
-#include <txscope/session/detail/ambient.hpp>
+#include <txscope/session/detail/session_state.hpp>
 
 #include <boost/asio/multiple_exceptions.hpp>
 
@@ -242,6 +246,10 @@ TXSCOPE_INLINE std::exception_ptr body_error(const SessionState& state, ScopeNod
     }
 }
 
+TXSCOPE_INLINE bool has_before_commit(const SessionState& state) noexcept {
+    return !state.parent() && state.hooks() && !state.hooks()->before_commit.empty();
+}
+
 TXSCOPE_INLINE asio::awaitable<void> run_before_commit(SessionState& state) {
     const auto& hooks = state.hooks()->before_commit;
     const auto would_be_kept = [&] { return state.machine().keeps(state) && !state.busy(); };
@@ -257,6 +265,10 @@ TXSCOPE_INLINE std::exception_ptr body_ended(SessionState& state, std::exception
     const auto outcome =
         state.machine().body_ended(state, thrown != nullptr, cancelled, state.busy());
     return body_error(state, outcome, std::move(thrown));
+}
+
+TXSCOPE_INLINE asio::awaitable<void> end_session(SessionState& state, std::exception_ptr& error) {
+    return state.end(error);
 }
 
 TXSCOPE_INLINE std::exception_ptr not_ended(SessionState& state, std::exception_ptr error) {
@@ -277,7 +289,7 @@ TXSCOPE_INLINE void session_ended(SessionState& state, std::exception_ptr error)
     if (error) std::rethrow_exception(error);
 }
 
-TXSCOPE_INLINE AmbientExecutor executor_of(const SessionState::Shared& state) {
+TXSCOPE_INLINE AmbientExecutor executor_of(const SharedSession& state) {
     return AmbientExecutor{state};
 }
 
@@ -327,11 +339,18 @@ TXSCOPE_INLINE asio::awaitable<void> PlainSession::conclude(std::exception_ptr& 
     }
 }
 
-TXSCOPE_INLINE SessionState::Shared open_session(std::shared_ptr<SessionPool> pool,
-                                                 const asio::any_io_executor& executor,
-                                                 std::source_location where,
-                                                 bool own_transactions) {
+TXSCOPE_INLINE SharedSession open_session(std::shared_ptr<SessionPool> pool,
+                                          const asio::any_io_executor& executor,
+                                          std::source_location where, bool own_transactions) {
     return new SessionOf<PlainSession>{std::move(pool), executor, where, own_transactions};
+}
+
+TXSCOPE_INLINE SharedSession begin_session(std::shared_ptr<SessionPool> pool,
+                                           const asio::any_io_executor& executor,
+                                           std::source_location where) {
+    SharedSession session = open_session(std::move(pool), executor, where, true);
+    if (session->shared().reporter) begin_span(*session);
+    return session;
 }
 
 }  // namespace txscope::detail

@@ -10,7 +10,6 @@
 #include <txscope/session/detail/write_behind_queue.hpp>
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/smart_ptr/intrusive_ptr.hpp>
 
 #include <cstddef>
 #include <exception>
@@ -45,8 +44,6 @@ inline Answer answer_of(const Response& response) noexcept {
 /// meanwhile. All of it runs on one strand, and it is itself what is ambient there for its body.
 class SessionState : public ScopeNode, public Ambient {
 public:
-    using Shared = boost::intrusive_ptr<SessionState>;
-
     /// An outermost one, which is to derive from the connection as well: both live as long.
     /// @param surroundings what is ambient where its scope is opened
     SessionState(SharedConnection& over, Ambient::Shared surroundings, std::source_location where)
@@ -63,13 +60,13 @@ public:
     /// Sends `statement`, if any, with all that is queued, and awaits its result. At `deadline` it is
     /// cancelled.
     /// @param special outlives that; null where it asks for nothing else
-    static asio::awaitable<Result> execute(Shared self, std::optional<Statement> statement,
+    static asio::awaitable<Result> execute(SharedSession self, std::optional<Statement> statement,
                                            Clock::time_point deadline = Clock::time_point::max(),
                                            SpecialExecution* special = nullptr);
     /// Queues it, to go with whatever is awaited next.
     void enqueue(Statement&& statement);
     /// Sends what is queued and awaits it.
-    static asio::awaitable<void> flush(Shared self);
+    static asio::awaitable<void> flush(SharedSession self);
 
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when it is called from outside of the session's body
@@ -138,14 +135,14 @@ private:
     virtual void add_opening(Connection::Batch&, const Connection::SharedResponse&) {}
 
     // What these are given outlives them.
-    static asio::awaitable<Result> execute_apart(const Shared& self,
+    static asio::awaitable<Result> execute_apart(const SharedSession& self,
                                                  std::optional<Statement>& statement,
                                                  Clock::time_point deadline,
                                                  SpecialExecution* special);
-    static asio::awaitable<void> execute_into(Result& result, const Shared& self,
+    static asio::awaitable<void> execute_into(Result& result, const SharedSession& self,
                                               std::optional<Statement>& statement,
                                               SpecialExecution* special);
-    static asio::awaitable<Result> execute_again(const Shared& self, const Response& failed,
+    static asio::awaitable<Result> execute_again(const SharedSession& self, const Response& failed,
                                                  SpecialExecution* special);
     bool may_ask_again(const Response& response) const noexcept;
     SessionState& innermost(const Ambient* ambient);
@@ -201,6 +198,14 @@ public:
 #include <string>
 
 namespace txscope::detail {
+
+TXSCOPE_INLINE void intrusive_ptr_add_ref(const SessionState* session) noexcept {
+    intrusive_ptr_add_ref(static_cast<const AmbientContext*>(session));
+}
+
+TXSCOPE_INLINE void intrusive_ptr_release(const SessionState* session) noexcept {
+    intrusive_ptr_release(static_cast<const AmbientContext*>(session));
+}
 
 /// A session handed down into a scope nested in it means that scope's session there.
 TXSCOPE_INLINE SessionState& SessionState::innermost(const Ambient* ambient) {

@@ -132,7 +132,7 @@ inline std::vector<Hook>* outcome_hooks(SessionState& session) {
 }
 
 /// Runs them one after another; what they throw changes nothing any more.
-inline asio::awaitable<void> call_outcome_hooks(SessionState::Shared session) {
+inline asio::awaitable<void> call_outcome_hooks(SharedSession session) {
     co_await asio::this_coro::throw_if_cancelled(false);
     auto& hooks = *outcome_hooks(*session);
     session->hooks()->telling = &hooks;
@@ -152,7 +152,7 @@ inline asio::awaitable<void> call_outcome_hooks(SessionState::Shared session) {
 /// Runs them where no session of the pool is ambient: what they do there is part of no transaction,
 /// also when the one that has ended was opened inside of another. The caller must not be
 /// interruptible.
-inline asio::awaitable<void> run_outcome_hooks(SessionState::Shared session) {
+inline asio::awaitable<void> run_outcome_hooks(SharedSession session) {
     const SharedConnection& shared = session->shared();
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const boost::intrusive_ptr<Ambient> set_aside{

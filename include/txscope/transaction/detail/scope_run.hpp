@@ -3,8 +3,10 @@
 #include <txscope/core/config.hpp>
 #include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/deadline.hpp>
+#include <txscope/net/fifo_mutex.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
 #include <txscope/session/detail/run_session.hpp>
+#include <txscope/session/detail/scope_node.hpp>
 #include <txscope/transaction/transaction_options.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -44,7 +46,7 @@ public:
     bool joins() const noexcept;
     /// Whether it is cancelled when its time is over; else one that joins may run right here.
     bool has_deadline() const noexcept { return deadline_ != Clock::time_point::max(); }
-    const SessionState::Shared& session() const noexcept { return session_; }
+    const SharedSession& session() const noexcept { return session_; }
     /// Runs what `run_on_strand` or `run_joined` gives for these.
     auto spawn(asio::awaitable<void> work) { return cancellation_->spawn(std::move(work)); }
 
@@ -80,7 +82,7 @@ private:
     FifoMutex::Lock turn_;                                   // of a nested scope
     std::optional<Counted> part_;                            // of the session that it has joined
     // The attempt's, made in this order.
-    SessionState::Shared session_;
+    SharedSession session_;
     std::optional<ForwardedCancellation> cancellation_;
     std::unique_ptr<asio::steady_timer> overlong_;  // mostly there is none
 };
@@ -91,6 +93,7 @@ private:
 
 #include <txscope/net/backoff.hpp>
 #include <txscope/net/cancellation.hpp>
+#include <txscope/session/detail/session_state.hpp>
 #include <txscope/transaction/detail/ending.hpp>
 #include <txscope/transaction/detail/entry.hpp>
 #include <txscope/transaction/detail/retry.hpp>
