@@ -12,6 +12,10 @@ auto condition(std::optional<std::string> note) { return field<&Project::note> <
 //! this value is not of the column's kind
 auto condition() { return field<&Project::name> == std::nullopt; }
 
+//--- a value of another kind, ahead of the column
+//! this value is not of the column's kind
+auto condition() { return "seven" == field<&Project::id>; }
+
 //--- columns of two kinds in a comparison
 //! these two are not of one kind
 auto condition() { return field<&Project::id> == field<&Project::name>; }
@@ -47,6 +51,14 @@ auto call(ProjectRepository projects) {
 //--- a value of another kind in a list
 //! not all of these are values of the column's kind
 auto condition() { return field<&Project::id>.in(1, "two"); }
+
+//--- values in braces
+//! in(x, y) takes values, or a range of them, and both without braces
+auto condition() { return field<&Project::id>.in({1, 2}); }
+
+//--- a list of nothing
+//! in() takes values
+auto condition() { return field<&Project::id>.in(); }
 
 //--- a pattern for a number
 //! a text is matched, and with a text
@@ -107,6 +119,14 @@ auto condition(bool wanted) { return wanted && field<&Project::id> == 7; }
 //--- a condition joined with a column
 //! a condition is joined with conditions
 auto condition() { return field<&Project::id> == 7 || field<&Project::note>; }
+
+//--- the negation of a column
+//! a column alone says nothing
+auto condition() { return !field<&Project::note>; }
+
+//--- SQL of one's own that is put together at run time
+//! the text of sql() is a constant of the program
+auto condition(const std::string& name) { return sql("name = '" + name + "'"); }
 
 //--- a range of values of another kind
 //! this value is not of the column's kind
@@ -273,6 +293,28 @@ auto call(ProjectRepository projects) { return projects.sum(field<&Workflow::id>
 //! of which column is said by the first argument
 auto call(ProjectRepository projects) { return projects.sum(&Project::id); }
 
+//--- a sum of texts
+//! numbers and intervals are added up
+auto call(ProjectRepository projects) { return projects.sum(field<&Project::name>); }
+
+//--- a mean of times
+//! the average is one of numbers
+auto call(ProjectRepository projects) { return projects.average(field<&Project::seen>); }
+
+//--- a mean of intervals
+//! the average is one of numbers
+struct Run {
+    std::int64_t id{};
+    std::chrono::seconds took{};
+};
+BOOST_DESCRIBE_STRUCT(Run, (), (id, took))
+class Runs : public BaseRepository<Runs, Run> {
+public:
+    static constexpr std::string_view table = "runs";
+    using BaseRepository::BaseRepository;
+};
+auto call(Runs runs) { return runs.average(field<&Run::took>); }
+
 //--- = for == in a mean
 //! = assigns, and here is nothing to assign: compare with ==
 auto call(ProjectRepository projects) {
@@ -311,10 +353,24 @@ auto call(ProjectRepository projects, const std::vector<std::int64_t>& ids) {
     return projects.find_by(field<&Workflow::project_id>, ids);
 }
 
+//--- rows by values in braces
+//! std::vector{1, 2} in the place of {1, 2}
+asio::awaitable<std::size_t> call(WorkflowRepository flows) {
+    const auto found = co_await flows.find_by(field<&Workflow::project_id>, {1, 2});
+    co_return found.size();
+}
+
 //--- a range of keys of another type
 //! find_all takes a range of keys
 auto call(ProjectRepository projects, const std::vector<std::string>& ids) {
     return projects.find_all(ids);
+}
+
+//--- keys in braces
+//! std::vector{1, 2} in the place of {1, 2}
+asio::awaitable<std::size_t> call(ProjectRepository projects) {
+    const auto found = co_await projects.find_all({1, 2}, for_update);
+    co_return found.size();
 }
 
 //--- a range of models in the place of keys, and a lock
@@ -556,6 +612,92 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
     co_await tasks.create(Workflow{.project_id = found->id});
 }
 
+//--- a row by a key that nobody has named
+//! without a member `id`, the repository says
+struct Tag {
+    std::string name{};
+    std::string colour{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
+class Tags : public BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tags tags) { return tags.find("red"); }
+
+//--- rows by keys that nobody has named
+//! without a member `id`, the repository says
+struct Tag {
+    std::string name{};
+    std::string colour{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
+class Tags : public BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tags tags, const std::vector<std::string>& names) {
+    return tags.find_all(names);
+}
+
+//--- an update by a key that nobody has named
+//! without a member `id`, the repository says
+struct Tag {
+    std::string name{};
+    std::string colour{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
+class Tags : public BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tags tags, const Tag& tag) { return tags.update(tag); }
+
+//--- an update by two models without a key
+//! without a member `id`, the repository says
+struct Tag {
+    std::string name{};
+    std::string colour{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
+class Tags : public BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tags tags, const Tag& tag) { return tags.update(tag, tag); }
+
+//--- a removal by a model without a key
+//! without a member `id`, the repository says
+struct Tag {
+    std::string name{};
+    std::string colour{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
+class Tags : public BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tags tags, const Tag& tag) { return tags.remove(tag); }
+
+//--- a save by a key that nobody has named
+//! without a member `id`, the repository says
+struct Tag {
+    std::string name{};
+    std::string colour{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
+class Tags : public BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tags tags, const Tag& tag) { return tags.save(tag); }
+
 //--- many rows saved by a key that the database generates
 //! the database generates this key
 auto call(ProjectRepository projects, std::vector<Project> all) { return projects.save_all(all); }
@@ -596,6 +738,29 @@ asio::awaitable<void> call(Session& session) {
 asio::awaitable<void> call(AsyncSessionFactory sessions) {
     co_await sessions.execute("SELECT $1", 'a');
 }
+
+//--- what is executed and no SQL
+//! what is executed is a text of SQL
+auto call(Session& session) { return session.execute(7); }
+
+//--- what is executed by itself and no SQL
+//! what is executed is a text of SQL
+auto call(AsyncSessionFactory sessions) {
+    return sessions.execute(std::chrono::seconds{1}, "SELECT 1");
+}
+
+//--- what is enqueued and no SQL
+//! what is executed is a text of SQL
+void call(Session& session) { session.enqueue(7, "SELECT 1"); }
+
+//--- what a repository executes and is no SQL
+//! what is executed is a text of SQL
+class Own : public BaseRepository<Own, Project> {
+public:
+    static constexpr std::string_view table = "projects";
+    using BaseRepository::BaseRepository;
+    auto all() const { return query(7); }
+};
 
 //--- a projection with a column that the model lacks
 //! whose members are called like some of the model

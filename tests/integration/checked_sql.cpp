@@ -165,6 +165,11 @@ public:
     static constexpr auto deleted_at = txscope::columns<&Note::deleted_at>;
     using BaseRepository::BaseRepository;
 };
+class Log : public txscope::BaseRepository<Log, Summary> {  // without a key
+public:
+    static constexpr std::string_view table = "checked.log";
+    using BaseRepository::BaseRepository;
+};
 class TextRows : public txscope::BaseRepository<TextRows, Texts> {
 public:
     static constexpr std::string_view table = "checked.texts";
@@ -221,6 +226,13 @@ TEST_CASE("nothing is said where the program takes more than there can be", "[ch
     CHECK(found_after("ALTER TABLE checked.projects ALTER stars TYPE smallint, "
                       "ALTER status SET NOT NULL, ADD more int NOT NULL DEFAULT 0") ==
           Mismatches{});
+}
+
+TEST_CASE("a repository without a key is checked for what needs none", "[checked_sql]") {
+    const std::string create =
+        "CREATE TABLE checked.log (name text NOT NULL, stars bigint NOT NULL";
+    CHECK(found_by<Log>(create + ")") == Mismatches{});
+    CHECK(found_by<Log>(create + ", at date NOT NULL)").size() == 1);
 }
 
 TEST_CASE("each kind of value has its types", "[checked_sql]") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/interval.hpp>
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/detail/condition.hpp>
@@ -40,6 +41,11 @@ template <typename T>
 inline constexpr bool may_hold_numbers =
     !std::same_as<T, bool> && !std::same_as<T, std::string> && !is_time<T> &&
     !std::same_as<T, std::chrono::year_month_day> && !is_json<T> && dimensions<T> == 0;
+
+/// A column whose mean is a number: not one of intervals.
+template <typename T>
+inline constexpr bool has_mean =
+    may_hold_numbers<T> && !is_duration<T> && !std::same_as<T, Interval>;
 
 /// `("column" + $1)`.
 template <typename Left, typename Operator, typename Right>
@@ -102,6 +108,16 @@ constexpr auto operator-(const Left& left, const Right& right) {
 template <AnyExpression Left, typename Right>
 constexpr auto operator*(const Left& left, const Right& right) {
     return calculate<Times>(left, right);
+}
+
+// The value first.
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator+(const Left& left, const Right& right) {
+    return calculate<Plus>(right, left);
+}
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator*(const Left& left, const Right& right) {
+    return calculate<Times>(right, left);
 }
 
 }  // namespace txscope::detail

@@ -60,7 +60,7 @@ concept NamesTable = requires {
 /// - `generated`: the `columns<…>` that the database fills, never inserted from a model. By
 ///   default, none.
 /// - `key`: the `columns<…>` of the primary key, in the order in which `get` and `find` take its
-///   values. By default, the member `id`.
+///   values. By default, the member `id`; where there is neither, the calls that need one do not compile.
 /// - `version`: the one of the `columns<…>` that counts a row's changes, an integer. By default, none.
 ///   Every update counts it up, but for one that assigns it; one by a model, and a removal, is refused
 ///   with `StaleEntity` where the row has another version by now than the model.
@@ -117,8 +117,10 @@ struct Entity {
     static constexpr auto key() {
         if constexpr (requires { Repository::key; })
             return Repository::key;
+        else if constexpr (requires { &Model::id; })
+            return columns<&Model::id>;
         else
-            return default_key();
+            return columns<>;  // who only inserts needs none
     }
 
     static constexpr auto generated() {
@@ -170,8 +172,8 @@ struct Entity {
     /// values.
     static constexpr bool is_complete() {
         if constexpr (detail::is_described<Model> && has_values() && detail::NamesTable<Repository>)
-            return has(key_if_any()) && has(generated()) && has_one(version()) &&
-                   has_one(created_at()) && has_one(updated_at()) && has_one(deleted_at());
+            return has(key()) && has(generated()) && has_one(version()) && has_one(created_at()) &&
+                   has_one(updated_at()) && has_one(deleted_at());
         else
             return false;
     }
@@ -210,21 +212,6 @@ private:
             return Set::size <= 1 && has(set);
         else
             return false;
-    }
-
-    // Who only inserts needs none.
-    static constexpr auto key_if_any() {
-        if constexpr (requires { Repository::key; } || requires { &Model::id; })
-            return key();
-        else
-            return columns<>;
-    }
-    static constexpr auto default_key() {
-        static_assert(
-            requires { &Model::id; },
-            "txscope: a model without a member `id` needs `static constexpr auto key = "
-            "columns<…>`");
-        return columns<&Model::id>;
     }
 
     static constexpr TableName parse(TableName name) { return name; }

@@ -131,5 +131,15 @@ auto sql(detail::RawText<sizeof...(Values)> text, const Values&... values) {
     return detail::RawSql<T, decltype(detail::raw_operand(values))...>{
         text.text(), detail::raw_operand(values)...};
 }
+/// Does not compile, and says why.
+template <typename T = bool, std::convertible_to<std::string_view> Text, typename... Values>
+    requires(!std::is_array_v<Text>)
+auto sql(const Text&, const Values&...) {
+    static_assert(
+        detail::never<Text>,
+        "txscope: the text of sql() is a constant of the program, so that nothing which a "
+        "user sends becomes a part of it: values go behind it");
+    return detail::RawSql<T>{{}};
+}
 
 }  // namespace txscope

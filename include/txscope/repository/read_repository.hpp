@@ -232,14 +232,20 @@ public:
                                                               const Conditions&... conditions) const
         requires detail::ColumnOf<Model, Member>
     {
+        static_assert(detail::may_hold_numbers<detail::column_type<Member>>,
+                      "txscope: numbers and intervals are added up, and this column has none");
         return aggregate<detail::Sum, Member, detail::SumOf<Member>>(conditions...);
     }
-    /// The arithmetic mean, likewise.
+    /// The arithmetic mean of numbers, likewise.
     template <auto Member, detail::ConditionOn<Model>... Conditions>
     asio::awaitable<std::optional<double>> average(Field<Member>,
                                                    const Conditions&... conditions) const
         requires detail::ColumnOf<Model, Member>
     {
+        static_assert(
+            detail::has_mean<detail::column_type<Member>>,
+            "txscope: the average is one of numbers: of others it is said by query(), with "
+            "avg() in its SQL");
         return aggregate<detail::Average, Member, double>(conditions...);
     }
     /// The smallest value of a column, likewise.
@@ -303,6 +309,11 @@ protected:
     }
     asio::awaitable<Result> query(Statement statement) const {
         return answer(std::move(statement), &read_result);
+    }
+    template <detail::NoSql Other, typename... Values>
+    asio::awaitable<Result> query(const Other&, const Values&...) const {
+        detail::refuse_sql<Other>();
+        return {};
     }
 
     const AsyncSessionFactory& sessions() const { return session_.sessions; }

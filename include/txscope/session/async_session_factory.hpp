@@ -104,6 +104,11 @@ public:
         return execute(limit, Statement{sql, args...});
     }
     asio::awaitable<Result> execute(Within limit, Statement statement) const;
+    template <detail::NoSql Other, typename... Args>
+    asio::awaitable<Result> execute(const Other&, const Args&...) const {
+        detail::refuse_sql<Other>();
+        return {};
+    }
 
     /// Executes all of them on a connection of its own, in one round trip, and returns a result for each.
     /// They commit together, or none of them does: see `Session::execute_all`.

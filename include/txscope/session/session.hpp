@@ -31,6 +31,23 @@ struct Within {
 /// @throws pqxx::argument_error for a time below zero
 Within within(std::chrono::milliseconds time);
 
+namespace detail {
+
+/// What is executed in vain.
+template <typename T>
+concept NoSql = !std::convertible_to<const T&, std::string_view> &&
+                !std::convertible_to<const T&, Statement> && !std::same_as<T, Within>;
+
+/// Does not compile, and says why.
+template <NoSql Other>
+constexpr void refuse_sql() {
+    static_assert(never<Other>,
+                  "txscope: what is executed is a text of SQL, and behind it its values, or a "
+                  "Statement, with within(time) ahead of it or without");
+}
+
+}  // namespace detail
+
 /// A connection to PostgreSQL for as long as a scope lasts, through which statements are executed.
 ///
 /// Handed to the body of a `TransactionScope` or of `AsyncSessionFactory::session_scope`; never
@@ -93,6 +110,11 @@ public:
         return execute(limit, Statement{sql, args...});
     }
     asio::awaitable<Result> execute(Within limit, Statement statement);
+    template <detail::NoSql Other, typename... Args>
+    asio::awaitable<Result> execute(const Other&, const Args&...) {
+        detail::refuse_sql<Other>();
+        return {};
+    }
 
     /// Executes all of them, in this order and in one round trip, and returns a result for each. For a
     /// number of statements that is known at run time; none are no round trip.
@@ -176,6 +198,10 @@ public:
         enqueue(Statement{sql, args...});
     }
     void enqueue(Statement statement);
+    template <detail::NoSql Other, typename... Args>
+    void enqueue(const Other&, const Args&...) {
+        detail::refuse_sql<Other>();
+    }
 
     /// Queues a notification, as `enqueue` does: it goes to all that listen to `channel` once the
     /// transaction is committed, in the order of such calls, and equal ones of a transaction once.

@@ -121,6 +121,20 @@ TEST_CASE("a comparison is a quoted column and a placeholder, and its value a pa
     CHECK(asked(field<&Ticket::title>.like("a%")) == Asked{R"( WHERE "title" LIKE $1)", {"a%"}});
 }
 
+TEST_CASE("a comparison whose value stands first is the same", "[criteria]") {
+    CHECK(asked(7 == field<&Ticket::id>) == asked(field<&Ticket::id> == 7));
+    CHECK(asked("a" != field<&Ticket::title>) == asked(field<&Ticket::title> != "a"));
+    CHECK(asked(3 < field<&Ticket::priority>) == asked(field<&Ticket::priority> > 3));
+    CHECK(asked(3 <= field<&Ticket::priority>) == asked(field<&Ticket::priority> >= 3));
+    CHECK(asked(2.5 > field<&Ticket::cost>) == asked(field<&Ticket::cost> < 2.5));
+    CHECK(asked(2.5 >= field<&Ticket::cost>) == asked(field<&Ticket::cost> <= 2.5));
+    CHECK(asked(std::nullopt == field<&Ticket::note>) == asked(field<&Ticket::note>.is_null()));
+    CHECK(asked(std::nullopt != field<&Ticket::note>) == asked(field<&Ticket::note>.is_not_null()));
+    CHECK(asked(std::optional{4} == field<&Ticket::parent>) == asked(field<&Ticket::parent> == 4));
+    CHECK(asked(1 + field<&Ticket::priority> == 3) == asked(field<&Ticket::priority> + 1 == 3));
+    CHECK(asked(2 * field<&Ticket::priority> == 4) == asked(field<&Ticket::priority> * 2 == 4));
+}
+
 TEST_CASE("patterns, bounds and what NULL is distinct from", "[criteria]") {
     CHECK(asked(field<&Ticket::title>.ilike("A%")) == Asked{R"( WHERE "title" ILIKE $1)", {"A%"}});
     CHECK(asked(field<&Ticket::title>.starts_with("100%_\\")) ==

@@ -185,11 +185,23 @@ auto compose_upsert(Models&& models, const Target& target) {
     static_assert(inserts_all_of<E, Target>,
                   "txscope: the database generates this key, so no row that is there has it yet: "
                   "name the columns of another unique constraint, columns<&Model::member>");
-    if constexpr (std::convertible_to<Models, const typename E::Model&>)
+    constexpr bool says_which =
+        std::same_as<Builder, CreateUnlessExists<E>> || !std::same_as<Target, Columns<>>;
+    static_assert(
+        says_which,
+        "txscope: which row is there already says its key, or a unique constraint: without a "
+        "member `id`, the repository says `static constexpr auto key = columns<…>`");
+    if constexpr (!says_which)
+        return compose_upsert<E, CreateUnlessExists<E>>(models, target);
+    else if constexpr (std::convertible_to<Models, const typename E::Model&>)
         return compose_of_model<E, Builder>(models, target);
     else
         return compose_of_models<E, Builder>(models, target);
 }
+
+/// Whether a row is known by a key; of what is not complete, that has been refused already.
+template <typename E>
+inline constexpr bool has_key = E::key().size > 0 || !E::is_complete();
 
 template <typename Columns, typename... Parts>
 inline constexpr bool is_key_of = false;
@@ -250,6 +262,9 @@ template <typename E>
 Statement compose_update(const typename E::Model& model) {
     static_assert(has_updated_columns<E> || !E::is_complete(),
                   "txscope: this model is all key or generated: nothing to update");
+    static_assert(has_key<E>,
+                  "txscope: a row is known by its key: without a member `id`, the repository says "
+                  "`static constexpr auto key = columns<…>`");
     return with_row_of<E>(model, [&](const auto&... equal) {
         Statement statement{sql_text<E, Update<E, true>>(equal...)};
         for_each_updated<E>(
@@ -262,6 +277,9 @@ Statement compose_update(const typename E::Model& model) {
 /// UPDATE of what is to change for the row of one model to be as another; SELECT where nothing is.
 template <typename E>
 Statement compose_update(const typename E::Model& before, const typename E::Model& after) {
+    static_assert(has_key<E>,
+                  "txscope: a row is known by its key: without a member `id`, the repository says "
+                  "`static constexpr auto key = columns<…>`");
     return with_row_of<E>(before, [&](const auto&... equal) {
         return compose<E, Update<E, true>>(changes_between<E>(before, after), equal...);
     });
@@ -270,6 +288,9 @@ Statement compose_update(const typename E::Model& before, const typename E::Mode
 /// DELETE of the row of a model.
 template <typename E>
 Statement compose_remove(const typename E::Model& model) {
+    static_assert(has_key<E>,
+                  "txscope: a row is known by its key: without a member `id`, the repository says "
+                  "`static constexpr auto key = columns<…>`");
     return with_row_of<E>(model,
                           [](const auto&... equal) { return compose<E, Delete<E>>(equal...); });
 }
@@ -283,7 +304,8 @@ Statement compose_for(const Arguments&... arguments) {
     constexpr bool fits = values == 0 || give_key<E, Arguments...>;
     static_assert(fits,
                   "txscope: a key is one value for each of its columns, in their order and of "
-                  "their types");
+                  "their types; without a member `id`, the repository says `static constexpr auto "
+                  "key = columns<…>`");
     if constexpr (!fits) {
         return Statement{""};
     } else if constexpr (values == 0) {
@@ -331,7 +353,8 @@ Statement compose_select_one(const Selector&... selector) {
     constexpr bool fits = conditions || give_key<E, Selector...>;
     static_assert(fits,
                   "txscope: a key is one value for each of its columns, in their order and of "
-                  "their types");
+                  "their types; without a member `id`, the repository says `static constexpr auto "
+                  "key = columns<…>`");
     if constexpr (conditions)
         return compose<E, Select<E>>(selector..., Page{.limit = 2});
     else if constexpr (fits)

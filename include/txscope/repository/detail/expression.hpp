@@ -9,6 +9,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <ranges>
 #include <string>
 #include <string_view>
@@ -51,6 +52,8 @@ struct AnyExpressionBase {};
 /// some (`json_text.hpp`, `raw_sql.hpp`).
 template <typename T>
 concept AnyExpression = std::derived_from<T, AnyExpressionBase>;
+template <typename T>
+concept NoExpression = !AnyExpression<T>;
 
 /// An expression whose values are of the kind of `T`.
 template <typename E, typename T>
@@ -86,7 +89,10 @@ constexpr auto comparison_with(Left left, Value kept) {
 template <typename Operator, AnyExpression Left, typename Right>
 constexpr auto compare(const Left& left, const Right& right) {
     using Value = typename Left::Value;
-    if constexpr (AnyExpression<Right>) {
+    constexpr bool equality = std::same_as<Operator, Equal> || std::same_as<Operator, NotEqual>;
+    if constexpr (equality && NullFor<Right, Value>) {
+        return NullTest<Left, std::same_as<Operator, Equal>>{left};
+    } else if constexpr (AnyExpression<Right>) {
         constexpr bool of_one_kind = ExpressionFor<Right, Value>;
         static_assert(of_one_kind,
                       "txscope: these two are not of one kind: a text is compared with a text, an "
@@ -153,10 +159,19 @@ public:
     /// Equals one of the values, `in("draft", "active")`, or of a range; with an empty range, nothing
     /// does.
     template <typename... Values>
-        requires(sizeof...(Values) > 0)
     auto in(Values&&... values) const {
+        static_assert(sizeof...(Values) > 0, "txscope: in() takes values, or a range of them");
         using Value = typename Self::Value;
         return comparison_with<AnyOf>(self(), keep_values<Value>(std::forward<Values>(values)...));
+    }
+
+    /// Does not compile, and says why.
+    template <typename Value>
+    auto in(std::initializer_list<Value>) const {
+        static_assert(
+            never<Value>,
+            "txscope: in(x, y) takes values, or a range of them, and both without braces");
+        return is_null();
     }
 
     /// Of an array: one of its elements equals the value.
@@ -202,17 +217,11 @@ private:
 
 template <AnyExpression Left, typename Right>
 constexpr auto operator==(const Left& left, const Right& right) {
-    if constexpr (NullFor<Right, typename Left::Value>)
-        return left.is_null();
-    else
-        return compare<Equal>(left, right);
+    return compare<Equal>(left, right);
 }
 template <AnyExpression Left, typename Right>
 constexpr auto operator!=(const Left& left, const Right& right) {
-    if constexpr (NullFor<Right, typename Left::Value>)
-        return left.is_not_null();
-    else
-        return compare<NotEqual>(left, right);
+    return compare<NotEqual>(left, right);
 }
 template <AnyExpression Left, typename Right>
 constexpr auto operator<(const Left& left, const Right& right) {
@@ -229,6 +238,40 @@ constexpr auto operator>(const Left& left, const Right& right) {
 template <AnyExpression Left, typename Right>
 constexpr auto operator>=(const Left& left, const Right& right) {
     return compare<GreaterEqual>(left, right);
+}
+
+// The value first.
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator==(const Left& left, const Right& right) {
+    return compare<Equal>(right, left);
+}
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator!=(const Left& left, const Right& right) {
+    return compare<NotEqual>(right, left);
+}
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator<(const Left& left, const Right& right) {
+    return compare<Greater>(right, left);
+}
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator<=(const Left& left, const Right& right) {
+    return compare<GreaterEqual>(right, left);
+}
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator>(const Left& left, const Right& right) {
+    return compare<Less>(right, left);
+}
+template <NoExpression Left, AnyExpression Right>
+constexpr auto operator>=(const Left& left, const Right& right) {
+    return compare<LessEqual>(right, left);
+}
+
+/// Does not compile, and says why.
+template <AnyExpression Column>
+    requires(!AnyCondition<Column>)
+constexpr auto operator!(const Column& column) {
+    static_assert(never<Column>, "txscope: a column alone says nothing: compare it");
+    return column.is_null();
 }
 
 }  // namespace txscope::detail

@@ -110,9 +110,11 @@ inline constexpr bool are_keys<Keys, Columns<Member>> = OperandsFor<Keys, Member
 template <typename Keys, typename Columns>
 constexpr void check_keys(Columns) {
     constexpr bool fit = are_keys<Keys, Columns>;
-    static_assert(fit,
-                  "txscope: find_all takes a range of keys: of values of the type of the key's "
-                  "member, or of tuples with one for each column of the key");
+    static_assert(
+        fit,
+        "txscope: find_all takes a range of keys: of values of the type of the key's "
+        "member, or of tuples with one for each column of the key; without a member `id`, "
+        "the repository says `static constexpr auto key = columns<…>`");
 }
 
 /// The condition that a row's key is one of a range; nothing for an empty one.

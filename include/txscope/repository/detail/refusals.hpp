@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/core/detail/type_words.hpp>
 #include <txscope/repository/detail/clauses.hpp>
 #include <txscope/repository/detail/condition.hpp>
 #include <txscope/repository/detail/expression.hpp>
@@ -11,6 +12,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <utility>
@@ -127,6 +129,15 @@ template <typename Model, std::size_t most, typename... Ts>
 inline constexpr bool are_models = sizeof...(Ts) >= 1 && sizeof...(Ts) <= most &&
                                    (std::convertible_to<const Ts&, const Model&> && ...);
 
+/// Braces around keys: g++ 12 has no arrays in a `co_await` expression, and says so of the end of its
+/// function. So they are refused by each compiler, and before that.
+template <typename Value, typename Answer>
+auto refuse_braces(Answer answer) {
+    static_assert(never<Value>,
+                  "txscope: many values are a range: std::vector{1, 2} in the place of {1, 2}");
+    return answer;
+}
+
 /// What is called of a repository with what it does not take does not compile, and this says why.
 template <typename Model>
 struct RefusedReads {
@@ -149,6 +160,10 @@ struct RefusedReads {
     boost::asio::awaitable<std::vector<Model>> find_all(const Clauses&...) const {
         refuse<Purpose::select_rows, Model, Clauses...>();
         return {};
+    }
+    template <typename Key, typename... Clauses>
+    auto find_all(std::initializer_list<Key>, const Clauses&...) const {
+        return refuse_braces<Key>(boost::asio::awaitable<std::vector<Model>>{});
     }
     template <typename... Clauses>
     boost::asio::awaitable<PageOf<Model>> find_page(const Clauses&...) const {
@@ -196,6 +211,11 @@ struct RefusedReads {
         const Arguments&...) const {
         refuse<Purpose::select_by_column, Model, Arguments...>();
         return {};
+    }
+    template <typename Column, typename Value, typename... Clauses>
+    auto find_by(Column, std::initializer_list<Value>, const Clauses&...) const {
+        return refuse_braces<Value>(
+            boost::asio::awaitable<std::map<std::int64_t, std::vector<Model>>>{});
     }
 };
 

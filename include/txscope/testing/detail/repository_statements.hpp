@@ -53,24 +53,19 @@ void for_each_statement_that_reads(Visit visit) {
     visit(sql_text<E, Select<E>>());
     visit(sql_text<E, Select<E>>(Page{}));
     visit(sql_text<E, Count<E>>());
-    with_key_of(E::key(), typename E::Model{}, [&](const auto&... key) {
-        visit(sql_text<E, Select<E>>(key...));
-        visit(sql_text<E, Exists<E>>(key...));
-    });
-    visit(sql_text<E, Select<E>>(*one_of_one_key<E>(E::key())));
+    if constexpr (has_key<E>) {
+        with_key_of(E::key(), typename E::Model{}, [&](const auto&... key) {
+            visit(sql_text<E, Select<E>>(key...));
+            visit(sql_text<E, Exists<E>>(key...));
+        });
+        visit(sql_text<E, Select<E>>(*one_of_one_key<E>(E::key())));
+    }
 }
 
-/// What a `BaseRepository` has besides, likewise.
+/// What a `BaseRepository` has besides, for a row that is known by its key.
 template <typename E, typename Visit>
-void for_each_statement_that_writes(Visit visit) {
+void for_each_statement_that_writes_by_key(Visit visit) {
     const typename E::Model model{};
-    visit(sql_text<E, Insert<E, true>>());
-    visit(sql_text<E, Insert<E, false>>());
-    visit(sql_text<E, CreateUnlessExists<E>>(columns<>));
-    if constexpr (inserted_columns<E> > 0) {
-        visit(sql_text<E, InsertAll<E, true>>());
-        visit(sql_text<E, InsertAll<E, false>>());
-    }
     if constexpr (inserts_all_of<E, std::remove_const_t<decltype(E::key())>>) {
         visit(sql_text<E, CreateUnlessExists<E>>(E::key()));
         visit(sql_text<E, Save<E>>(E::key()));
@@ -88,6 +83,19 @@ void for_each_statement_that_writes(Visit visit) {
         visit_locked(for_update, for_update.skip_locked(), for_update.no_wait(), for_no_key_update,
                      for_share, for_key_share);
     });
+}
+
+/// All of it, likewise.
+template <typename E, typename Visit>
+void for_each_statement_that_writes(Visit visit) {
+    visit(sql_text<E, Insert<E, true>>());
+    visit(sql_text<E, Insert<E, false>>());
+    visit(sql_text<E, CreateUnlessExists<E>>(columns<>));
+    if constexpr (inserted_columns<E> > 0) {
+        visit(sql_text<E, InsertAll<E, true>>());
+        visit(sql_text<E, InsertAll<E, false>>());
+    }
+    if constexpr (has_key<E>) for_each_statement_that_writes_by_key<E>(visit);
 }
 
 /// Of a repository that deletes softly; `All` is its entity with the deleted rows.
