@@ -81,10 +81,14 @@ struct Sample {
     boost::uuids::uuid key{};
     std::string text{};
     sys_days day{};
+    std::optional<local_days> local_day{};
+    year_month_day date{};
+    sys_time<weeks> week{};
     bool operator==(const Sample&) const = default;
 };
 BOOST_DESCRIBE_STRUCT(Sample, (),
-                      (id, at, local, fine, moment, number, small, bytes, key, text, day))
+                      (id, at, local, fine, moment, number, small, bytes, key, text, day, local_day,
+                       date, week))
 
 class Samples : public txscope::BaseRepository<Samples, Sample> {
 public:
@@ -107,7 +111,8 @@ public:
 const char* const schema =
     "CREATE TABLE samples (id bigint PRIMARY KEY, at timestamptz NOT NULL, local timestamp,"
     " fine timestamptz NOT NULL, moment timestamptz NOT NULL, number double precision,"
-    " small real NOT NULL, bytes bytea, key uuid NOT NULL, text text NOT NULL, day date NOT NULL);"
+    " small real NOT NULL, bytes bytea, key uuid NOT NULL, text text NOT NULL, day date NOT NULL,"
+    " local_day date, date date NOT NULL, week date NOT NULL);"
     "CREATE TABLE reports (id bigint PRIMARY KEY, told bytea)";
 
 struct Fixture {
@@ -146,6 +151,13 @@ public:
             static_cast<std::int64_t>(bits() % static_cast<std::uint64_t>(2 * range));
         return Time{floor<Duration>(microseconds{offset - range})};
     }
+    /// From PostgreSQL's first day to the last of `year_month_day`.
+    year_month_day date() {
+        constexpr sys_days first = year{-4712} / 11 / 24, last = year::max() / 12 / 31;
+        if (once_in(8)) return first;
+        if (once_in(8)) return last;
+        return first + days{bits() % static_cast<std::uint64_t>((last - first).count())};
+    }
     template <typename Float, typename Bits>
     Float number() {
         const Float any = std::bit_cast<Float>(static_cast<Bits>(bits()));
@@ -177,8 +189,10 @@ std::vector<Sample> random_samples() {
         if (!random.once_in(4)) sample.bytes = random.bytes();
         for (auto& byte : sample.key) byte = static_cast<std::uint8_t>(random.bits());
         sample.text = std::to_string(random.bits());
-        sample.day = floor<days>(
-            sys_time<microseconds>{microseconds{static_cast<std::int64_t>(random.bits() >> 14)}});
+        sample.day = random.time<sys_days>();
+        if (!random.once_in(4)) sample.local_day = random.time<local_days>();
+        sample.date = random.date();
+        sample.week = random.time<sys_time<weeks>>();
         samples.push_back(std::move(sample));
     }
     return samples;
@@ -219,6 +233,15 @@ TEST_CASE("what is known to be cheaper comes in binary once the columns are know
     for (int i = 0; i < 3; ++i) CHECK_FALSE(read().in_binary);
 }
 
+TEST_CASE("dates are known to be cheaper in binary", "[binary_results]") {
+    constexpr std::uint32_t date = 1082;
+    CHECK(txscope::detail::binary_type<sys_days> == date);
+    CHECK(txscope::detail::binary_type<local_days> == date);
+    CHECK(txscope::detail::binary_type<year_month_day> == date);
+    using std::string_view_literals::operator""sv;
+    CHECK(txscope::SqlValue<year_month_day>::from_binary("\0\0\0\1"sv) == year{2000} / January / 2);
+}
+
 TEST_CASE("NULL, and what does not fit, is told in binary, too", "[binary_results]") {
     Fixture f{{.max_size = 1}};
     f.database.query("INSERT INTO reports VALUES (1, NULL)");
@@ -242,6 +265,26 @@ TEST_CASE("NULL, and what does not fit, is told in binary, too", "[binary_result
     for (int i = 0; i < 3; ++i)
         CHECK(f.run(f.samples.find_all()).front().at ==
               sys_days{year{32767} / 12 / 31} + 24h - 1us);
+    f.database.query("UPDATE samples SET at = '2000-01-01'");
+    for (const char* wrong : {"day = '32768-01-01'", "local_day = '5874897-12-31'",
+                              "date = 'infinity'", "date = '-infinity'", "date = '32768-01-01'"}) {
+        f.database.query(
+            "UPDATE samples SET day = '2000-01-01', local_day = NULL, date = "
+            "'2000-01-01'");
+        f.database.query("UPDATE samples SET " + std::string{wrong});
+        const auto as_text = f.run(failure_of(f.samples.find(1)));
+        for (int i = 0; i < 3; ++i) {
+            const auto failure = f.run(failure_of(f.samples.find_all()));
+            CHECK(support::is<txscope::ColumnError>(failure));
+            CHECK(support::text_of(failure) == support::text_of(as_text));
+        }
+    }
+    f.database.query("UPDATE samples SET date = '32767-12-31', day = '4713-11-24 BC'");
+    for (int i = 0; i < 3; ++i) {
+        const Sample read = f.run(f.samples.find_all()).front();
+        CHECK(read.date == year::max() / 12 / 31);
+        CHECK(read.day == sys_days{year{-4712} / 11 / 24});
+    }
     f.database.query("UPDATE samples SET fine = '2500-01-01'");
     for (int i = 0; i < 3; ++i)
         CHECK(support::is<txscope::ColumnError>(f.run(failure_of(f.samples.find_all()))));

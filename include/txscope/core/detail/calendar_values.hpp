@@ -85,6 +85,8 @@ template <>
 struct SqlValue<std::chrono::year_month_day> {
     static std::string to_text(std::chrono::year_month_day date);
     static std::chrono::year_month_day from_text(std::string_view text);
+    static constexpr std::uint32_t binary_type = 1082;
+    static std::chrono::year_month_day from_binary(std::string_view bytes);
 };
 
 /// `date` for `std::chrono::sys_days` and `std::chrono::local_days`. Else a `sys_time` is a `timestamptz`,
@@ -133,9 +135,7 @@ struct SqlValue<std::chrono::time_point<Clock, Duration>> {
             if (text == "infinity") return Time::max();
             if (text == "-infinity") return Time::min();
         }
-        detail::TextReader reader(text, detail::whole_days<Duration>
-                                            ? "a date, or out of its range"
-                                            : "a timestamp, or out of its range");
+        detail::TextReader reader(text, what);
         const std::chrono::sys_days day{detail::read_date(reader)};
         if constexpr (detail::whole_days<Duration>) {
             reader.end();
@@ -149,30 +149,34 @@ struct SqlValue<std::chrono::time_point<Clock, Duration>> {
         }
     }
 
-    static constexpr std::uint32_t binary_type = detail::whole_days<Duration> ? 0
+    static constexpr std::uint32_t binary_type = detail::whole_days<Duration> ? 1082  // date
                                                  : std::same_as<Clock, std::chrono::system_clock>
                                                      ? 1184   // timestamptz
                                                      : 1114;  // timestamp
-    /// Microseconds since the year 2000; the greatest and the least are the infinities.
-    static Time from_binary(std::string_view bytes)
-        requires(binary_type != 0)
-    {
-        const auto since = static_cast<std::int64_t>(detail::read_big_endian<std::uint64_t>(bytes));
+    /// Days, or microseconds, since the year 2000; the greatest and the least are the infinities.
+    static Time from_binary(std::string_view bytes) {
+        constexpr bool date = detail::whole_days<Duration>;
+        using Count = std::conditional_t<date, std::int32_t, std::int64_t>;
+        using Unit = std::conditional_t<date, std::chrono::days, Micros>;
+        const auto since =
+            static_cast<Count>(detail::read_big_endian<std::make_unsigned_t<Count>>(bytes));
         if constexpr (detail::has_infinity<Duration>) {
-            if (since == std::numeric_limits<std::int64_t>::max()) return Time::max();
-            if (since == std::numeric_limits<std::int64_t>::min()) return Time::min();
+            if (since == std::numeric_limits<Count>::max()) return Time::max();
+            if (since == std::numeric_limits<Count>::min()) return Time::min();
         }
-        using std::chrono::year;
-        constexpr std::chrono::sys_days first = year{2000} / 1 / 1;
-        constexpr Micros last =
-            std::chrono::sys_days{year::max() / 12 / 31} + std::chrono::days{1} - first;
-        const detail::TextReader reader({}, "a timestamp, or out of its range");
-        if (since == std::numeric_limits<std::int64_t>::min() || Micros{since} >= last)
-            reader.fail();
-        return narrow(first + Micros{since}, reader);
+        using std::chrono::sys_days, std::chrono::year;
+        constexpr sys_days start = year{2000} / 1 / 1;
+        constexpr Unit first = sys_days{year::min() / 1 / 1} - start;
+        constexpr Unit end = sys_days{year::max() / 12 / 31} + std::chrono::days{1} - start;
+        const detail::TextReader reader({}, what);
+        if (Unit{since} < first || Unit{since} >= end) reader.fail();
+        return narrow(start + Unit{since}, reader);
     }
 
 private:
+    static constexpr std::string_view what = detail::whole_days<Duration>
+                                                 ? "a date, or out of its range"
+                                                 : "a timestamp, or out of its range";
     using Days = std::chrono::time_point<Clock, std::chrono::days>;
     static constexpr bool has_zone = std::same_as<Clock, std::chrono::system_clock>;
 
@@ -268,6 +272,13 @@ TXSCOPE_INLINE std::chrono::year_month_day SqlValue<std::chrono::year_month_day>
     const auto date = detail::read_date(reader);
     reader.end();
     return date;
+}
+
+TXSCOPE_INLINE std::chrono::year_month_day SqlValue<std::chrono::year_month_day>::from_binary(
+    std::string_view bytes) {
+    // Of 32 bits, so without the infinities.
+    using Days = std::chrono::duration<std::int32_t, std::chrono::days::period>;
+    return std::chrono::sys_days{SqlValue<std::chrono::sys_time<Days>>::from_binary(bytes)};
 }
 
 }  // namespace txscope
