@@ -321,7 +321,7 @@ constexpr auto parts_schema = R"(
     CREATE SCHEMA types;
     CREATE TYPE types.colour AS ENUM ('red', 'green');
     CREATE DOMAIN types.short AS varchar(3) CHECK (VALUE <> 'bad');
-    CREATE DOMAIN types.numbers AS int[] CHECK (cardinality(VALUE) < 3);
+    CREATE DOMAIN types.numbers AS int[] NOT NULL CHECK (cardinality(VALUE) < 3);
     CREATE TABLE "The stock"."Parts" (numbers types.numbers NOT NULL, corner box,
         doubled int GENERATED ALWAYS AS (cardinality(numbers) * 2) STORED,
         id bigint GENERATED ALWAYS AS IDENTITY, colour types.colour NOT NULL, name types.short,

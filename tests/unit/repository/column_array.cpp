@@ -46,7 +46,7 @@ TEST_CASE("many rows are a parameter for each column, of no type that is named",
           R"(INSERT INTO "app"."projects" ("name", "stars", "it's", "changed") SELECT )"
           R"(pg_catalog.unnest(COALESCE($1, ARRAY[(NULL::"app"."projects")."name"])), )"
           R"(pg_catalog.unnest(COALESCE($2, ARRAY[(NULL::"app"."projects")."stars"])), )"
-          R"((pg_catalog.json_populate_record(NULL::"app"."projects", )"
+          R"((pg_catalog.json_populate_record(ROW((NULL::"app"."projects").*)::"app"."projects", )"
           R"(pg_catalog.json_build_object(E'it''s', pg_catalog.unnest($3::pg_catalog.text[])))))"
           R"(."it's", pg_catalog.now())");
     REQUIRE(insert->size() == 3);

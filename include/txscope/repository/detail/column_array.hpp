@@ -44,8 +44,10 @@ template <typename E, typename Value>
 constexpr void write_values_of(SqlWriter& out, std::string_view member) {
     if constexpr (is_sql_array<without_optional<Value>>) {
         // Of an array of arrays `unnest` would give the inmost elements, and there is no other way from
-        // a text to a type that is not named.
-        E::write_table(out << "(pg_catalog.json_populate_record(NULL::");
+        // a text to a type that is not named. Of a row that is NULL itself the other columns are read, too,
+        // and a domain may refuse NULL; of one of NULLs they are taken as they are.
+        E::write_table(out << "(pg_catalog.json_populate_record(ROW((NULL::");
+        E::write_table(out << ").*)::");
         (out << ", pg_catalog.json_build_object(").literal(E::column_name(member));
         (out << ", pg_catalog.unnest(").placeholder();
         (out << "::pg_catalog.text[])))).").column(member);
