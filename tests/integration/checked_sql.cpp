@@ -4,6 +4,7 @@
 #include "support/scope_fixture.hpp"
 #include <txscope/core/decimal.hpp>
 #include <txscope/core/interval.hpp>
+#include <txscope/core/range.hpp>
 #include <txscope/postgres/sql.hpp>
 #include <txscope/repository/base_repository.hpp>
 #include <txscope/repository/read_repository.hpp>
@@ -134,6 +135,29 @@ struct Summary {
 };
 BOOST_DESCRIBE_STRUCT(Summary, (), (name, stars))
 
+/// Ranges of several kinds, and some of their columns.
+struct Booking {
+    std::int64_t id{};
+    txscope::Range<std::int32_t> seats;
+    txscope::Range<std::chrono::sys_seconds> during;
+    txscope::Multirange<std::chrono::sys_days> days;
+    std::vector<txscope::Range<txscope::Decimal>> prices;
+    std::string ages;
+};
+BOOST_DESCRIBE_STRUCT(Booking, (), (id, seats, during, days, prices, ages))
+struct Slot {
+    std::int64_t id{};
+    txscope::Range<std::chrono::sys_seconds> during;
+};
+BOOST_DESCRIBE_STRUCT(Slot, (), (id, during))
+
+class Bookings : public txscope::BaseRepository<Bookings, Booking> {
+public:
+    static constexpr std::string_view table = "checked.bookings";
+    using BaseRepository::BaseRepository;
+};
+auto slots_of(const Bookings& bookings) { return bookings.select<Slot>(); }
+
 class Projects : public txscope::BaseRepository<Projects, Project> {
 public:
     static constexpr std::string_view table = "checked.projects";
@@ -191,7 +215,10 @@ const std::string schema = R"(
         stars integer NOT NULL, status text, tags text[] NOT NULL, class checked.kind NOT NULL,
         since timestamptz NOT NULL, remark text);
     CREATE TABLE checked.settings (
-        owner text, name text, "on" boolean NOT NULL, PRIMARY KEY (owner, name));)";
+        owner text, name text, "on" boolean NOT NULL, PRIMARY KEY (owner, name));
+    CREATE TABLE checked.bookings (
+        id bigint PRIMARY KEY, seats int4range NOT NULL, during tstzrange NOT NULL,
+        days datemultirange NOT NULL, prices numrange[] NOT NULL, ages int8range NOT NULL);)";
 
 Statement with_status(std::string_view status) {
     return sql<"SELECT name, stars FROM checked.projects WHERE status = $1", Summary>(status);
@@ -326,6 +353,46 @@ TEST_CASE("what has conditions and fields of the caller's is prepared with each 
         "CREATE TABLE checked.notes (id bigint PRIMARY KEY, text text NOT NULL, tags text[] NOT "
         "NULL, deleted_at timestamptz";
     CHECK(found_by<Notes>(create + ")") == Mismatches{});
+}
+
+TEST_CASE("a range is checked by what its bounds are", "[checked_sql]") {
+    CHECK(found_by<Bookings>("") == Mismatches{});
+    const auto found = [](const std::string& column, const std::string& type) {
+        const auto all = found_by<Bookings>("ALTER TABLE checked.bookings DROP " + column +
+                                            ", ADD " + column + ' ' + type + " NOT NULL");
+        return all.empty() ? std::string{} : all.front();
+    };
+    for (const std::string type : {"int8range", "int4multirange", "int4range[]", "text", "integer"})
+        CHECK_THAT(found("seats", type),
+                   Catch::Matchers::StartsWith("checked.bookings.seats is " + type +
+                                               ", where the program has a range, each bound a "));
+    CHECK(found("seats", "numrange").empty());  // as an integer is read of a numeric
+    CHECK_THAT(found("days", "daterange"),
+               Catch::Matchers::StartsWith("checked.bookings.days is daterange, where the program "
+                                           "has a multirange, each bound "));
+    CHECK_THAT(found("prices", "tsrange[]"),
+               Catch::Matchers::StartsWith("checked.bookings.prices is tsrange[], where the "
+                                           "program has an array, each a range, each bound "));
+    CHECK(found("ages", "tsrange").empty());  // a text is for any
+    CHECK(found_by<Bookings>("CREATE DOMAIN checked.row AS int4range; ALTER TABLE checked.bookings "
+                             "ALTER seats TYPE checked.row") == Mismatches{});
+}
+
+TEST_CASE("what select<Row> reads is checked wherever the program says it", "[checked_sql]") {
+    const Mismatches all =
+        found_by<Settings>("ALTER TABLE checked.bookings DROP during, ADD during tsrange");
+    const std::string slots =
+        R"(SELECT "id", "during" FROM "checked"."bookings": column "during" )";
+    REQUIRE(all.size() == 2);
+    std::set<std::string> sorted{all.begin(), all.end()};
+    CHECK_THAT(*sorted.begin(),
+               Catch::Matchers::StartsWith(slots + "is tsrange, where the program has a range, "));
+    CHECK(*sorted.rbegin() ==
+          slots + "may be NULL, where the program has " +
+              txscope::detail::expected_type<txscope::Range<std::chrono::sys_seconds>,
+                                             txscope::detail::Use::read>()
+                  .words +
+              ", no std::optional");
 }
 
 TEST_CASE("that a column's type has no such operation is said of a key alone", "[checked_sql]") {

@@ -80,14 +80,18 @@ inline constexpr bool is_row = Described<Row> || std::is_void_v<Row>;
 template <typename... Values>
 inline constexpr bool is_row<std::tuple<Values...>> = true;
 
-/// Every `sql<…>` that the program names: linked to a list before `main`.
+/// Every `sql<…>` that the program names, and whatever else is to be checked as that is: linked to a list before `main`.
 class NamedSql {
 public:
     using Parameters = std::vector<ExpectedType> (*)();
     using Columns = std::vector<ExpectedColumn> (*)();
 
-    NamedSql(std::string_view said, Parameters given, Columns wanted) noexcept
-        : text{said}, parameters{given}, columns{wanted}, next_{std::exchange(first_, this)} {}
+    NamedSql(std::string_view said, Parameters given, Columns wanted, bool written = true) noexcept
+        : text{said},
+          parameters{given},
+          columns{wanted},
+          literal{written},
+          next_{std::exchange(first_, this)} {}
     NamedSql(const NamedSql&) = delete;
 
     template <typename Visit>
@@ -98,6 +102,7 @@ public:
     const std::string_view text;
     const Parameters parameters;  ///< What is bound.
     const Columns columns;        ///< What is read; none where that is not said.
+    const bool literal;  ///< Whether the program says `sql<"text">`, or another call makes it.
 
 private:
     static constinit inline const NamedSql* first_ = nullptr;

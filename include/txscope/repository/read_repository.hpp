@@ -213,6 +213,7 @@ public:
     asio::awaitable<std::vector<Row>> select(const Clauses&... clauses) const
         requires detail::is_part_of<Row, Model> && detail::ClausesOf<Model, Clauses...>
     {
+        static_cast<void>(&detail::named_projection<Mapping, Row>);
         return answer_all<Row>(
             detail::compose_select<Mapping, detail::Select<Mapping, Row>>(clauses...));
     }

@@ -88,8 +88,8 @@ inline void load(const SchemaFile& file, const std::string& dsn) {
 using Mismatches = std::vector<std::string>;
 
 /// Whether a schema is what the program takes it for: has the server prepare every statement that these
-/// repositories can send, and every `sql<"…">` that the program names, and compares types and NULLs.
-/// Executes none of them.
+/// repositories can send, and every `sql<"…">` and `select<Row>` that the program names, and compares types
+/// and NULLs. Executes none of them.
 ///
 /// ```cpp
 /// TEST_CASE("the program and its schema fit together") {
@@ -102,8 +102,8 @@ using Mismatches = std::vector<std::string>;
 ///
 /// What has fields and conditions of the caller's is prepared with each column of the model. That its type
 /// has no such operation, as nothing is compared with a `json`, is no mismatch: the program need not ask for
-/// it. What only a call knows is not prepared: the rows of `select<Row>`, `sql("…")` in a condition, a
-/// `Constraint`. A `sql<"…">` of that text, with its types, has it checked.
+/// it. What only a call knows is not prepared: `sql("…")` in a condition, a `Constraint`. A `sql<"…">` of that
+/// text, with its types, has it checked.
 ///
 /// A text may be of any type that has no C++ type of its own. Of a type of the program's own, its
 /// `SqlValue` may say which types it is for: `static constexpr std::string_view type_names[] = {"citext"};`.

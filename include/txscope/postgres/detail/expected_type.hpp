@@ -1,6 +1,7 @@
 #pragma once
 
 #include <txscope/core/detail/type_words.hpp>
+#include <txscope/core/range.hpp>
 #include <txscope/core/value.hpp>
 
 #include <boost/describe/enumerators.hpp>
@@ -26,6 +27,8 @@ struct ServerType {
     std::string words;      ///< `integer`, `character varying(20)`
     bool is_array = false;  ///< Then the others, but for the words, are its elements'.
     std::vector<std::string> labels{};  ///< Of an enumeration.
+    std::vector<ServerType>
+        bounds{};  ///< Of a range or a multirange, 'r' and 'm': one, that of its bounds.
 };
 
 using Fits = bool(const ServerType&);
@@ -37,6 +40,30 @@ struct ExpectedType {
     bool is_array = false;  ///< Then what fits, and the labels, are its elements'.
     bool nullable = false;
     std::vector<std::string_view> labels{};  ///< Of an enumeration: what can be read.
+    char range = '\0';  ///< 'r', 'm': of a range or a multirange. Then what fits is its bounds'.
+};
+
+/// Whether what the server has is what a C++ type takes.
+inline bool may_be_for(const ServerType& has, const ExpectedType& wants) {
+    if (wants.range == '\0')
+        return wants.fits == nullptr || (has.is_array == wants.is_array && wants.fits(has));
+    return has.is_array == wants.is_array && has.kind == wants.range &&
+           (wants.fits == nullptr || wants.fits(has.bounds.front()));
+}
+
+template <typename T>
+struct RangeBounds {
+    static constexpr char kind = '\0';
+};
+template <typename T>
+struct RangeBounds<Range<T>> {
+    static constexpr char kind = 'r';
+    using Type = T;
+};
+template <typename T>
+struct RangeBounds<Multirange<T>> {
+    static constexpr char kind = 'm';
+    using Type = T;
 };
 
 template <typename T>
@@ -140,6 +167,13 @@ ExpectedType expected_type() {
         type.words = "an array, each " + type.words;
         type.is_array = true;
         type.nullable = false;
+        return type;
+    } else if constexpr (RangeBounds<T>::kind != '\0') {
+        ExpectedType type = expected_type<typename RangeBounds<T>::Type, use>();
+        type.range = RangeBounds<T>::kind;
+        type.words =
+            (type.range == 'm' ? "a multirange, each bound " : "a range, each bound ") + type.words;
+        type.labels.clear();
         return type;
     } else if constexpr (requires { typename SqlValue<T>::Value; }) {  // a strong type
         ExpectedType type = expected_type<typename SqlValue<T>::Value, use>();

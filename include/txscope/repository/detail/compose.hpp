@@ -1,5 +1,6 @@
 #pragma once
 
+#include <txscope/postgres/sql.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/repository/changes.hpp>
 #include <txscope/repository/criteria.hpp>
@@ -27,6 +28,7 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -91,6 +93,12 @@ Statement compose(const Parts&... parts) {
     bind_parts(statement, parts...);
     return statement;
 }
+
+/// The SELECT of some columns, for who checks SQL before it runs.
+template <typename E, typename Row>
+inline const NamedSql named_projection{sql_text<E, Select<E, Row>>(),
+                                       [] { return std::vector<ExpectedType>{}; },
+                                       &ExpectedRow<Row>::columns, false};
 
 /// SELECT of the rows that clauses mean.
 template <typename E, typename Builder, typename... Clauses>

@@ -145,6 +145,12 @@ inline ServerType CheckedSchema::type_of(Oid type, std::string words) {
         return array;
     }
     ServerType found{.name = row[0], .kind = row[1][0], .words = std::move(words)};
+    if (found.kind == 'r' || found.kind == 'm')
+        found.bounds.push_back(
+            type_of(static_cast<Oid>(std::stoul(ask("SELECT rngsubtype FROM pg_catalog.pg_range "
+                                                    "WHERE $1 IN (rngtypid, rngmultitypid)",
+                                                    {std::to_string(type)})
+                                                    .at(0)[0]))));
     if (found.kind == 'e')
         for (Texts& label : ask("SELECT enumlabel FROM pg_catalog.pg_enum WHERE enumtypid = $1 "
                                 "ORDER BY enumsortorder",
@@ -155,7 +161,7 @@ inline ServerType CheckedSchema::type_of(Oid type, std::string words) {
 
 inline std::optional<std::string> CheckedSchema::difference(const ServerType& has,
                                                             const ExpectedType& wants) const {
-    if (wants.fits != nullptr && (has.is_array != wants.is_array || !wants.fits(has)))
+    if (!may_be_for(has, wants))
         return "is " + has.words + ", where the program has " + wants.words;
     if (!wants.labels.empty())
         for (const std::string& label : has.labels)
@@ -294,10 +300,11 @@ inline bool CheckedSchema::may_be_null(const PGresult* description, int column) 
 }
 
 inline void CheckedSchema::check(const NamedSql& named, std::vector<std::string>& mismatches) {
+    const std::string text{named.text};
     const auto tell = [&](const std::string& what) {
-        mismatches.push_back("sql<\"" + std::string{named.text} + "\">: " + what);
+        mismatches.push_back((named.literal ? "sql<\"" + text + "\">: " : text + ": ") + what);
     };
-    const Prepared prepared = std::move(prepare({std::string{named.text}}).front());
+    const Prepared prepared = std::move(prepare({text}).front());
     if (prepared.refusal) return tell(*prepared.refusal);
     const PGresult* const description = prepared.description.get();
 
