@@ -14,6 +14,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <list>
@@ -51,7 +52,9 @@ const std::string schema = support::jobs_table + R"(
         (1, 1, NULL, 'fetch'), (1, 2, 1, 'compile'), (1, 3, 2, 'link'), (3, 1, NULL, 'pack'),
         (3, 2, 1, 'send');
     CREATE TABLE swapped (id bigint PRIMARY KEY, low integer, high integer);
-    INSERT INTO swapped VALUES (1, 1, 9), (2, 2, 8), (3, 3, 7))";
+    INSERT INTO swapped VALUES (1, 1, 9), (2, 2, 8), (3, 3, 7);
+    CREATE TABLE measures (id bigint PRIMARY KEY, value double precision NOT NULL);
+    INSERT INTO measures VALUES (1, 1), (2, 'NaN'), (3, 'infinity'), (4, 'NaN'), (5, -1))";
 
 /// A step of a job: a key of two columns, names that need quotes.
 struct Step {
@@ -88,6 +91,18 @@ public:
     static constexpr std::string_view column(std::string_view member) {
         return member == "low" ? "high" : member == "high" ? "low" : member;
     }
+    using BaseRepository::BaseRepository;
+};
+
+struct Measure {
+    std::int64_t id{};
+    double value{};
+};
+BOOST_DESCRIBE_STRUCT(Measure, (), (id, value))
+
+class Measures : public txscope::BaseRepository<Measures, Measure> {
+public:
+    static constexpr std::string_view table = "measures";
     using BaseRepository::BaseRepository;
 };
 
@@ -373,6 +388,33 @@ TEST_CASE("children are narrowed by conditions, and found by a column that may b
     REQUIRE(steps.size() == 2);
     CHECK(steps.at(1) == std::vector<Step>{{1, 2, 1, "compile"}});
     CHECK(steps.at(2) == std::vector<Step>{{1, 3, 2, "link"}});
+}
+
+TEST_CASE("NaN is one value, and larger than any number, as in PostgreSQL", "[repository]") {
+    Fixture f;
+    const Measures measures{f.sessions};
+    constexpr auto value = field<&Measure::value>;
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    CHECK(f.run(measures.count(value == nan)) == 2);
+    CHECK(f.run(measures.count(value != nan)) == 3);
+    CHECK(f.run(measures.count(value < nan)) == 3);
+    CHECK(f.run(measures.count(value > infinity)) == 2);
+    CHECK(f.run(measures.count(value.in(nan, 1))) == 3);
+    CHECK(std::isnan(f.run(measures.max(value)).value()));
+    for (const std::vector<double>& asked :
+         {std::vector{nan, 1.0, infinity}, std::vector{1.0, infinity, nan, nan}}) {
+        const auto found = f.run(measures.find_by(value, asked));
+        REQUIRE(found.size() == 3);
+        CHECK(found.at(nan).size() == 2);
+        CHECK(found.at(1).front().id == 1);
+        CHECK(found.at(infinity).front().id == 3);
+    }
+    const auto rows = f.run(measures.find_all(ascending(value), ascending(field<&Measure::id>)));
+    const auto behind = f.run(
+        measures.find_all(ascending(value), ascending(field<&Measure::id>), after(rows.at(3))));
+    REQUIRE(behind.size() == 1);  // the other NaN
+    CHECK(behind.front().id == 4);
 }
 
 }  // namespace repository_reads

@@ -46,7 +46,7 @@ namespace txscope {
 ///
 /// **NULL**: a member of type `std::optional` can be compared with `std::nullopt` or an optional:
 /// `==` then means IS NULL where there is no value. All else is as in SQL: a comparison with a
-/// column that is NULL is not true, nor is its negation.
+/// column that is NULL is not true, nor is its negation. NaN equals NaN there, and is larger than any number.
 template <auto Member>
     requires std::is_member_object_pointer_v<decltype(Member)>
 class Field : public detail::Expression<Field<Member>> {

@@ -13,6 +13,8 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <ranges>
@@ -141,9 +143,20 @@ std::optional<Statement> compose_select_among(Values&& values, const Clauses&...
 template <typename T>
 concept HasOrder = requires(const T& left, const T& right) { left < right; };
 
+/// PostgreSQL's order of numbers, in which NaN is one value, the largest. In `std::less` it would be the same
+/// as any other.
+struct NanLast {
+    template <typename T>
+    constexpr bool operator()(const T& left, const T& right) const {
+        return left < right || (left == left && right != right);
+    }
+};
+template <typename T>
+using ValueOrder = std::conditional_t<std::numeric_limits<T>::has_quiet_NaN, NanLast, std::less<T>>;
+
 /// Rows by the value of a column.
 template <auto Member, typename Model>
-using Groups = std::map<column_type<Member>, std::vector<Model>>;
+using Groups = std::map<column_type<Member>, std::vector<Model>, ValueOrder<column_type<Member>>>;
 
 /// The group of a row, whose column is not NULL.
 template <auto Member, typename Model>
