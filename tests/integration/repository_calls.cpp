@@ -4,6 +4,7 @@
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/orderings.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
@@ -41,6 +42,8 @@ using txscope::field;
 using txscope::for_share;
 using txscope::for_update;
 using txscope::Page;
+using txscope::row;
+using txscope::sql;
 
 using Time = std::chrono::sys_time<std::chrono::microseconds>;
 
@@ -272,6 +275,16 @@ const std::vector<Call> inserts{
          wanted.note = v + "'";
          return is_changed(f, f.run(f.items.save(wanted, one_text)), v + "'");
      }},
+    {"save_all",
+     [](Fixture& f, const auto& v) {
+         std::vector<Item> wanted{f.one, item(3, v + "'")};
+         wanted[0].note = v + "'";
+         const auto saved = f.run(f.items.save_all(wanted));
+         return saved.size() == 2 && is_changed(f, saved[0], v + "'") &&
+                is_item(saved[1], wanted[1]) &&
+                f.run(f.items.save_all(wanted, columns<&Item::text>)).size() == 2 &&
+                f.run(f.items.save_all(wanted, one_text)).size() == 2;
+     }},
     {"save onto a deleted row",
      [](Fixture& f, const auto& v) {
          f.run(f.items.remove(1, v));
@@ -301,6 +314,24 @@ const std::vector<Call> reads{
          Criteria<Item> criteria = note == std::optional{v};
          criteria &= code.in(std::vector{v}) && !(text != v);
          return is_one(f, f.run(f.items.find(criteria)));
+     }},
+    {"conditions of every kind",
+     [](Fixture& f, const auto& v) {
+         const auto escaped = txscope::escape_like(v);
+         return f.run(f.items.count(text.between(v, v), v == note, text.in(v, v + "'"))) == 1 &&
+                f.run(f.items.count(text.is_distinct_from(v))) == 1 &&
+                f.run(f.items.count(text.is_distinct_from(note))) == 0 &&
+                f.run(f.items.count(text.like(escaped), text.ilike(escaped), code == v)) == 1 &&
+                f.run(f.items.count(text.starts_with(v), shop == 1)) == 1 &&
+                f.run(f.items.count(row(shop, text) == row(1, v), sql("$ = $", note, v))) == 1 &&
+                f.run(f.items.count(v <= sql<std::string>("$", text), v >= note, shop == 1)) == 1;
+     }},
+    {"orders of every kind",
+     [](Fixture& f, const auto& v) {
+         txscope::Orderings<Item> order;
+         order.add(descending(sql<bool>("$ = $", text, v)).nulls_last());
+         order.add(ascending(note).nulls_first());
+         return is_one(f, f.run(f.items.find_all(order, Page{.limit = 1})));
      }},
     {"find_all",
      [](Fixture& f, const auto& v) {
@@ -336,6 +367,13 @@ const std::vector<Call> reads{
          const auto on_row = [&](Item row) { found.push_back(std::move(row)); };
          const auto count = f.run(f.items.stream(text == v, note == v, descending(code), on_row));
          return count == 1 && is_one(f, found);
+     }},
+    {"stream of locked rows",
+     [](Fixture& f, const auto& v) {
+         std::vector<Item> found;
+         const auto on_row = [&](Item row) { found.push_back(std::move(row)); };
+         f.run(f.items.stream(text == v, for_update.skip_locked(), on_row));
+         return is_one(f, found);
      }},
     {"count and exists",
      [](Fixture& f, const auto& v) {
@@ -376,6 +414,13 @@ const std::vector<Call> changes{
      [](Fixture& f, const auto& v) {
          return is_changed(f, f.run(f.items.update(1, v, changes_to(v + "'"))), v + "'") &&
                 f.run(f.items.update(1, v, Changes<Item>{})).value().note == v + "'";
+     }},
+    {"update by what is computed",
+     [](Fixture& f, const auto& v) {
+         const auto longer = note = sql<std::string>("$ || $::text", note, v);
+         return is_changed(f, f.run(f.items.update(1, v, longer)), v + v) &&
+                f.run(f.items.update(text == v, note = text)) == 1 &&
+                f.run(f.items.get(1, v)).note == v;
      }},
     {"update from one model to another",
      [](Fixture& f, const auto& v) {

@@ -169,6 +169,29 @@ TEST_CASE("those who share a row let each other read it", "[repository]") {
     }));
 }
 
+TEST_CASE("a lock keeps out those that it says, and no others", "[repository]") {
+    Fixture f;
+    f.run(f.scope([&]() -> asio::awaitable<void> {
+        co_await f.jobs.get(1, txscope::for_no_key_update);
+        co_await f.jobs.get(2, txscope::for_key_share);
+        const auto is_free = [&](int id, auto lock) {
+            return f.apart([&f, id, lock]() -> asio::awaitable<bool> {
+                const auto found =
+                    co_await f.jobs.find_all(field<&Job::id> == id, lock.skip_locked());
+                co_return !found.empty();
+            });
+        };
+        const bool key_shared = co_await is_free(1, txscope::for_key_share);
+        CHECK(key_shared);
+        const bool shared = co_await is_free(1, for_share);
+        CHECK_FALSE(shared);
+        const bool updated = co_await is_free(2, txscope::for_no_key_update);
+        CHECK(updated);
+        const bool removed = co_await is_free(2, for_update);
+        CHECK_FALSE(removed);
+    }));
+}
+
 TEST_CASE("without a scope a lock is refused, since it would be gone with the answer",
           "[repository]") {
     Fixture f;
