@@ -64,8 +64,9 @@ struct Mark {
     int version{};
     Time seen{};
     std::optional<Time> gone{};
+    std::vector<std::int32_t> parts{};
 };
-BOOST_DESCRIBE_STRUCT(Mark, (), (id, rank, version, seen, gone))
+BOOST_DESCRIBE_STRUCT(Mark, (), (id, rank, version, seen, gone, parts))
 
 class Marks : public txscope::BaseRepository<Marks, Mark> {
 public:
@@ -90,7 +91,8 @@ constexpr const char* hostile_schema = R"(
         rank smallint DEFAULT 0, price double precision DEFAULT 0, share real,
         open boolean DEFAULT false, seen timestamptz DEFAULT '2024-02-29',
         due date DEFAULT '2024-02-29', raw bytea DEFAULT '', gone timestamptz,
-        UNIQUE (id, rank), changes integer);
+        UNIQUE (id, rank), changes integer, parts integer[],
+        CONSTRAINT rank_of_parts UNIQUE (rank, parts));
     DO $do$
     DECLARE
         twin record;
@@ -179,7 +181,9 @@ asio::awaitable<void> call_everything(const Things& things) {
 
 asio::awaitable<void> mark_everything(const Marks& marks) {
     const auto rank = field<&Mark::rank>;
-    const std::vector<Mark> two(2);
+    std::vector<Mark> two(2);
+    two[0].parts = {1};
+    two[1].parts = {2};
     const auto made = co_await marks.create_all(two);
     std::vector<std::pair<std::int64_t, int>> keys;
     for (const Mark& mark : made) keys.emplace_back(mark.id, 0);
@@ -200,7 +204,16 @@ asio::awaitable<void> mark_everything(const Marks& marks) {
     CHECK(most == 0);
     const auto counts = co_await marks.count_by(rank);
     CHECK(counts.size() == 1);
-    const auto updated = co_await marks.update(made[0].id, 0, rank = 1);
+    const auto saved = co_await marks.save_all(found, txscope::Constraint{"rank_of_parts"});
+    CHECK(saved.size() == 2);
+    const auto parts = field<&Mark::parts>;
+    const auto none = co_await marks.create_unless_exists(saved[0]);
+    CHECK_FALSE(none.has_value());
+    const auto composed =
+        co_await marks.count(parts.any(1) || parts.contains(1) || parts.overlaps(2),
+                             txscope::row(rank, field<&Mark::id>) >= txscope::row(0, saved[0].id));
+    CHECK(composed == 2);
+    const auto updated = co_await marks.update(made[0].id, 0, rank = rank + 1);
     CHECK(updated.has_value());
     const auto removed = co_await marks.remove(rank >= 0);
     CHECK(removed == 2);
@@ -283,7 +296,7 @@ TEST_CASE("nothing of the caller's is called by a fault sweep", "[names_in_sql]"
 
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
-bool is_sign(char c) { return std::string_view{"<>=!~"}.find(c) != std::string_view::npos; }
+bool is_sign(char c) { return std::string_view{"<>=!~@&"}.find(c) != std::string_view::npos; }
 
 /// The words, quoted names, constants and signs of an SQL text, without comments.
 std::vector<std::string> tokens_of(std::string_view sql) {
@@ -312,10 +325,10 @@ std::vector<std::string> tokens_of(std::string_view sql) {
 /// when there is none. An operator of a column of the caller's, which is quoted, belongs to its type; a quoted type is the
 /// caller's table.
 std::string unqualified_name_in(std::string_view sql) {
-    constexpr std::array syntax{"ALL",    "AND",    "ANY",      "AS",   "CASE",   "COALESCE",
-                                "ELSE",   "EXISTS", "EXTRACT",  "FROM", "IN",     "INTERVAL",
-                                "NOT",    "NULLIF", "OPERATOR", "OR",   "SELECT", "THEN",
-                                "VALUES", "WHEN",   "WHERE"};
+    constexpr std::array syntax{"ALL",  "AND",    "ANY",      "AS",   "CASE", "COALESCE",
+                                "ELSE", "EXISTS", "EXTRACT",  "FROM", "IN",   "INTERVAL",
+                                "NOT",  "NULLIF", "OPERATOR", "OR",   "ROW",  "SELECT",
+                                "THEN", "VALUES", "WHEN",     "WHERE"};
     const auto tokens = tokens_of(sql);
     const auto at = [&](std::size_t i) { return i < tokens.size() ? tokens[i] : std::string{}; };
     for (std::size_t i = 0; i < tokens.size(); ++i) {
