@@ -204,7 +204,7 @@ public:
 private:
     // Reads what has arrived. True when that completed a response.
     bool receive();
-    void lose();
+    [[gnu::cold]] void lose();
     // Interrupts the server until `response` is done: while it works on it, or on what is ahead.
     enum class Interrupt {
         it,

@@ -177,7 +177,7 @@ TXSCOPE_INLINE void SharedConnection::note_write_refusal(const Response& respons
 TXSCOPE_INLINE void SharedConnection::take(Lease&& found, Clock::time_point asked) {
     found->move_to(strand.state().inner());
     lease = std::move(found);
-    if (outbox.empty()) outbox = lease->take_spare_batch();
+    if (outbox.empty()) lease->take_spare_batch().swap(outbox);
     if (machine.is_transaction() && !begin) reporter.begin(asked);
     reporter.report_notices(*lease);
 }
