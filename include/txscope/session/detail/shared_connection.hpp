@@ -123,7 +123,7 @@ private:
     void give_back() noexcept {
         if (!lease) return;
         if (reporter) lease->unasked() = {};
-        lease = {};
+        const Lease returned = std::move(lease);
     }
     /// For a coroutine on `executor`.
     Requester requester(const asio::any_io_executor& executor);
