@@ -53,12 +53,13 @@ TXSCOPE_INLINE asio::awaitable<bool> wait_until_ready(asio::any_io_executor exec
                                                       asio::posix::descriptor_base::wait_type what,
                                                       Clock::time_point deadline) {
     struct Waiting {
+        Waiting(const asio::any_io_executor& on, int owned, Clock::time_point until)
+            : descriptor{on, owned}, timer{on, until} {}
         asio::posix::stream_descriptor descriptor;
         asio::steady_timer timer;
     };
-    const auto waiting = std::make_shared<Waiting>(
-        Waiting{asio::posix::stream_descriptor{executor, duplicate_descriptor(descriptor)},
-                asio::steady_timer{executor, deadline}});
+    const auto waiting =
+        std::make_shared<Waiting>(executor, duplicate_descriptor(descriptor), deadline);
     // The time begins behind the wait, which it could not end before. By then this coroutine may go on
     // already, on another thread.
     const auto begin = [&waiting, what](auto handler) {

@@ -6,6 +6,7 @@
 #include <txscope/net/deadline.hpp>
 #include <txscope/net/notification.hpp>
 #include <txscope/pool/connector.hpp>
+#include <txscope/pool/detail/intrusive_list.hpp>
 #include <txscope/pool/detail/pool_machine.hpp>
 #include <txscope/pool/holder.hpp>
 #include <txscope/pool/lease.hpp>
@@ -188,7 +189,7 @@ private:
     PoolMachine machine_;
     std::exception_ptr opening_error_;  // of the last one; null when it succeeded
     std::vector<std::weak_ptr<asio::cancellation_signal>> openings_;  // to be emitted on `opener_`
-    std::vector<OpeningWatch*> opening_watches_;
+    IntrusiveList<OpeningWatch> opening_watches_;
     std::vector<Notification::Sender> closers_;
     PoolStatistics statistics_;  // but for what the machine knows
     bool watching_soon_ = false;

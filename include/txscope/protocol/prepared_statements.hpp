@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <iterator>
 #include <list>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -35,7 +34,7 @@ struct PreparedStatement {
     std::vector<std::uint32_t> parameter_types{};  ///< OIDs, as the server inferred them.
     std::shared_ptr<const Columns> columns{};      ///< Null when it gives no rows.
     /// The same with what a collector reads in binary, where that is any.
-    std::map<const Collector*, std::shared_ptr<const Columns>> collected{};
+    std::list<std::pair<const Collector*, std::shared_ptr<const Columns>>> collected{};
     std::uint32_t requests = 0;  ///< On their way that point here, and pins.
     std::list<PreparedStatement>::iterator self{};
 
@@ -150,9 +149,11 @@ namespace txscope::protocol {
 TXSCOPE_INLINE std::shared_ptr<const Columns>& PreparedStatement::columns_for(
     const Collector& collector) {
     if (columns == nullptr) return columns;  // not known yet
-    const auto [place, added] = collected.try_emplace(&collector);
-    if (added) place->second = columns->in_binary(collector.reads_binary);
-    return place->second != nullptr ? place->second : columns;
+    for (auto& [known, binary] : collected)
+        if (known == &collector) return binary != nullptr ? binary : columns;
+    auto& binary = collected.emplace_back(&collector, nullptr).second;
+    binary = columns->in_binary(collector.reads_binary);
+    return binary != nullptr ? binary : columns;
 }
 
 TXSCOPE_INLINE PreparedStatement* PreparedStatements::find(std::string_view name) noexcept {

@@ -36,8 +36,8 @@ struct SqlValue<std::vector<std::byte>> {
     }
     static constexpr std::uint32_t binary_type = 17;  // bytea
     static std::vector<std::byte> from_binary(std::string_view bytes) {
-        const auto values = std::as_bytes(std::span{bytes});
-        return {values.begin(), values.end()};
+        const auto* const first = reinterpret_cast<const std::byte*>(bytes.data());
+        return {first, first + bytes.size()};
     }
     static std::vector<std::byte> from_text(std::string_view text) {
         return detail::read_bytea(text);

@@ -129,16 +129,15 @@ TXSCOPE_INLINE void Pool::fail_opening(const std::exception_ptr& error) noexcept
 }
 
 /// Is told of the openings that end.
-class Pool::OpeningWatch {
+class Pool::OpeningWatch : public ListHook {
 public:
     OpeningWatch(Pool& pool, const asio::any_io_executor& executor) : pool_{pool}, end_{executor} {
         const Lock lock{pool_.mutex_};
-        pool_.opening_watches_.push_back(this);
+        pool_.opening_watches_.push_back(*this);
     }
-    OpeningWatch(const OpeningWatch&) = delete;
     ~OpeningWatch() {
         const Lock lock{pool_.mutex_};
-        std::erase(pool_.opening_watches_, this);
+        pool_.opening_watches_.remove(*this);
     }
 
     /// With the pool's mutex locked.
@@ -156,7 +155,7 @@ private:
 };
 
 TXSCOPE_INLINE void Pool::tell_watches(const std::exception_ptr& error) noexcept {
-    for (OpeningWatch* const watch : opening_watches_) watch->tell(error);
+    for (OpeningWatch& watch : opening_watches_) watch.tell(error);
 }
 
 TXSCOPE_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count, OnFailure on_failure) {

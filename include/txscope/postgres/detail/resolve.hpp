@@ -5,7 +5,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/udp.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -15,11 +15,14 @@
 
 namespace txscope::detail {
 
+// A name leads to the same addresses for every protocol; UDP's header compiles quickest.
+using Resolver = asio::ip::udp::resolver;
+
 /// A host name being looked up; shared by who asked and by the answer, which may come too late.
 struct Lookup {
     explicit Lookup(const asio::any_io_executor& executor) : resolver{executor} {}
-    asio::ip::tcp::resolver resolver;
-    asio::ip::tcp::resolver::results_type found{};
+    Resolver resolver;
+    Resolver::results_type found{};
     std::string failure = "no answer within the time allowed";
     bool may_be_found_later = true;
 };
@@ -32,19 +35,18 @@ inline asio::awaitable<std::shared_ptr<const Lookup>> look_up(
     std::chrono::steady_clock::time_point deadline) {
     const auto lookup = std::make_shared<Lookup>(executor);
     Notification done{executor};
-    lookup->resolver.async_resolve(
-        host, "",
-        [lookup, notify = done.sender()](boost::system::error_code error,
-                                         asio::ip::tcp::resolver::results_type found) {
-            lookup->found = std::move(found);
-            lookup->failure = error.message();
-            lookup->may_be_found_later = error != asio::error::host_not_found;
-            notify();
-        });
+    const auto found = [lookup, notify = done.sender()](boost::system::error_code error,
+                                                        Resolver::results_type addresses) {
+        lookup->found = std::move(addresses);
+        lookup->failure = error.message();
+        lookup->may_be_found_later = error != asio::error::host_not_found;
+        notify();
+    };
+    lookup->resolver.async_resolve(host, "", found);
     while (!done.sent() && std::chrono::steady_clock::now() < deadline)
         co_await done.wait(deadline);
     if (done.sent()) co_return lookup;
-    co_return std::make_shared<const Lookup>(executor);
+    co_return std::make_shared<Lookup>(executor);
 }
 
 /// `text` as libpq writes addresses; empty when it is none.

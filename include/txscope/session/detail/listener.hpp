@@ -8,8 +8,8 @@
 
 #include <boost/asio/awaitable.hpp>
 
-#include <deque>
 #include <exception>
+#include <list>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -49,7 +49,7 @@ private:
     const Handler handler_;
     const ListenOptions options_;
     Reporter reporter_;
-    std::deque<txscope::Notification> arrived_;
+    std::list<txscope::Notification> arrived_;
     std::shared_ptr<PooledConnection> opened_;  // which may still tell the two above
 };
 
