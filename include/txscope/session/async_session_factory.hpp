@@ -243,8 +243,6 @@ private:
                                         std::unique_ptr<detail::Listener> listener);
     static asio::awaitable<void> close(SharedPool pool);
     static asio::awaitable<ReadYourWrites> written(SharedPool pool);
-    static asio::awaitable<void> warm_up_all(detail::SessionPool& pool, std::size_t count);
-    static asio::awaitable<void> close_all(detail::SessionPool& pool);
     template <typename Function>
     static asio::awaitable<void> on_strand(SharedPool pool, Function function);
 
@@ -268,9 +266,6 @@ private:
 
 #include <boost/asio/this_coro.hpp>
 #include <pqxx/except>
-
-#include <algorithm>
-#include <functional>
 
 namespace txscope {
 
@@ -319,32 +314,11 @@ TXSCOPE_INLINE asio::awaitable<std::vector<Result>> AsyncSessionFactory::execute
 }
 
 TXSCOPE_INLINE PoolStatistics AsyncSessionFactory::statistics() const {
-    PoolStatistics all;
-    pool_->for_each([&](const detail::Pool& pool) {
-        const PoolStatistics one = pool.statistics();
-        all.size += one.size;
-        all.idle += one.idle;
-        all.waiting += one.waiting;
-        all.opened += one.opened;
-        all.failed_openings += one.failed_openings;
-        all.discarded += one.discarded;
-        all.retired += one.retired;
-        all.acquired += one.acquired;
-        all.round_trips += one.round_trips;
-    });
-    return all;
+    return pool_->statistics_of_all();
 }
 
 TXSCOPE_INLINE std::vector<ConnectionHolder> AsyncSessionFactory::holders() const {
-    std::vector<ConnectionHolder> all;
-    pool_->for_each([&](const detail::Pool& pool) {
-        for (ConnectionHolder& one : pool.holders()) all.push_back(std::move(one));
-    });
-    std::sort(all.begin(), all.end(),
-              [](const ConnectionHolder& one, const ConnectionHolder& other) {
-                  return one.held > other.held;
-              });
-    return all;
+    return pool_->holders_of_all();
 }
 
 TXSCOPE_INLINE void AsyncSessionFactory::recycle() const noexcept {
@@ -360,20 +334,7 @@ TXSCOPE_INLINE void AsyncSessionFactory::forget_statements() const noexcept {
 }
 
 TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
-    return on_strand(pool_,
-                     [count](detail::SessionPool& pool) { return warm_up_all(pool, count); });
-}
-
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up_all(detail::SessionPool& pool,
-                                                                      std::size_t count) {
-    using OnFailure = detail::Pool::OnFailure;
-    co_await pool.warm_up(count, OnFailure::try_again);
-    if (pool.replicas() == nullptr) co_return;
-    for (const auto& replica : pool.replicas()->pools()) try {
-            co_await replica->warm_up(count, OnFailure::give_up);
-        } catch (const ConnectionFailed&) {
-        } catch (const AcquireTimeout&) {
-        }
+    return on_strand(pool_, [count](detail::SessionPool& pool) { return pool.warm_up_all(count); });
 }
 
 TXSCOPE_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written() const {
@@ -435,14 +396,7 @@ TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool)
     for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))
         if (around->session && around->session->shared().lease)
             throw pqxx::usage_error{"a scope that has a connection waits for its own end here"};
-    co_await on_strand(pool, [](detail::SessionPool& all) { return close_all(all); });
-}
-
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close_all(detail::SessionPool& pool) {
-    pool.for_each(&detail::Pool::lend_no_more);
-    co_await pool.close();
-    if (pool.replicas() == nullptr) co_return;
-    for (const auto& replica : pool.replicas()->pools()) co_await replica->close();
+    co_await on_strand(pool, [](detail::SessionPool& all) { return all.close_all(); });
 }
 
 }  // namespace txscope

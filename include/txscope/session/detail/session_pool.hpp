@@ -1,6 +1,10 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
+#include <txscope/core/connection_holder.hpp>
+#include <txscope/core/error.hpp>
 #include <txscope/pool/pool.hpp>
+#include <txscope/pool/pool_statistics.hpp>
 #include <txscope/session/detail/cluster_identity.hpp>
 #include <txscope/session/detail/replicas.hpp>
 #include <txscope/session/observer.hpp>
@@ -8,13 +12,16 @@
 #include <txscope/session/replicas.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <pqxx/except>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -55,11 +62,26 @@ public:
         if (replicas_)
             for (const auto& replica : replicas_->pools()) std::invoke(function, *replica);
     }
+    template <typename Function>
+    void for_each(Function function) const {
+        std::invoke(function, static_cast<const Pool&>(*this));
+        if (replicas_)
+            for (const auto& replica : replicas_->pools())
+                std::invoke(function, std::as_const(*replica));
+    }
 
     /// @throws pqxx::argument_error for options out of range
     void reconfigure(const PoolOptions& options) {
         for_each([limits = limits_of(options)](Pool& pool) { pool.reconfigure(limits); });
     }
+
+    PoolStatistics statistics_of_all() const;
+    /// The longest first.
+    std::vector<ConnectionHolder> holders_of_all() const;
+    /// As `Pool::warm_up`, and waits for each replica that can be connected to.
+    asio::awaitable<void> warm_up_all(std::size_t count);
+    /// As `Pool::close`.
+    asio::awaitable<void> close_all();
 
     /// @throws pqxx::argument_error for servers that there cannot be
     static Servers checked(Servers servers) {
@@ -110,3 +132,59 @@ private:
 };
 
 }  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <algorithm>
+
+namespace txscope::detail {
+
+TXSCOPE_INLINE PoolStatistics SessionPool::statistics_of_all() const {
+    PoolStatistics all;
+    for_each([&](const Pool& pool) {
+        const PoolStatistics one = pool.statistics();
+        all.size += one.size;
+        all.idle += one.idle;
+        all.waiting += one.waiting;
+        all.opened += one.opened;
+        all.failed_openings += one.failed_openings;
+        all.discarded += one.discarded;
+        all.retired += one.retired;
+        all.acquired += one.acquired;
+        all.round_trips += one.round_trips;
+    });
+    return all;
+}
+
+TXSCOPE_INLINE std::vector<ConnectionHolder> SessionPool::holders_of_all() const {
+    std::vector<ConnectionHolder> all;
+    for_each([&](const Pool& pool) {
+        for (ConnectionHolder& one : pool.holders()) all.push_back(std::move(one));
+    });
+    std::sort(all.begin(), all.end(),
+              [](const ConnectionHolder& one, const ConnectionHolder& other) {
+                  return one.held > other.held;
+              });
+    return all;
+}
+
+TXSCOPE_INLINE asio::awaitable<void> SessionPool::warm_up_all(std::size_t count) {
+    co_await warm_up(count, OnFailure::try_again);
+    if (!replicas_) co_return;
+    for (const auto& replica : replicas_->pools()) try {
+            co_await replica->warm_up(count, OnFailure::give_up);
+        } catch (const ConnectionFailed&) {
+        } catch (const AcquireTimeout&) {
+        }
+}
+
+TXSCOPE_INLINE asio::awaitable<void> SessionPool::close_all() {
+    for_each(&Pool::lend_no_more);
+    co_await close();
+    if (!replicas_) co_return;
+    for (const auto& replica : replicas_->pools()) co_await replica->close();
+}
+
+}  // namespace txscope::detail
+
+#endif
