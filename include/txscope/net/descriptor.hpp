@@ -18,9 +18,9 @@ namespace asio = boost::asio;
 int duplicate_descriptor(int descriptor);
 
 /// Waits, once, until `descriptor` is ready for `what`, or until `deadline`: true when it is ready.
-asio::awaitable<bool> wait_until_ready(asio::any_io_executor executor, int descriptor,
-                                       asio::posix::descriptor_base::wait_type what,
-                                       Clock::time_point deadline);
+TXSCOPE_LAZY asio::awaitable<bool> wait_until_ready(asio::any_io_executor executor, int descriptor,
+                                                    asio::posix::descriptor_base::wait_type what,
+                                                    Clock::time_point deadline);
 
 }  // namespace txscope::detail
 
@@ -48,10 +48,9 @@ TXSCOPE_INLINE int duplicate_descriptor(int descriptor) {
     return copy;
 }
 
-TXSCOPE_INLINE asio::awaitable<bool> wait_until_ready(asio::any_io_executor executor,
-                                                      int descriptor,
-                                                      asio::posix::descriptor_base::wait_type what,
-                                                      Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<bool> wait_until_ready(
+    asio::any_io_executor executor, int descriptor, asio::posix::descriptor_base::wait_type what,
+    Clock::time_point deadline) {
     struct Waiting {
         Waiting(const asio::any_io_executor& on, int owned, Clock::time_point until)
             : descriptor{on, owned}, timer{on, until} {}

@@ -40,14 +40,14 @@ public:
     /// Whether nobody has it or waits for it.
     bool free() const noexcept { return !locked_ && first_ == nullptr; }
 
-    asio::awaitable<Lock> lock();
+    TXSCOPE_LAZY asio::awaitable<Lock> lock();
     /// Waits until whoever asked before is through, and keeps nobody waiting.
-    asio::awaitable<void> pass();
+    TXSCOPE_LAZY asio::awaitable<void> pass();
 
 private:
     struct Waiter;
 
-    asio::awaitable<void> wait();
+    TXSCOPE_LAZY asio::awaitable<void> wait();
     void admit_next();
     void unlock() {
         locked_ = false;
@@ -97,18 +97,18 @@ struct FifoMutex::Waiter {
     }
 };
 
-TXSCOPE_INLINE asio::awaitable<FifoMutex::Lock> FifoMutex::lock() {
+TXSCOPE_LAZY_INLINE asio::awaitable<FifoMutex::Lock> FifoMutex::lock() {
     if (!free()) co_await wait();
     locked_ = true;
     co_return Lock{*this};
 }
 
-TXSCOPE_INLINE asio::awaitable<void> FifoMutex::pass() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> FifoMutex::pass() {
     if (!free()) co_await wait();
     admit_next();
 }
 
-TXSCOPE_INLINE asio::awaitable<void> FifoMutex::wait() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> FifoMutex::wait() {
     Waiter waiter{*this, co_await asio::this_coro::executor};
     const bool interruptible = co_await asio::this_coro::throw_if_cancelled();
     while (!waiter.admitted) {

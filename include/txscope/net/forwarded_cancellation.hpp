@@ -45,13 +45,13 @@ public:
     asio::cancellation_slot slot() const;
     /// Cancels the work at `deadline`, too, if it is not over by then. To be called before that is
     /// spawned.
-    void cancel_at(Clock::time_point deadline);
+    TXSCOPE_LAZY void cancel_at(Clock::time_point deadline);
     /// Whether the work was cancelled by that, and not by its caller.
     bool expired() const noexcept;
 
     /// Like `co_spawn` with that slot, for the coroutine that has this to await, once. It is a
     /// coroutine, too, and keeps its context at work meanwhile: the work does not have to.
-    auto spawn(asio::awaitable<void> work) {
+    TXSCOPE_LAZY auto spawn(asio::awaitable<void> work) {
         return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
             [this](auto handler, asio::awaitable<void> spawned) {
                 awaiter_.set(std::move(handler));
@@ -61,11 +61,11 @@ public:
     }
 
 private:
-    void start(asio::awaitable<void> work);
-    void launch(Return back, asio::awaitable<void> work);
+    TXSCOPE_LAZY void start(asio::awaitable<void> work);
+    TXSCOPE_LAZY void launch(Return back, asio::awaitable<void> work);
 #ifdef TXSCOPE_KNOWS_ASIO_INTERNALS
     using EntryPoint = asio::awaitable<asio::detail::awaitable_thread_entry_point>;
-    static EntryPoint enter(Return back, asio::awaitable<void> work);
+    TXSCOPE_LAZY static EntryPoint enter(Return back, asio::awaitable<void> work);
     static void finish(Return back, std::exception_ptr error);
     bool* over_ = nullptr;  // whether the work is, which has not been suspended yet
 #endif
@@ -161,7 +161,7 @@ TXSCOPE_INLINE asio::cancellation_slot ForwardedCancellation::slot() const {
 }
 
 /// The timer is on no strand: it would count as a branch there, for whose statements others wait.
-TXSCOPE_INLINE void ForwardedCancellation::cancel_at(Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE void ForwardedCancellation::cancel_at(Clock::time_point deadline) {
     if (deadline == Clock::time_point::max()) return;
     if (!channel_) channel_ = std::make_shared<Channel>(executor_.strand());
     timer_ = std::make_unique<asio::steady_timer>(executor_.strand().state().inner(), deadline);
@@ -177,7 +177,7 @@ TXSCOPE_INLINE bool ForwardedCancellation::expired() const noexcept {
 #ifdef TXSCOPE_KNOWS_ASIO_INTERNALS
 
 /// The first frame of the work's coroutine.
-TXSCOPE_INLINE ForwardedCancellation::EntryPoint ForwardedCancellation::enter(
+TXSCOPE_LAZY_INLINE ForwardedCancellation::EntryPoint ForwardedCancellation::enter(
     Return back, asio::awaitable<void> work) {
     std::exception_ptr error;
     try {
@@ -205,7 +205,7 @@ TXSCOPE_INLINE void ForwardedCancellation::finish(Return back, std::exception_pt
 
 /// What `co_spawn` does, but without a way by the type-erased executor to the strand, where this begins
 /// already, and without outstanding work.
-TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, asio::awaitable<void> work) {
+TXSCOPE_LAZY_INLINE void ForwardedCancellation::launch(Return back, asio::awaitable<void> work) {
     using Thread = asio::detail::awaitable_thread<asio::any_io_executor>;
     Thread thread{enter(std::move(back), std::move(work)), std::move(executor_), slot(),
                   asio::cancellation_state{slot()}};
@@ -234,7 +234,7 @@ TXSCOPE_INLINE void ForwardedCancellation::launch(Return back, asio::awaitable<v
 
 /// On the strand, which may have been told already that its time is over: nobody was listening then, and
 /// only there it is safe to begin to listen.
-TXSCOPE_INLINE void ForwardedCancellation::start(asio::awaitable<void> work) {
+TXSCOPE_LAZY_INLINE void ForwardedCancellation::start(asio::awaitable<void> work) {
     executor_.execute([back = Return{*this}, work = std::move(work)]() mutable {
         back.to().launch(std::move(back), std::move(work));
     });

@@ -41,8 +41,8 @@ public:
 
     /// One whose waits belong to `on`, on which this is called.
     /// @throws ConnectionFailed
-    asio::awaitable<std::shared_ptr<PooledConnection>> open(asio::any_io_executor on,
-                                                            Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<std::shared_ptr<PooledConnection>> open(
+        asio::any_io_executor on, Clock::time_point deadline);
 
     const asio::any_io_executor& executor() const noexcept { return executor_; }
     /// Where a connection belongs while somebody on `executor` has it: to where it is anyway, which
@@ -80,7 +80,7 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
+TXSCOPE_LAZY_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector::open(
     asio::any_io_executor on, Clock::time_point deadline) {
     std::string conninfo = conninfo_;
     if (before_connect_) conninfo = co_await before_connect_(std::move(conninfo), deadline);

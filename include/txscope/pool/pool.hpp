@@ -55,8 +55,8 @@ public:
     };
 
     /// @param observer null for none; outlives whoever uses the pool
-    Pool(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
-         const Limits& limits, PoolObserver* observer, bool pipelines = true);
+    TXSCOPE_LAZY Pool(asio::any_io_executor executor, std::string conninfo, StatementNaming naming,
+                      const Limits& limits, PoolObserver* observer, bool pipelines = true);
     ~Pool();
 
     /// A clean connection if one is idle and nobody waits; none otherwise.
@@ -65,8 +65,8 @@ public:
     /// A clean connection, by `deadline` and within `acquire_timeout`.
     /// @param requester outlives the wait
     /// @throws PoolError, ConnectionFailed for what stays
-    asio::awaitable<Lease> acquire(Requester&& requester = {},
-                                   Clock::time_point deadline = Clock::time_point::max());
+    TXSCOPE_LAZY asio::awaitable<Lease> acquire(
+        Requester&& requester = {}, Clock::time_point deadline = Clock::time_point::max());
 
     /// The same, in the frame of the coroutine that waits: it awaits no other one, which would take more
     /// memory than the request.
@@ -75,7 +75,7 @@ public:
     /// The same for who can do without: waits for an idle one to answer a ping, but for none that is on
     /// loan or has to be opened, which is begun where there is room for it. None then.
     /// @throws PoolError
-    asio::awaitable<Lease> acquire_soon(Holder& holder);
+    TXSCOPE_LAZY asio::awaitable<Lease> acquire_soon(Holder& holder);
 
     /// Takes a connection back; a dirty one is cleaned up first, or closed.
     void give_back(std::shared_ptr<PooledConnection> connection) noexcept;
@@ -87,11 +87,11 @@ public:
     /// Waits until `count` connections are open, at most `max_size`, or one cannot be. What is being
     /// opened then stays the pool's. Called on a strand.
     /// @throws ConnectionFailed, AcquireTimeout after `acquire_timeout`, PoolClosed
-    asio::awaitable<void> warm_up(std::size_t count, OnFailure on_failure);
+    TXSCOPE_LAZY asio::awaitable<void> warm_up(std::size_t count, OnFailure on_failure);
 
     /// Begins what it does unasked.
     /// @param hooks null for none
-    void start(std::shared_ptr<const PoolHooks> hooks);
+    TXSCOPE_LAZY void start(std::shared_ptr<const PoolHooks> hooks);
 
     /// Closes the connections that it has now, those on loan when they come back.
     void recycle() noexcept {
@@ -102,10 +102,10 @@ public:
 
     void lend_no_more() noexcept;
     /// Lends no more; waits until every connection is back and closed. Called on a strand.
-    asio::awaitable<void> close();
+    TXSCOPE_LAZY asio::awaitable<void> close();
 
     /// Goes on with other limits, but for `cleanup_timeout`; a connection's life is counted as it was.
-    void reconfigure(const Limits& limits) noexcept;
+    TXSCOPE_LAZY void reconfigure(const Limits& limits) noexcept;
 
     PoolStatistics statistics() const;
     /// Who has connections on loan, the longest first. From any thread.
@@ -126,18 +126,21 @@ private:
     static PooledConnection& pooled(ConnectionNode& node) {
         return static_cast<PooledConnection&>(node);
     }
-    static asio::awaitable<void> open(std::weak_ptr<Pool> pool,
-                                      std::shared_ptr<Connector> connector,
-                                      Clock::time_point deadline, std::uint64_t generation);
-    static asio::awaitable<void> clean(Shared self, std::shared_ptr<PooledConnection> connection);
-    asio::awaitable<bool> call_hooks(std::shared_ptr<PooledConnection> connection,
-                                     Clock::time_point deadline);
-    static asio::awaitable<void> keep_up(std::weak_ptr<Pool> pool, asio::any_io_executor executor);
+    TXSCOPE_LAZY static asio::awaitable<void> open(std::weak_ptr<Pool> pool,
+                                                   std::shared_ptr<Connector> connector,
+                                                   Clock::time_point deadline,
+                                                   std::uint64_t generation);
+    TXSCOPE_LAZY static asio::awaitable<void> clean(Shared self,
+                                                    std::shared_ptr<PooledConnection> connection);
+    TXSCOPE_LAZY asio::awaitable<bool> call_hooks(std::shared_ptr<PooledConnection> connection,
+                                                  Clock::time_point deadline);
+    TXSCOPE_LAZY static asio::awaitable<void> keep_up(std::weak_ptr<Pool> pool,
+                                                      asio::any_io_executor executor);
     void tell_opened(const PooledConnection& opened, Clock::time_point begun) const noexcept;
     void tell_failed(const std::exception_ptr& error, Clock::time_point begun) const noexcept;
     void close(PooledConnection& retired) noexcept;
-    void begin_opening(std::uint64_t generation) noexcept;
-    bool begin_cleaning(PooledConnection& connection) noexcept;
+    TXSCOPE_LAZY void begin_opening(std::uint64_t generation) noexcept;
+    TXSCOPE_LAZY bool begin_cleaning(PooledConnection& connection) noexcept;
     void put(std::shared_ptr<PooledConnection> opened, std::uint64_t generation) noexcept;
     void examine(const std::shared_ptr<PooledConnection>& connection);
 
@@ -158,18 +161,18 @@ private:
     std::exception_ptr why_none_is_open() const noexcept;
     void fail_opening(const std::exception_ptr& error) noexcept;
     void tell_watches(const std::exception_ptr& error) noexcept;
-    void schedule() noexcept;
+    TXSCOPE_LAZY void schedule() noexcept;
     void watch_soon() noexcept {
         if (!watching_soon_) (this->*begin_watching_)();
     }
-    void begin_watching() noexcept;
-    void watch_idle();
+    TXSCOPE_LAZY void begin_watching() noexcept;
+    TXSCOPE_LAZY void watch_idle();
     /// Does what the machine has decided, some of it with the mutex unlocked.
     void carry_out(Lock& lock) noexcept {
         if (machine_.has_actions()) (this->*act_)(lock);
     }
-    void act(Lock& lock) noexcept;
-    void act_once(Lock& lock) noexcept;
+    TXSCOPE_LAZY void act(Lock& lock) noexcept;
+    TXSCOPE_LAZY void act_once(Lock& lock) noexcept;
     void stop_openings() noexcept;
 
     // By pointers: a destructor that gives a connection back does not compile all that this may lead to.
@@ -206,9 +209,9 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
-                          StatementNaming naming, const Limits& limits, PoolObserver* observer,
-                          bool pipelines)
+TXSCOPE_LAZY_INLINE Pool::Pool(asio::any_io_executor executor, std::string conninfo,
+                               StatementNaming naming, const Limits& limits, PoolObserver* observer,
+                               bool pipelines)
     : act_{&Pool::act},
       begin_watching_{&Pool::begin_watching},
       cleanup_timeout_{limits.cleanup_timeout},
@@ -229,13 +232,13 @@ TXSCOPE_INLINE PoolMachine::Limits Pool::limits_of_machine(const Limits& limits)
         .queue_target = limits.queue_target};
 }
 
-TXSCOPE_INLINE void Pool::start(std::shared_ptr<const PoolHooks> hooks) {
+TXSCOPE_LAZY_INLINE void Pool::start(std::shared_ptr<const PoolHooks> hooks) {
     hooks_ = std::move(hooks);
     if (hooks_) connector_->ask_before(hooks_->before_connect);
     reconfigure(limits_);
 }
 
-TXSCOPE_INLINE void Pool::reconfigure(const Limits& limits) noexcept {
+TXSCOPE_LAZY_INLINE void Pool::reconfigure(const Limits& limits) noexcept {
     Lock lock{mutex_};
     limits_ = limits;
     machine_.reconfigured(limits_of_machine(limits));
@@ -253,12 +256,12 @@ TXSCOPE_INLINE Pool::~Pool() {
     if (sooner_) (*sooner_)();
 }
 
-TXSCOPE_INLINE void Pool::act(Lock& lock) noexcept {
+TXSCOPE_LAZY_INLINE void Pool::act(Lock& lock) noexcept {
     while (machine_.has_actions()) act_once(lock);
     schedule();
 }
 
-TXSCOPE_INLINE void Pool::act_once(Lock& lock) noexcept {
+TXSCOPE_LAZY_INLINE void Pool::act_once(Lock& lock) noexcept {
     using Kind = PoolMachine::Action::Kind;
     IntrusiveList<ConnectionNode> dirty;
     IntrusiveList<ConnectionNode> retired;
@@ -314,7 +317,7 @@ TXSCOPE_INLINE void Pool::lend_no_more() noexcept {
     tell_watches(nullptr);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Pool::close() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Pool::close() {
     const auto self = shared_from_this();
     Notification drained{co_await asio::this_coro::executor};
     lend_no_more();

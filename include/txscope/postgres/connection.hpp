@@ -55,10 +55,9 @@ public:
     ///
     /// @param naming how many prepared statements to keep, and what it has in common with others
     /// @throws ConnectionFailed
-    static asio::awaitable<std::unique_ptr<Connection>> open(asio::any_io_executor executor,
-                                                             std::string conninfo,
-                                                             detail::StatementNaming naming,
-                                                             Clock::time_point deadline);
+    TXSCOPE_LAZY static asio::awaitable<std::unique_ptr<Connection>> open(
+        asio::any_io_executor executor, std::string conninfo, detail::StatementNaming naming,
+        Clock::time_point deadline);
 
     Connection(const asio::any_io_executor& executor, detail::Native<PGconn> native,
                detail::StatementNaming naming);
@@ -89,9 +88,9 @@ public:
     };
     /// Sends what is to be sent, and waits until `response` is done, `deadline` has passed or, if that
     /// is allowed, the caller is cancelled. Returns whether it is done.
-    asio::awaitable<bool> answered(SharedResponse response,
-                                   Clock::time_point deadline = Clock::time_point::max(),
-                                   Interruption interruption = Interruption::allowed);
+    TXSCOPE_LAZY asio::awaitable<bool> answered(
+        SharedResponse response, Clock::time_point deadline = Clock::time_point::max(),
+        Interruption interruption = Interruption::allowed);
     /// Begins what `answered` does, and says whether only reading is left of it. Where the answer comes
     /// in one piece, its coroutine is then saved by `when_readable`, followed by `poll` if `response`
     /// is not done by then. The connection must outlive that.
@@ -107,7 +106,7 @@ public:
     }
 
     /// The same, until `deadline`.
-    asio::awaitable<void> readable(Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> readable(Clock::time_point deadline);
     /// Who is told of notices and notifications, from whatever reads them.
     detail::UnaskedHandlers& unasked() noexcept { return statements_.unasked(); }
 
@@ -119,19 +118,19 @@ public:
     /// its batch may be hit in its place: what the server works on shows at the batch's Sync only.
     /// The caller must not be interruptible (`throw_if_cancelled(false)`). Closes the connection at
     /// `deadline`.
-    asio::awaitable<void> cancel(SharedResponse response, Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> cancel(SharedResponse response, Clock::time_point deadline);
 
     /// Waits for the answer whatever happens to the caller, who must not be interruptible. Closes
     /// the connection at `deadline`.
-    asio::awaitable<void> settle(SharedResponse response, Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> settle(SharedResponse response, Clock::time_point deadline);
 
     /// Brings the connection back to where nothing runs and no transaction is open, or closes it; so
     /// where whoever awaited `cancel` was destroyed. The caller must not be interruptible.
-    asio::awaitable<void> recover(Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> recover(Clock::time_point deadline);
 
     /// Waits until the server has answered to nothing; closes the connection at `deadline`. The caller
     /// must not be interruptible.
-    asio::awaitable<void> ping(Clock::time_point deadline) {
+    TXSCOPE_LAZY asio::awaitable<void> ping(Clock::time_point deadline) {
         return settle(submit_own(Statement{""}), deadline);
     }
 
@@ -143,7 +142,8 @@ public:
     }
     /// That statement, if it was stale: then nothing that was prepared before is used again. The
     /// caller must not be interruptible. Closes the connection at `deadline`.
-    asio::awaitable<std::optional<detail::FailedStatement>> find_stale(Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<std::optional<detail::FailedStatement>> find_stale(
+        Clock::time_point deadline);
 
     /// Gives it up: all that is outstanding is answered with `reason`.
     void close(std::exception_ptr reason) noexcept;
@@ -210,8 +210,8 @@ private:
         it,
         what_is_ahead
     };
-    asio::awaitable<void> interrupt(Interrupt what, SharedResponse response,
-                                    Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> interrupt(Interrupt what, SharedResponse response,
+                                                 Clock::time_point deadline);
     template <typename... Statements>
     SharedResponse submit_own(Statements&&... statements);
     Statement fix_settings() const;
@@ -240,7 +240,7 @@ private:
 
 namespace txscope {
 
-TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
+TXSCOPE_LAZY_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
     asio::any_io_executor executor, std::string conninfo, detail::StatementNaming naming,
     Clock::time_point deadline) {
     try {
@@ -263,7 +263,7 @@ TXSCOPE_INLINE asio::awaitable<std::unique_ptr<Connection>> Connection::open(
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Connection::readable(Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Connection::readable(Clock::time_point deadline) {
     return watcher_.wait_readable(deadline);
 }
 
@@ -344,9 +344,9 @@ TXSCOPE_INLINE bool Connection::receive() try {
     return true;
 }
 
-TXSCOPE_INLINE asio::awaitable<bool> Connection::answered(SharedResponse response,
-                                                          Clock::time_point deadline,
-                                                          Interruption interruption) {
+TXSCOPE_LAZY_INLINE asio::awaitable<bool> Connection::answered(SharedResponse response,
+                                                               Clock::time_point deadline,
+                                                               Interruption interruption) {
     while (!response->done && Clock::now() < deadline) {
         if (!flush()) watcher_.wake_when_writable();
         const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
@@ -362,8 +362,8 @@ TXSCOPE_INLINE asio::awaitable<bool> Connection::answered(SharedResponse respons
 }
 
 // g++ 12 miscompiles a `co_await` inside the condition of an `if`: conditions stand by themselves.
-TXSCOPE_INLINE asio::awaitable<void> Connection::settle(SharedResponse response,
-                                                        Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Connection::settle(SharedResponse response,
+                                                             Clock::time_point deadline) {
     const bool settled = co_await answered(response, deadline, Interruption::none);
     if (!settled) close("the server did not answer within the cleanup time");
 }

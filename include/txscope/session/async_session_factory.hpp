@@ -67,8 +67,8 @@ public:
     /// @param conninfo a URI or a list of keywords (PostgreSQL manual, "Connection Strings"). It is
     ///     read when the first connection is opened, whose failure is a `ConnectionFailed`.
     /// @throws pqxx::argument_error for options out of range
-    AsyncSessionFactory(asio::any_io_executor executor, std::string conninfo,
-                        PoolOptions options = {});
+    TXSCOPE_LAZY AsyncSessionFactory(asio::any_io_executor executor, std::string conninfo,
+                                     PoolOptions options = {});
 
     template <std::derived_from<asio::execution_context> Context>
     AsyncSessionFactory(Context& context, std::string conninfo, PoolOptions options = {})
@@ -80,7 +80,8 @@ public:
     /// No scope waits until a connection to a replica is opened or comes back: where none is idle, one is
     /// opened for the next, and another server answers meanwhile.
     /// @throws pqxx::argument_error for options out of range, or servers that there cannot be
-    AsyncSessionFactory(asio::any_io_executor executor, Servers servers, PoolOptions options = {});
+    TXSCOPE_LAZY AsyncSessionFactory(asio::any_io_executor executor, Servers servers,
+                                     PoolOptions options = {});
 
     template <std::derived_from<asio::execution_context> Context>
     AsyncSessionFactory(Context& context, Servers servers, PoolOptions options = {})
@@ -96,14 +97,14 @@ public:
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) const {
         return execute(Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Statement statement) const;
+    TXSCOPE_LAZY asio::awaitable<Result> execute(Statement statement) const;
     /// The same in another time than `PoolOptions::default_timeout`, which begins with this call.
     /// @throws StatementTimeout
     template <typename... Args>
     asio::awaitable<Result> execute(Within limit, std::string_view sql, const Args&... args) const {
         return execute(limit, Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Within limit, Statement statement) const;
+    TXSCOPE_LAZY asio::awaitable<Result> execute(Within limit, Statement statement) const;
     template <detail::NoSql Other, typename... Args>
     asio::awaitable<Result> execute(const Other&, const Args&...) const {
         detail::refuse_sql<Other>();
@@ -113,7 +114,8 @@ public:
     /// Executes all of them on a connection of its own, in one round trip, and returns a result for each.
     /// They commit together, or none of them does: see `Session::execute_all`.
     /// @throws what `Session::execute` throws
-    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements) const;
+    TXSCOPE_LAZY asio::awaitable<std::vector<Result>> execute_all(
+        std::vector<Statement> statements) const;
     template <typename Other>
         requires(!std::convertible_to<Other, std::vector<Statement>>)
     asio::awaitable<std::vector<Result>> execute_all(const Other&) const {
@@ -185,18 +187,18 @@ public:
     /// What this factory has written by now, to be read from a replica by whoever is given that. Asks
     /// the primary, unless that has been told with the last `COMMIT`, as it is where there are replicas.
     /// @throws what `execute` throws
-    asio::awaitable<ReadYourWrites> written() const;
+    TXSCOPE_LAZY asio::awaitable<ReadYourWrites> written() const;
 
     /// Waits until `count` connections are open, at most `max_size`, as who needs one would; where there
     /// are replicas, to each, but for one to which none can be opened.
     /// @throws ConnectionFailed for what stays; AcquireTimeout, with the reason nested inside
-    asio::awaitable<void> warm_up(std::size_t count) const;
+    TXSCOPE_LAZY asio::awaitable<void> warm_up(std::size_t count) const;
 
     /// Waits until one connection is open, or says at once why that cannot be, also where it may pass:
     /// for a start-up that wants to know. Where one is open already, the server is not asked. That is
     /// the primary; replicas may come and go.
     /// @throws ConnectionFailed; AcquireTimeout where nobody answers
-    asio::awaitable<void> ready() const;
+    TXSCOPE_LAZY asio::awaitable<void> ready() const;
 
     /// Replaces the connections that there are: those that are idle at once, those on loan when they come
     /// back. For the end of a migration or after a change of a role's settings, which sessions take over
@@ -207,7 +209,7 @@ public:
     /// to ping. Connections that are too many are closed when nobody has them. What concerns statements,
     /// scopes, the observer and cleaning up stays as it was when the factory was made.
     /// @throws pqxx::argument_error for options out of range
-    void reconfigure(const PoolOptions& options) const;
+    TXSCOPE_LAZY void reconfigure(const PoolOptions& options) const;
 
     /// Every statement is prepared anew before it is used again, on each connection: for the end of
     /// a migration that altered types, instead of waiting for `PoolOptions::statement_lifetime`.
@@ -216,7 +218,7 @@ public:
     /// Lends no more connections (`PoolClosed`), also to those who wait, and waits until those on
     /// loan are back and closed.
     /// @throws pqxx::usage_error in a scope that has one on loan itself
-    asio::awaitable<void> close() const;
+    TXSCOPE_LAZY asio::awaitable<void> close() const;
 
     /// Of all servers together.
     PoolStatistics statistics() const;
@@ -232,17 +234,17 @@ public:
 private:
     using SharedPool = std::shared_ptr<detail::SessionPool>;
 
-    static asio::awaitable<Result> execute_alone(SharedPool pool, Statement statement,
-                                                 detail::Clock::time_point deadline,
-                                                 detail::SpecialExecution* special = nullptr);
-    asio::awaitable<void> listen_with(const std::vector<std::string>& channels,
-                                      detail::HookOf<const Notification&> handler,
-                                      const ListenOptions& options,
-                                      std::source_location where) const;
-    static asio::awaitable<void> listen(SharedPool pool,
-                                        std::unique_ptr<detail::Listener> listener);
-    static asio::awaitable<void> close(SharedPool pool);
-    static asio::awaitable<ReadYourWrites> written(SharedPool pool);
+    TXSCOPE_LAZY static asio::awaitable<Result> execute_alone(
+        SharedPool pool, Statement statement, detail::Clock::time_point deadline,
+        detail::SpecialExecution* special = nullptr);
+    TXSCOPE_LAZY asio::awaitable<void> listen_with(const std::vector<std::string>& channels,
+                                                   detail::HookOf<const Notification&> handler,
+                                                   const ListenOptions& options,
+                                                   std::source_location where) const;
+    TXSCOPE_LAZY static asio::awaitable<void> listen(SharedPool pool,
+                                                     std::unique_ptr<detail::Listener> listener);
+    TXSCOPE_LAZY static asio::awaitable<void> close(SharedPool pool);
+    TXSCOPE_LAZY static asio::awaitable<ReadYourWrites> written(SharedPool pool);
     template <typename Function>
     static asio::awaitable<void> on_strand(SharedPool pool, Function function);
 
@@ -278,12 +280,13 @@ asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function f
     co_await cancellation.spawn(function(*pool));
 }
 
-TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
-                                                        std::string conninfo, PoolOptions options)
+TXSCOPE_LAZY_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
+                                                             std::string conninfo,
+                                                             PoolOptions options)
     : AsyncSessionFactory{std::move(executor), Servers{std::move(conninfo)}, options} {}
 
-TXSCOPE_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
-                                                        Servers servers, PoolOptions options)
+TXSCOPE_LAZY_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
+                                                             Servers servers, PoolOptions options)
     : pool_{std::make_shared<detail::SessionPool>(
           std::move(executor), detail::SessionPool::checked(std::move(servers)), options)} {
     const auto hooks = detail::hooks_of(pool_, options.hooks);
@@ -294,16 +297,17 @@ TXSCOPE_INLINE AsyncSessionFactory AsyncSessionFactory::of(const Session& sessio
     return AsyncSessionFactory{session.state().shared().pool};
 }
 
-TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute(Statement statement) const {
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> AsyncSessionFactory::execute(
+    Statement statement) const {
     return execute(Within{pool_->options().default_timeout}, std::move(statement));
 }
 
-TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute(Within limit,
-                                                                    Statement statement) const {
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> AsyncSessionFactory::execute(
+    Within limit, Statement statement) const {
     return execute_alone(pool_, std::move(statement), detail::deadline_of(limit.time));
 }
 
-TXSCOPE_INLINE asio::awaitable<std::vector<Result>> AsyncSessionFactory::execute_all(
+TXSCOPE_LAZY_INLINE asio::awaitable<std::vector<Result>> AsyncSessionFactory::execute_all(
     std::vector<Statement> statements) const {
     const auto deadline = detail::deadline_of(pool_->options().default_timeout);
     return detail::execute_all(
@@ -325,7 +329,7 @@ TXSCOPE_INLINE void AsyncSessionFactory::recycle() const noexcept {
     pool_->for_each(&detail::Pool::recycle);
 }
 
-TXSCOPE_INLINE void AsyncSessionFactory::reconfigure(const PoolOptions& options) const {
+TXSCOPE_LAZY_INLINE void AsyncSessionFactory::reconfigure(const PoolOptions& options) const {
     pool_->reconfigure(options);
 }
 
@@ -333,15 +337,15 @@ TXSCOPE_INLINE void AsyncSessionFactory::forget_statements() const noexcept {
     pool_->for_each([](detail::Pool& pool) { pool.connector().forget_statements(); });
 }
 
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> AsyncSessionFactory::warm_up(std::size_t count) const {
     return on_strand(pool_, [count](detail::SessionPool& pool) { return pool.warm_up_all(count); });
 }
 
-TXSCOPE_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written() const {
+TXSCOPE_LAZY_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written() const {
     return written(pool_);
 }
 
-TXSCOPE_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written(SharedPool pool) {
+TXSCOPE_LAZY_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written(SharedPool pool) {
     detail::Replicas* const replicas = pool->replicas();
     const auto now = replicas != nullptr ? replicas->written() : detail::WrittenPosition{};
     if (replicas != nullptr && now.known()) co_return now.latest();
@@ -352,16 +356,16 @@ TXSCOPE_INLINE asio::awaitable<ReadYourWrites> AsyncSessionFactory::written(Shar
     co_return position;
 }
 
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::ready() const {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> AsyncSessionFactory::ready() const {
     return on_strand(pool_, [](detail::Pool& pool) {
         return pool.warm_up(1, detail::Pool::OnFailure::give_up);
     });
 }
 
-TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
     SharedPool pool, Statement statement, detail::Clock::time_point deadline,
     detail::SpecialExecution* special) {
-    const auto executor = co_await asio::this_coro::executor;
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     const std::source_location no_scope{};
     const auto session = detail::begin_session(std::move(pool), executor, no_scope);
     try {
@@ -376,21 +380,23 @@ TXSCOPE_INLINE asio::awaitable<Result> AsyncSessionFactory::execute_alone(
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen_with(
+TXSCOPE_LAZY_INLINE asio::awaitable<void> AsyncSessionFactory::listen_with(
     const std::vector<std::string>& channels, detail::HookOf<const Notification&> handler,
     const ListenOptions& options, std::source_location where) const {
     return listen(pool_, std::make_unique<detail::Listener>(*pool_, channels, std::move(handler),
                                                             options, where));
 }
 
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::listen(
+TXSCOPE_LAZY_INLINE asio::awaitable<void> AsyncSessionFactory::listen(
     SharedPool pool, std::unique_ptr<detail::Listener> listener) {
     co_await on_strand(pool, [&](detail::Pool&) { return listener->run(); });
 }
 
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close() const { return close(pool_); }
+TXSCOPE_LAZY_INLINE asio::awaitable<void> AsyncSessionFactory::close() const {
+    return close(pool_);
+}
 
-TXSCOPE_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> AsyncSessionFactory::close(SharedPool pool) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     const auto* around = detail::find_ambient(detail::ambient_of(executor), pool.get());
     for (; around != nullptr; around = detail::find_ambient(around->outer.get(), pool.get()))

@@ -99,7 +99,7 @@ public:
     asio::awaitable<Result> execute(std::string_view sql, const Args&... args) {
         return execute(Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Statement statement);
+    TXSCOPE_LAZY asio::awaitable<Result> execute(Statement statement);
 
     /// The same, in a time that begins with this call. When it is over, the statement is cancelled on
     /// the server, as by the caller's cancellation.
@@ -109,7 +109,7 @@ public:
     asio::awaitable<Result> execute(Within limit, std::string_view sql, const Args&... args) {
         return execute(limit, Statement{sql, args...});
     }
-    asio::awaitable<Result> execute(Within limit, Statement statement);
+    TXSCOPE_LAZY asio::awaitable<Result> execute(Within limit, Statement statement);
     template <detail::NoSql Other, typename... Args>
     asio::awaitable<Result> execute(const Other&, const Args&...) {
         detail::refuse_sql<Other>();
@@ -131,7 +131,8 @@ public:
     /// failed as by any statement; in a session without one, what was ahead of it is undone.
     ///
     /// @throws what `execute` throws; pqxx::usage_error for `COMMIT` and the like in any session
-    asio::awaitable<std::vector<Result>> execute_all(std::vector<Statement> statements);
+    TXSCOPE_LAZY asio::awaitable<std::vector<Result>> execute_all(
+        std::vector<Statement> statements);
     template <typename Other>
         requires(!std::convertible_to<Other, std::vector<Statement>>)
     asio::awaitable<std::vector<Result>> execute_all(const Other&) {
@@ -213,7 +214,7 @@ public:
     }
 
     /// Sends what was enqueued and awaits it, in one round trip.
-    asio::awaitable<void> flush();
+    TXSCOPE_LAZY asio::awaitable<void> flush();
 
     /// The transaction is to be rolled back when its body ends, which is then no error: the body's
     /// value is returned. In a scope that has joined another one's transaction, the owner throws
@@ -290,16 +291,16 @@ TXSCOPE_INLINE Within within(std::chrono::milliseconds time) {
     return {time};
 }
 
-TXSCOPE_INLINE asio::awaitable<Result> Session::execute(Statement statement) {
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> Session::execute(Statement statement) {
     return detail::SessionState::execute(state_, std::move(statement));
 }
 
-TXSCOPE_INLINE asio::awaitable<Result> Session::execute(Within limit, Statement statement) {
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> Session::execute(Within limit, Statement statement) {
     return detail::SessionState::execute(state_, std::move(statement),
                                          detail::deadline_of(limit.time));
 }
 
-TXSCOPE_INLINE asio::awaitable<std::vector<Result>> Session::execute_all(
+TXSCOPE_LAZY_INLINE asio::awaitable<std::vector<Result>> Session::execute_all(
     std::vector<Statement> statements) {
     return detail::execute_all(
         std::move(statements), [state = state_](Statement last, detail::SpecialExecution* special) {
@@ -310,7 +311,7 @@ TXSCOPE_INLINE asio::awaitable<std::vector<Result>> Session::execute_all(
 
 TXSCOPE_INLINE void Session::enqueue(Statement statement) { state_->enqueue(std::move(statement)); }
 
-TXSCOPE_INLINE asio::awaitable<void> Session::flush() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Session::flush() {
     return detail::SessionState::flush(state_);
 }
 

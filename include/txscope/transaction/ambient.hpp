@@ -17,11 +17,11 @@ namespace txscope {
 /// awaits, and to every branch of `&&` and `||`. A task that was detached inside a scope and
 /// outlives it still finds the session, which then answers `ScopeEnded`: what was meant to be part
 /// of a transaction never silently runs without it.
-asio::awaitable<std::optional<Session>> ambient_session(AsyncSessionFactory sessions);
+TXSCOPE_LAZY asio::awaitable<std::optional<Session>> ambient_session(AsyncSessionFactory sessions);
 
 /// Like `ambient_session`, for code that cannot do without a scope.
 /// @throws PropagationError when no scope of `sessions` is open here
-asio::awaitable<Session> current_session(AsyncSessionFactory sessions);
+TXSCOPE_LAZY asio::awaitable<Session> current_session(AsyncSessionFactory sessions);
 
 namespace detail {
 
@@ -64,13 +64,13 @@ TXSCOPE_INLINE std::optional<Session> ambient_session_here(const AsyncSessionFac
 
 }  // namespace detail
 
-TXSCOPE_INLINE asio::awaitable<std::optional<Session>> ambient_session(
+TXSCOPE_LAZY_INLINE asio::awaitable<std::optional<Session>> ambient_session(
     AsyncSessionFactory sessions) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     co_return detail::session_on(executor, sessions);
 }
 
-TXSCOPE_INLINE asio::awaitable<Session> current_session(AsyncSessionFactory sessions) {
+TXSCOPE_LAZY_INLINE asio::awaitable<Session> current_session(AsyncSessionFactory sessions) {
     auto session = co_await ambient_session(sessions);
     if (!session) throw PropagationError{"no scope of this session factory is open here"};
     co_return *std::move(session);

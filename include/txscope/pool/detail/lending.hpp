@@ -39,7 +39,7 @@ TXSCOPE_INLINE Pool::Request::~Request() {
                                       .where = place_of(requester()).value_or(no_place)});
 }
 
-TXSCOPE_INLINE Lease Pool::Request::ask() {
+TXSCOPE_LAZY_INLINE Lease Pool::Request::ask() {
     Lock lock{pool_.mutex_};
     Lease idle = pool_.lend_idle(lock, requester().holder);
     if (idle) return idle;
@@ -66,8 +66,8 @@ TXSCOPE_INLINE Lease Pool::Request::take() {
     return pool_.lease(pooled(machine.taken(*this)));
 }
 
-TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester&& requester,
-                                                    Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<Lease> Pool::acquire(Requester&& requester,
+                                                         Clock::time_point deadline) {
     const auto self = shared_from_this();
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     Request request{*this, std::move(requester), executor, deadline};
@@ -77,7 +77,7 @@ TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire(Requester&& requester,
     co_return request.take();
 }
 
-TXSCOPE_INLINE asio::awaitable<Lease> Pool::acquire_soon(Holder& holder) {
+TXSCOPE_LAZY_INLINE asio::awaitable<Lease> Pool::acquire_soon(Holder& holder) {
     Lock lock{mutex_};
     const auto now = Clock::now();
     const auto deadline = deadline_in(limits_.ping_timeout, now);

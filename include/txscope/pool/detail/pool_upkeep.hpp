@@ -59,7 +59,7 @@ TXSCOPE_INLINE void Pool::close(PooledConnection& retired) noexcept {
     retired.kept.reset();
 }
 
-TXSCOPE_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
+TXSCOPE_LAZY_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
     const auto stop = std::make_shared<asio::cancellation_signal>();
     Clock::time_point deadline;
     {
@@ -80,10 +80,10 @@ TXSCOPE_INLINE void Pool::begin_opening(std::uint64_t generation) noexcept try {
 }
 
 /// Keeps neither the pool, which may end meanwhile, nor the execution context longer than needed.
-TXSCOPE_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
-                                                std::shared_ptr<Connector> connector,
-                                                Clock::time_point deadline,
-                                                std::uint64_t generation) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Pool::open(std::weak_ptr<Pool> pool,
+                                                     std::shared_ptr<Connector> connector,
+                                                     Clock::time_point deadline,
+                                                     std::uint64_t generation) {
     const auto begun = Clock::now();
     std::exception_ptr error;
     std::shared_ptr<PooledConnection> opened;
@@ -158,9 +158,9 @@ TXSCOPE_INLINE void Pool::tell_watches(const std::exception_ptr& error) noexcept
     for (OpeningWatch& watch : opening_watches_) watch.tell(error);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count, OnFailure on_failure) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Pool::warm_up(std::size_t count, OnFailure on_failure) {
     const auto self = shared_from_this();
-    const auto executor = co_await asio::this_coro::executor;
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     const auto begun = Clock::now();
     for (;;) {
         OpeningWatch watch{*this, executor};
@@ -223,7 +223,7 @@ TXSCOPE_INLINE Clock::time_point Pool::end_of_life() noexcept {
     return deadline_in(shortest + milliseconds{random_up_to((longest - shortest).count())});
 }
 
-TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept {
+TXSCOPE_LAZY_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept {
     auto owner = std::move(connection.kept);
     try {
         // Not on a strand of its own: one that is made while the context is destroyed leaks.
@@ -236,8 +236,8 @@ TXSCOPE_INLINE bool Pool::begin_cleaning(PooledConnection& connection) noexcept 
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
-                                                 std::shared_ptr<PooledConnection> connection) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Pool::clean(
+    Shared self, std::shared_ptr<PooledConnection> connection) {
     Connection& server = *connection->connection;
     const bool returned = connection->state == ConnectionNode::State::cleaning;
     Lock lock{self->mutex_};
@@ -267,8 +267,8 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::clean(Shared self,
 }
 
 /// Of one that has come back, or is about to be lent. Returns whether it is refused.
-TXSCOPE_INLINE asio::awaitable<bool> Pool::call_hooks(std::shared_ptr<PooledConnection> connection,
-                                                      Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<bool> Pool::call_hooks(
+    std::shared_ptr<PooledConnection> connection, Clock::time_point deadline) {
     const Connection& server = *connection->connection;
     try {
         if (connection->state == ConnectionNode::State::cleaning) {
@@ -297,7 +297,7 @@ TXSCOPE_INLINE void Pool::cleaned(PooledConnection& connection, bool refused) no
 }
 
 /// Sees to it that the machine is told the time when it is to be.
-TXSCOPE_INLINE void Pool::schedule() noexcept try {
+TXSCOPE_LAZY_INLINE void Pool::schedule() noexcept try {
     const auto next = machine_.wake_at();
     // With nothing left to wait for, the wait must not keep the execution context running.
     const bool over = machine_.size() == 0 && next == Clock::time_point::max();
@@ -313,8 +313,8 @@ TXSCOPE_INLINE void Pool::schedule() noexcept try {
 }
 
 /// Tells the machine the time, as long as it wants to know it.
-TXSCOPE_INLINE asio::awaitable<void> Pool::keep_up(std::weak_ptr<Pool> pool,
-                                                   asio::any_io_executor executor) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Pool::keep_up(std::weak_ptr<Pool> pool,
+                                                        asio::any_io_executor executor) {
     co_await asio::post(executor, asio::deferred);  // not under the lock of whoever began it
     for (;;) {
         Notification sooner{executor};
@@ -335,7 +335,7 @@ TXSCOPE_INLINE asio::awaitable<void> Pool::keep_up(std::weak_ptr<Pool> pool,
 }
 
 /// Watches what is idle when this turn is over: under load, most of it is lent again by then.
-TXSCOPE_INLINE void Pool::begin_watching() noexcept try {
+TXSCOPE_LAZY_INLINE void Pool::begin_watching() noexcept try {
     asio::defer(connector_->executor(), [pool = weak_from_this()] {
         if (const auto self = pool.lock()) self->watch_idle();
     });
@@ -344,7 +344,7 @@ TXSCOPE_INLINE void Pool::begin_watching() noexcept try {
 }
 
 /// Arms the reads that notice when a server ends an idle connection.
-TXSCOPE_INLINE void Pool::watch_idle() {
+TXSCOPE_LAZY_INLINE void Pool::watch_idle() {
     const Lock lock{mutex_};
     watching_soon_ = false;
     for (ConnectionNode& node : machine_.idle()) {

@@ -40,9 +40,9 @@ public:
     ~Request();
 
     /// An idle connection; or else it waits from now on.
-    Lease ask();
+    TXSCOPE_LAZY Lease ask();
     /// Until it is answered, its time is over, or its coroutine is cancelled.
-    auto wait() {
+    TXSCOPE_LAZY auto wait() {
         return asio::async_initiate<const asio::deferred_t&, void()>(
             [this](auto handler) {
                 const auto slot = asio::get_associated_cancellation_slot(handler);

@@ -80,8 +80,9 @@ private:
 
 /// Asks the server to cancel what `connection` runs; returns when the server has taken the request
 /// or it could not be delivered: true, or at `deadline`: false, and it may take effect later.
-inline asio::awaitable<bool> request_cancel(asio::any_io_executor executor, PGconn* connection,
-                                            Clock::time_point deadline) {
+TXSCOPE_LAZY inline asio::awaitable<bool> request_cancel(asio::any_io_executor executor,
+                                                         PGconn* connection,
+                                                         Clock::time_point deadline) {
     CancelRequest request{connection};
     while (request.phase() == PGRES_POLLING_WRITING || request.phase() == PGRES_POLLING_READING) {
         const auto what = request.phase() == PGRES_POLLING_WRITING

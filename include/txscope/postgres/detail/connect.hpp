@@ -92,8 +92,9 @@ inline void pass_over(ConnInfo& info, const ServerAddress& current) {
 /// A connection to the first of the servers that takes us, before `deadline`.
 ///
 /// @throws ConnectionFailed with libpq's reason.
-inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor, std::string conninfo,
-                                               Clock::time_point deadline) {
+TXSCOPE_LAZY inline asio::awaitable<Native<PGconn>> connect(asio::any_io_executor executor,
+                                                            std::string conninfo,
+                                                            Clock::time_point deadline) {
     using Socket = asio::posix::descriptor_base;
     ConnInfo info = parse_conninfo(conninfo);
     const auto patience = connect_timeout(info);

@@ -14,13 +14,14 @@
 /// How a connection gets back to where nothing runs, after a cancellation or a failure.
 namespace txscope {
 
-TXSCOPE_INLINE asio::awaitable<void> Connection::cancel(SharedResponse response,
-                                                        Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Connection::cancel(SharedResponse response,
+                                                             Clock::time_point deadline) {
     co_await interrupt(Interrupt::it, response, deadline);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what, SharedResponse response,
-                                                           Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what,
+                                                                SharedResponse response,
+                                                                Clock::time_point deadline) {
     // A request that overtakes its statement is lost on the server, hence the repetition.
     for (auto patience = std::chrono::milliseconds{100}; !response->done; patience *= 2) {
         if (Clock::now() >= deadline) {
@@ -42,7 +43,7 @@ TXSCOPE_INLINE asio::awaitable<void> Connection::interrupt(Interrupt what, Share
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Connection::recover(Clock::time_point deadline) {
     if (cancel_requests_ > 0) co_return close("a request to cancel a statement was left behind");
     // Twice: a cancel request that comes late may hit the first ROLLBACK.
     for (int attempt = 0; attempt < 2 && !broken() && (in_transaction() || !statements_.idle());
@@ -66,7 +67,7 @@ TXSCOPE_INLINE asio::awaitable<void> Connection::recover(Clock::time_point deadl
     if (!clean()) close("the connection could not be reset");
 }
 
-TXSCOPE_INLINE asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_stale(
+TXSCOPE_LAZY_INLINE asio::awaitable<std::optional<detail::FailedStatement>> Connection::find_stale(
     Clock::time_point deadline) {
     using detail::Staleness;
     auto failed = statements_.take_failed();

@@ -30,7 +30,7 @@ struct Lookup {
 /// The addresses of `host`, as known by `deadline`; else `failure` says why there are none.
 ///
 /// The system's look-up blocks a thread of Asio's and cannot be interrupted: it is left behind.
-inline asio::awaitable<std::shared_ptr<const Lookup>> look_up(
+TXSCOPE_LAZY inline asio::awaitable<std::shared_ptr<const Lookup>> look_up(
     asio::any_io_executor executor, std::string host,
     std::chrono::steady_clock::time_point deadline) {
     const auto lookup = std::make_shared<Lookup>(executor);
@@ -59,8 +59,9 @@ inline std::string as_address(const std::string& text) {
 /// Fills `info.servers`: an entry for every address of every host, in the order given.
 ///
 /// @throws ConnectionFailed when no host has an address.
-inline asio::awaitable<void> resolve_hosts(asio::any_io_executor executor, ConnInfo& info,
-                                           std::chrono::steady_clock::time_point deadline) {
+TXSCOPE_LAZY inline asio::awaitable<void> resolve_hosts(
+    asio::any_io_executor executor, ConnInfo& info,
+    std::chrono::steady_clock::time_point deadline) {
     const std::string host_list = info.find("host").value_or("");
     const std::string address_list = info.find("hostaddr").value_or("");
     if (host_list.empty() && address_list.empty()) co_return;

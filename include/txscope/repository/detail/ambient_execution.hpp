@@ -35,9 +35,9 @@ struct RepositorySession {
 /// Executes a statement in the transaction that is ambient on `executor`, or on a connection of its
 /// own, in one round trip, when there is none.
 /// @throws PropagationError in no scope, where it has to be in one
-boost::asio::awaitable<Result> execute_on(const boost::asio::any_io_executor& executor,
-                                          const RepositorySession& in, Statement statement,
-                                          Where where);
+TXSCOPE_LAZY boost::asio::awaitable<Result> execute_on(const boost::asio::any_io_executor& executor,
+                                                       const RepositorySession& in,
+                                                       Statement statement, Where where);
 
 /// The same, where the coroutine runs that awaits it, and reads the answer out of the result.
 template <typename Answer>
@@ -63,7 +63,7 @@ void enqueue_ambient(const RepositorySession& in, Statement statement);
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE boost::asio::awaitable<Result> execute_on(
+TXSCOPE_LAZY_INLINE boost::asio::awaitable<Result> execute_on(
     const boost::asio::any_io_executor& executor, const RepositorySession& in, Statement statement,
     Where where) {
     std::optional<Session> session = in.bound ? in.bound : session_on(executor, in.sessions);

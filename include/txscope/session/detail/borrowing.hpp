@@ -15,7 +15,8 @@ class SharedConnection::Borrowing {
 public:
     /// @param executor that of the coroutine, which outlives this
     /// @param asked when the wait began, for a replica's at first
-    Borrowing(SharedConnection& to, const asio::any_io_executor& executor, Clock::time_point asked)
+    TXSCOPE_LAZY Borrowing(SharedConnection& to, const asio::any_io_executor& executor,
+                           Clock::time_point asked)
         : to_{to},
           asked_{asked},
           span_{to.reporter.start({.kind = SpanStart::wait, .where = to.reporter.where},
@@ -25,7 +26,7 @@ public:
         if (idle) take(std::move(idle));
     }
 
-    auto wait() { return request_.wait(); }
+    TXSCOPE_LAZY auto wait() { return request_.wait(); }
     /// To be called after that.
     /// @throws why there is none
     void end() {

@@ -23,7 +23,7 @@ public:
     /// Runs them on the strand of the coroutine that awaits this, or on one that it makes.
     /// @throws the error of one that failed; `operation_aborted` if that was since the caller was
     ///     cancelled
-    static asio::awaitable<void> run(std::vector<asio::awaitable<void>> branches);
+    TXSCOPE_LAZY static asio::awaitable<void> run(std::vector<asio::awaitable<void>> branches);
 
     BranchGroup(std::size_t size, Notification::Sender all_ended)
         : branches_(size), running_{size}, all_ended_{std::move(all_ended)} {}
@@ -38,9 +38,10 @@ private:
         bool runs = false;
     };
 
-    static asio::awaitable<void> run_on_strand(std::vector<asio::awaitable<void>>& branches);
-    static asio::awaitable<void> run_branch(Shared self, Branch& branch,
-                                            asio::awaitable<void> body);
+    TXSCOPE_LAZY static asio::awaitable<void> run_on_strand(
+        std::vector<asio::awaitable<void>>& branches);
+    TXSCOPE_LAZY static asio::awaitable<void> run_branch(Shared self, Branch& branch,
+                                                         asio::awaitable<void> body);
     void cancel();
     void failed(std::exception_ptr error);
     void ended() {
@@ -75,7 +76,8 @@ asio::awaitable<std::vector<T>> run_branches(std::vector<asio::awaitable<T>> bra
     for (auto& result : *results) all.push_back(*std::move(result));
     co_return all;
 }
-inline asio::awaitable<void> run_branches(std::vector<asio::awaitable<void>> branches) {
+TXSCOPE_LAZY inline asio::awaitable<void> run_branches(
+    std::vector<asio::awaitable<void>> branches) {
     return BranchGroup::run(std::move(branches));
 }
 
@@ -95,7 +97,8 @@ inline asio::awaitable<void> run_branches(std::vector<asio::awaitable<void>> bra
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run(std::vector<asio::awaitable<void>> branches) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> BranchGroup::run(
+    std::vector<asio::awaitable<void>> branches) {
     if (branches.empty()) co_return;
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const auto* const carrier = callers.target<AmbientExecutor>();
@@ -106,7 +109,7 @@ TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run(std::vector<asio::awaitabl
     co_await cancellation.spawn(run_on_strand(branches));
 }
 
-TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run_on_strand(
+TXSCOPE_LAZY_INLINE asio::awaitable<void> BranchGroup::run_on_strand(
     std::vector<asio::awaitable<void>>& branches) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -132,8 +135,8 @@ TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run_on_strand(
 
 /// One that is cancelled before it begins does nothing. Nor is it told so: Boost 1.83 would let it throw
 /// out of `io_context::run`.
-TXSCOPE_INLINE asio::awaitable<void> BranchGroup::run_branch(Shared self, Branch& branch,
-                                                             asio::awaitable<void> body) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> BranchGroup::run_branch(Shared self, Branch& branch,
+                                                                  asio::awaitable<void> body) {
     std::exception_ptr error;
     try {
         if (self->cancelled_) throw cancellation_error();

@@ -23,9 +23,9 @@ class ClusterIdentity {
 public:
     using Shared = std::shared_ptr<ClusterIdentity>;
 
-    static Connector::OnOpened learn_from_primary(Shared identity);
+    TXSCOPE_LAZY static Connector::OnOpened learn_from_primary(Shared identity);
     /// What refuses a connection to a server that is no replica of the primary.
-    static Connector::OnOpened check_replica(Shared identity);
+    TXSCOPE_LAZY static Connector::OnOpened check_replica(Shared identity);
 
     /// The same for one that was opened before the primary's was known: closes it if it is refused.
     bool accepts(const PooledConnection& replica) const {
@@ -36,7 +36,8 @@ public:
     }
 
 private:
-    static asio::awaitable<void> ask(PooledConnection& opened, Clock::time_point deadline);
+    TXSCOPE_LAZY static asio::awaitable<void> ask(PooledConnection& opened,
+                                                  Clock::time_point deadline);
     static std::exception_ptr refusal(const PooledConnection& replica, std::int64_t primary);
 
     std::atomic<std::int64_t> system_{0};  // the primary's; 0: not known
@@ -55,8 +56,8 @@ private:
 namespace txscope::detail {
 
 /// Source: PostgreSQL manual, "Control Data Functions".
-TXSCOPE_INLINE asio::awaitable<void> ClusterIdentity::ask(PooledConnection& opened,
-                                                          Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> ClusterIdentity::ask(PooledConnection& opened,
+                                                               Clock::time_point deadline) {
     Connection& server = *opened.connection;
     const auto response = server.make_response();
     Connection::Batch batch;
@@ -82,7 +83,7 @@ TXSCOPE_INLINE std::exception_ptr ClusterIdentity::refusal(const PooledConnectio
         std::to_string(replica.system) + ", and the primary's " + std::to_string(primary)});
 }
 
-TXSCOPE_INLINE Connector::OnOpened ClusterIdentity::learn_from_primary(Shared identity) {
+TXSCOPE_LAZY_INLINE Connector::OnOpened ClusterIdentity::learn_from_primary(Shared identity) {
     return [identity = std::move(identity)](PooledConnection& opened,
                                             Clock::time_point deadline) -> asio::awaitable<void> {
         co_await ask(opened, deadline);
@@ -90,7 +91,7 @@ TXSCOPE_INLINE Connector::OnOpened ClusterIdentity::learn_from_primary(Shared id
     };
 }
 
-TXSCOPE_INLINE Connector::OnOpened ClusterIdentity::check_replica(Shared identity) {
+TXSCOPE_LAZY_INLINE Connector::OnOpened ClusterIdentity::check_replica(Shared identity) {
     return [identity = std::move(identity)](PooledConnection& opened,
                                             Clock::time_point deadline) -> asio::awaitable<void> {
         co_await ask(opened, deadline);

@@ -55,9 +55,10 @@ TXSCOPE_INLINE std::string reason_text(const std::exception_ptr& error) {
 
 /// Awaits `work` of the hook called `name` as a coroutine on `executor`, until `deadline`.
 /// @throws ConnectionFailed with what it has thrown; `operation_aborted` when the caller was cancelled
-TXSCOPE_INLINE asio::awaitable<void> call_hook(std::string name, AmbientExecutor executor,
-                                               asio::awaitable<void> work,
-                                               Clock::time_point deadline) {
+TXSCOPE_LAZY TXSCOPE_INLINE asio::awaitable<void> call_hook(std::string name,
+                                                            AmbientExecutor executor,
+                                                            asio::awaitable<void> work,
+                                                            Clock::time_point deadline) {
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const asio::cancellation_state caller = co_await asio::this_coro::cancellation_state;
     ForwardedCancellation cancellation{caller, callers, std::move(executor)};
@@ -78,13 +79,13 @@ TXSCOPE_INLINE asio::awaitable<void> call_hook(std::string name, AmbientExecutor
     std::rethrow_exception(error);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> give_conninfo(ConnectionHooks& hooks, std::string& conninfo) {
+TXSCOPE_LAZY TXSCOPE_INLINE asio::awaitable<void> give_conninfo(ConnectionHooks& hooks,
+                                                                std::string& conninfo) {
     conninfo = co_await hooks.before_connect(conninfo);
 }
 
-TXSCOPE_INLINE asio::awaitable<std::string> call_before_connect(ConnectionHooks& hooks,
-                                                                std::string conninfo,
-                                                                Clock::time_point deadline) {
+TXSCOPE_LAZY TXSCOPE_INLINE asio::awaitable<std::string> call_before_connect(
+    ConnectionHooks& hooks, std::string conninfo, Clock::time_point deadline) {
     const AmbientExecutor executor{strand_on(co_await asio::this_coro::executor)};
     co_await call_hook("before_connect", executor, give_conninfo(hooks, conninfo), deadline);
     co_return conninfo;
@@ -97,11 +98,10 @@ enum class SessionChanges : bool {
 };
 
 /// Calls `hook` with a session over `connection`, which nobody else has meanwhile.
-TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name, SessionChanges changes,
-                                                     std::weak_ptr<SessionPool> pool,
-                                                     std::shared_ptr<PooledConnection> connection,
-                                                     Clock::time_point deadline, SessionHook hook) {
-    const auto executor = co_await asio::this_coro::executor;
+TXSCOPE_LAZY TXSCOPE_INLINE asio::awaitable<void> call_in_session(
+    std::string name, SessionChanges changes, std::weak_ptr<SessionPool> pool,
+    std::shared_ptr<PooledConnection> connection, Clock::time_point deadline, SessionHook hook) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     const auto whose = pool.lock();
     if (!whose) throw PoolClosed{"the session factory is closed"};
     const auto session = open_session(whose, executor, {}, false);
@@ -120,8 +120,8 @@ TXSCOPE_INLINE asio::awaitable<void> call_in_session(std::string name, SessionCh
 }
 
 /// What the pools of a factory are to call; null for nothing.
-TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(const std::weak_ptr<SessionPool>& pool,
-                                                         ConnectionHooks* hooks) {
+TXSCOPE_LAZY TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(
+    const std::weak_ptr<SessionPool>& pool, ConnectionHooks* hooks) {
     if (hooks == nullptr) return nullptr;
     auto all = std::make_shared<PoolHooks>();
     const auto in_session = [&pool](const char* name, SessionChanges changes, SessionHook hook) {

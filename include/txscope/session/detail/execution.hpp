@@ -19,11 +19,10 @@
 /// How a session executes its statements: from the wait for a connection to the answer.
 namespace txscope::detail {
 
-TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(SharedSession self,
-                                                             std::optional<Statement> statement,
-                                                             Clock::time_point deadline,
-                                                             SpecialExecution* special) {
-    const auto executor = co_await asio::this_coro::executor;
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> SessionState::execute(
+    SharedSession self, std::optional<Statement> statement, Clock::time_point deadline,
+    SpecialExecution* special) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     SharedConnection& shared = self->shared_;
     // Whether the strand is running here says nothing: a coroutine of another strand may have been
     // started from within it, and goes on elsewhere.
@@ -77,7 +76,7 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute(SharedSession self,
     co_return std::move(response->result);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SessionState::flush(SharedSession self) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SessionState::flush(SharedSession self) {
     co_await execute(std::move(self), {});
 }
 
@@ -88,9 +87,9 @@ TXSCOPE_INLINE bool SessionState::may_ask_again(const Response& response) const 
 }
 
 /// Nothing of it has been executed, and nothing went ahead of it.
-TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const SharedSession& self,
-                                                                   const Response& failed,
-                                                                   SpecialExecution* special) {
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> SessionState::execute_again(const SharedSession& self,
+                                                                        const Response& failed,
+                                                                        SpecialExecution* special) {
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     co_await asio::this_coro::throw_if_cancelled(false);
     auto stale = co_await self->shared_.find_stale();
@@ -100,10 +99,10 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_again(const SharedS
 }
 
 /// In a coroutine of its own: from elsewhere than the session's strand, or to be cancelled by itself.
-TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
+TXSCOPE_LAZY_INLINE asio::awaitable<Result> SessionState::execute_apart(
     const SharedSession& self, std::optional<Statement>& statement, Clock::time_point deadline,
     SpecialExecution* special) {
-    const auto executor = co_await asio::this_coro::executor;
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     // With work, as a branch has it: others may come from elsewhere that send in the same turn.
     ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, executor,
                                        executor_on(self->on, ambient_of(executor))
@@ -121,15 +120,14 @@ TXSCOPE_INLINE asio::awaitable<Result> SessionState::execute_apart(
 }
 
 /// On the session's strand.
-TXSCOPE_INLINE asio::awaitable<void> SessionState::execute_into(Result& result,
-                                                                const SharedSession& self,
-                                                                std::optional<Statement>& statement,
-                                                                SpecialExecution* special) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SessionState::execute_into(
+    Result& result, const SharedSession& self, std::optional<Statement>& statement,
+    SpecialExecution* special) {
     result = co_await execute(self, std::move(statement), Clock::time_point::max(), special);
 }
 
 /// A scope whose statement gets none is lost, as by any other error of a statement.
-TXSCOPE_INLINE asio::awaitable<void> SessionState::take_connection(
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SessionState::take_connection(
     const asio::any_io_executor& executor) {
     const auto lock = co_await shared_.leasing.lock();
     if (shared_.lease || shared_.over) co_return;

@@ -34,15 +34,15 @@ public:
 
     /// Until the caller is cancelled, or the handler throws. To be called on a strand.
     /// @throws why it could not listen, if it never has, and that is none that may pass
-    asio::awaitable<void> run();
+    TXSCOPE_LAZY asio::awaitable<void> run();
 
 private:
     Connection& connection() const noexcept { return *opened_->connection; }
-    asio::awaitable<std::exception_ptr> subscribe();
-    asio::awaitable<void> open(Clock::time_point deadline);
-    asio::awaitable<void> ask(Clock::time_point deadline);
-    asio::awaitable<std::exception_ptr> tell_until_lost();
-    asio::awaitable<void> hear();
+    TXSCOPE_LAZY asio::awaitable<std::exception_ptr> subscribe();
+    TXSCOPE_LAZY asio::awaitable<void> open(Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> ask(Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<std::exception_ptr> tell_until_lost();
+    TXSCOPE_LAZY asio::awaitable<void> hear();
 
     SessionPool& pool_;
     std::vector<std::string> listen_;  // SQL, for each channel
@@ -100,7 +100,7 @@ inline bool may_pass(const std::exception_ptr& error) noexcept {
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Listener::run() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Listener::run() {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     for (bool first = true;; ++reporter_.attempt) {
         std::exception_ptr lost = co_await subscribe();
@@ -122,7 +122,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::run() {
 }
 
 /// Returns what it failed by; null when the server listens for us.
-TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::subscribe() {
+TXSCOPE_LAZY_INLINE asio::awaitable<std::exception_ptr> Listener::subscribe() {
     try {
         const auto deadline = deadline_of(pool_.options().opening_timeout);
         co_await open(deadline);
@@ -133,8 +133,8 @@ TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::subscribe() {
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<void> Listener::open(Clock::time_point deadline) {
-    const auto executor = co_await asio::this_coro::executor;
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Listener::open(Clock::time_point deadline) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     arrived_.clear();
     opened_ = co_await pool_.connector().open(pool_.connector().executor_for(executor), deadline);
     connection().unasked().notification = [this](const protocol::Event& event) {
@@ -147,7 +147,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::open(Clock::time_point deadline) 
 }
 
 /// Has the server listen, which is nothing new to one that does.
-TXSCOPE_INLINE asio::awaitable<void> Listener::ask(Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Listener::ask(Clock::time_point deadline) {
     const auto response = connection().make_response(reporter_.where);
     Connection::Batch batch;
     for (const std::string& sql : listen_) batch.emplace_back(Command{sql}, response);
@@ -158,7 +158,7 @@ TXSCOPE_INLINE asio::awaitable<void> Listener::ask(Clock::time_point deadline) {
 }
 
 /// Returns why the connection was lost.
-TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::tell_until_lost() {
+TXSCOPE_LAZY_INLINE asio::awaitable<std::exception_ptr> Listener::tell_until_lost() {
     const txscope::Notification subscribed{.kind = txscope::Notification::subscribed};
     co_await handler_(subscribed);
     for (;;) {
@@ -176,7 +176,7 @@ TXSCOPE_INLINE asio::awaitable<std::exception_ptr> Listener::tell_until_lost() {
 }
 
 /// Until the server has said something, or is known to be there still; or it is lost.
-TXSCOPE_INLINE asio::awaitable<void> Listener::hear() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> Listener::hear() {
     const auto silent = deadline_in(options_.heartbeat);
     co_await connection().readable(silent);
     if (Clock::now() >= silent) co_await ask(deadline_in(pool_.options().ping_timeout));

@@ -71,7 +71,7 @@ struct RoundTrip {
 /// Sends, at the end of this turn of the caller's strand where other branches may have something to
 /// add, and awaits the answer where it comes in one piece. If the response is not done then, there is
 /// more to it: see `SharedConnection::see_through`.
-inline auto round_trip(RoundTrip& trip) {
+TXSCOPE_LAZY inline auto round_trip(RoundTrip& trip) {
     return asio::async_initiate<const asio::deferred_t&, void(std::exception_ptr)>(
         [](auto handler, RoundTrip* started) {
             started->operation.start(*started, std::move(handler));

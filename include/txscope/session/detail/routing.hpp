@@ -45,7 +45,7 @@ public:
     /// A connection of a replica that has an idle one; none where one has to be waited for.
     Lease acquire_idle();
     /// A connection of the next replica that soon has one; none where the primary is to serve.
-    asio::awaitable<Lease> acquire();
+    TXSCOPE_LAZY asio::awaitable<Lease> acquire();
 
     /// Adds to an empty batch what begins the transaction, and what a replica has to meet before.
     void begin(Connection::Batch& batch, const Connection::SharedResponse& response);
@@ -111,7 +111,7 @@ TXSCOPE_INLINE Lease Routing::acquire_idle() {
     return {};
 }
 
-TXSCOPE_INLINE asio::awaitable<Lease> Routing::acquire() {
+TXSCOPE_LAZY_INLINE asio::awaitable<Lease> Routing::acquire() {
     for (;;) {
         replica_ = replicas_.next(turn_);
         if (!replica_) co_return Lease{};

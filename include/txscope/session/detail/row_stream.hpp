@@ -31,7 +31,7 @@ public:
     ~RowStream();
 
     /// Gets the next rows; false where there are none.
-    asio::awaitable<bool> next();
+    TXSCOPE_LAZY asio::awaitable<bool> next();
     const Result& batch() const noexcept { return batch_; }
 
 private:
@@ -183,7 +183,7 @@ TXSCOPE_INLINE RowStream::~RowStream() {
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<bool> RowStream::next() {
+TXSCOPE_LAZY_INLINE asio::awaitable<bool> RowStream::next() {
     if (open_) {
         const auto& last = batch_.block();
         if (!last.suspended()) co_return false;

@@ -95,7 +95,7 @@ std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
 bool has_before_commit(const SessionState& state) noexcept;
 /// Runs the hooks in their order, and those that they register after them, for as long as there is
 /// something to be committed.
-asio::awaitable<void> run_before_commit(SessionState& state);
+TXSCOPE_LAZY asio::awaitable<void> run_before_commit(SessionState& state);
 
 /// The body has ended, having thrown `thrown`, or null; and been cancelled, if `caller` was. Returns
 /// what it ends with, or null if nothing is wrong.
@@ -165,11 +165,13 @@ Result take_result([[maybe_unused]] ResultSlot<Result>& slot) {
 
 /// A session without a transaction, for a coroutine that runs on `executor`. With
 /// `own_transactions` its statements may be `BEGIN` and the like.
-SharedSession open_session(std::shared_ptr<SessionPool> pool, const asio::any_io_executor& executor,
-                           std::source_location where, bool own_transactions);
+TXSCOPE_LAZY SharedSession open_session(std::shared_ptr<SessionPool> pool,
+                                        const asio::any_io_executor& executor,
+                                        std::source_location where, bool own_transactions);
 /// One whose statements may be, of which the observer is told.
-SharedSession begin_session(std::shared_ptr<SessionPool> pool,
-                            const asio::any_io_executor& executor, std::source_location where);
+TXSCOPE_LAZY SharedSession begin_session(std::shared_ptr<SessionPool> pool,
+                                         const asio::any_io_executor& executor,
+                                         std::source_location where);
 
 /// What is wrong where `session`, which was without a transaction, ends in one that a statement has begun;
 /// or null.
@@ -250,7 +252,7 @@ TXSCOPE_INLINE bool has_before_commit(const SessionState& state) noexcept {
     return !state.parent() && state.hooks() && !state.hooks()->before_commit.empty();
 }
 
-TXSCOPE_INLINE asio::awaitable<void> run_before_commit(SessionState& state) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> run_before_commit(SessionState& state) {
     const auto& hooks = state.hooks()->before_commit;
     const auto would_be_kept = [&] { return state.machine().keeps(state) && !state.busy(); };
     for (std::size_t next = 0; next < hooks.size() && would_be_kept(); ++next) {
@@ -316,10 +318,10 @@ public:
 protected:
     /// Sends what was enqueued, unless the body failed; ends what is under way. A transaction that is left
     /// open is an error: the pool rolls it back.
-    asio::awaitable<void> conclude(std::exception_ptr& error);
+    TXSCOPE_LAZY asio::awaitable<void> conclude(std::exception_ptr& error);
 };
 
-TXSCOPE_INLINE asio::awaitable<void> PlainSession::conclude(std::exception_ptr& error) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> PlainSession::conclude(std::exception_ptr& error) {
     if (!error && has_queued()) {
         const asio::any_io_executor executor = co_await asio::this_coro::executor;
         if (!shared().has_connection()) co_await take_connection(executor);
@@ -339,15 +341,15 @@ TXSCOPE_INLINE asio::awaitable<void> PlainSession::conclude(std::exception_ptr& 
     }
 }
 
-TXSCOPE_INLINE SharedSession open_session(std::shared_ptr<SessionPool> pool,
-                                          const asio::any_io_executor& executor,
-                                          std::source_location where, bool own_transactions) {
+TXSCOPE_LAZY_INLINE SharedSession open_session(std::shared_ptr<SessionPool> pool,
+                                               const asio::any_io_executor& executor,
+                                               std::source_location where, bool own_transactions) {
     return new SessionOf<PlainSession>{std::move(pool), executor, where, own_transactions};
 }
 
-TXSCOPE_INLINE SharedSession begin_session(std::shared_ptr<SessionPool> pool,
-                                           const asio::any_io_executor& executor,
-                                           std::source_location where) {
+TXSCOPE_LAZY_INLINE SharedSession begin_session(std::shared_ptr<SessionPool> pool,
+                                                const asio::any_io_executor& executor,
+                                                std::source_location where) {
     SharedSession session = open_session(std::move(pool), executor, where, true);
     if (session->shared().reporter) begin_span(*session);
     return session;

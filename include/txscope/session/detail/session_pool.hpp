@@ -30,7 +30,8 @@ namespace txscope::detail {
 class SessionPool : public Pool {
 public:
     /// @throws pqxx::argument_error for options out of range
-    SessionPool(asio::any_io_executor executor, Servers servers, const PoolOptions& options)
+    TXSCOPE_LAZY SessionPool(asio::any_io_executor executor, Servers servers,
+                             const PoolOptions& options)
         : Pool{executor,
                std::move(servers.primary),
                {options.statement_cache_size, options.statement_lifetime},
@@ -71,7 +72,7 @@ public:
     }
 
     /// @throws pqxx::argument_error for options out of range
-    void reconfigure(const PoolOptions& options) {
+    TXSCOPE_LAZY void reconfigure(const PoolOptions& options) {
         for_each([limits = limits_of(options)](Pool& pool) { pool.reconfigure(limits); });
     }
 
@@ -79,9 +80,9 @@ public:
     /// The longest first.
     std::vector<ConnectionHolder> holders_of_all() const;
     /// As `Pool::warm_up`, and waits for each replica that can be connected to.
-    asio::awaitable<void> warm_up_all(std::size_t count);
+    TXSCOPE_LAZY asio::awaitable<void> warm_up_all(std::size_t count);
     /// As `Pool::close`.
-    asio::awaitable<void> close_all();
+    TXSCOPE_LAZY asio::awaitable<void> close_all();
 
     /// @throws pqxx::argument_error for servers that there cannot be
     static Servers checked(Servers servers) {
@@ -168,7 +169,7 @@ TXSCOPE_INLINE std::vector<ConnectionHolder> SessionPool::holders_of_all() const
     return all;
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SessionPool::warm_up_all(std::size_t count) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SessionPool::warm_up_all(std::size_t count) {
     co_await warm_up(count, OnFailure::try_again);
     if (!replicas_) co_return;
     for (const auto& replica : replicas_->pools()) try {
@@ -178,7 +179,7 @@ TXSCOPE_INLINE asio::awaitable<void> SessionPool::warm_up_all(std::size_t count)
         }
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SessionPool::close_all() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SessionPool::close_all() {
     for_each(&Pool::lend_no_more);
     co_await close();
     if (!replicas_) co_return;

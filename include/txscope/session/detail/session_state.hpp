@@ -60,13 +60,13 @@ public:
     /// Sends `statement`, if any, with all that is queued, and awaits its result. At `deadline` it is
     /// cancelled.
     /// @param special outlives that; null where it asks for nothing else
-    static asio::awaitable<Result> execute(SharedSession self, std::optional<Statement> statement,
-                                           Clock::time_point deadline = Clock::time_point::max(),
-                                           SpecialExecution* special = nullptr);
+    TXSCOPE_LAZY static asio::awaitable<Result> execute(
+        SharedSession self, std::optional<Statement> statement,
+        Clock::time_point deadline = Clock::time_point::max(), SpecialExecution* special = nullptr);
     /// Queues it, to go with whatever is awaited next.
     void enqueue(Statement&& statement);
     /// Sends what is queued and awaits it.
-    static asio::awaitable<void> flush(SharedSession self);
+    TXSCOPE_LAZY static asio::awaitable<void> flush(SharedSession self);
 
     /// The session that is meant by a call that is not awaited.
     /// @throws ScopeEnded, pqxx::usage_error when it is called from outside of the session's body
@@ -125,7 +125,7 @@ public:
 
 protected:
     /// @param executor the caller's, which outlives it
-    asio::awaitable<void> take_connection(const asio::any_io_executor& executor);
+    TXSCOPE_LAZY asio::awaitable<void> take_connection(const asio::any_io_executor& executor);
     /// Puts what is queued into the outbox, and then `last`, unless that is empty; not refused.
     LastSent put_out_last(std::string_view last);
 
@@ -135,15 +135,17 @@ private:
     virtual void add_opening(Connection::Batch&, const Connection::SharedResponse&) {}
 
     // What these are given outlives them.
-    static asio::awaitable<Result> execute_apart(const SharedSession& self,
-                                                 std::optional<Statement>& statement,
-                                                 Clock::time_point deadline,
-                                                 SpecialExecution* special);
-    static asio::awaitable<void> execute_into(Result& result, const SharedSession& self,
-                                              std::optional<Statement>& statement,
-                                              SpecialExecution* special);
-    static asio::awaitable<Result> execute_again(const SharedSession& self, const Response& failed,
-                                                 SpecialExecution* special);
+    TXSCOPE_LAZY static asio::awaitable<Result> execute_apart(const SharedSession& self,
+                                                              std::optional<Statement>& statement,
+                                                              Clock::time_point deadline,
+                                                              SpecialExecution* special);
+    TXSCOPE_LAZY static asio::awaitable<void> execute_into(Result& result,
+                                                           const SharedSession& self,
+                                                           std::optional<Statement>& statement,
+                                                           SpecialExecution* special);
+    TXSCOPE_LAZY static asio::awaitable<Result> execute_again(const SharedSession& self,
+                                                              const Response& failed,
+                                                              SpecialExecution* special);
     bool may_ask_again(const Response& response) const noexcept;
     SessionState& innermost(const Ambient* ambient);
     void check_allowed(const Statement& statement) const {

@@ -72,7 +72,7 @@ struct SharedConnection {
     bool has_connection() noexcept;
     class Borrowing;
     /// Takes a replica's connection, if one is to serve.
-    asio::awaitable<void> borrow_from_replica(Clock::time_point asked);
+    TXSCOPE_LAZY asio::awaitable<void> borrow_from_replica(Clock::time_point asked);
     /// Has it from now on; its observer is told that the wait has begun when it was `asked`.
     void take(Lease&& found, Clock::time_point asked);
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
@@ -86,16 +86,16 @@ struct SharedConnection {
         return response->done && (!routing || !(to_be_rerouted() || routing->has_moved(response)));
     }
     /// Until BEGIN is answered, as below.
-    asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
+    TXSCOPE_LAZY asio::awaitable<void> begun(Clock::time_point deadline = Clock::time_point::max());
     /// Until `response` is, or the caller is cancelled: then the server is made to stop. Returns
     /// whether it was. The caller must not be interruptible.
-    asio::awaitable<bool> see_through(Connection::SharedResponse& response);
+    TXSCOPE_LAZY asio::awaitable<bool> see_through(Connection::SharedResponse& response);
     /// Until `response` is, which was sent; by `deadline` at most, and once the caller is cancelled
     /// no longer than the cleanup time: then the connection is closed.
-    asio::awaitable<void> answered(Connection::SharedResponse& response,
-                                   Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> answered(Connection::SharedResponse& response,
+                                                Clock::time_point deadline);
     /// The statement that failed last, if it was stale. The caller must not be interruptible.
-    asio::awaitable<std::optional<Statement>> find_stale();
+    TXSCOPE_LAZY asio::awaitable<std::optional<Statement>> find_stale();
     /// Puts into the outbox that portals end which nobody reads from any more.
     void put_out_left_portals(const Connection::SharedResponse& response);
     /// Sends what is in the outbox, unless it has to wait for BEGIN.
@@ -129,7 +129,7 @@ private:
     Requester requester(const asio::any_io_executor& executor);
     bool to_be_rerouted() const noexcept { return begin && routing->has_failed(*begin); }
     /// Has what went out with BEGIN asked elsewhere, if need be, and finds the response in its place.
-    asio::awaitable<void> reroute(Connection::SharedResponse& response);
+    TXSCOPE_LAZY asio::awaitable<void> reroute(Connection::SharedResponse& response);
     /// There is no descriptor, or no memory, to wait with for what was sent: it might come to be all the
     /// same, after its caller was told that it has failed.
     static void close_for(Connection& connection, const std::exception_ptr& error) noexcept;
@@ -191,13 +191,13 @@ TXSCOPE_INLINE Requester SharedConnection::requester(const asio::any_io_executor
     return requester;
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SharedConnection::borrow_from_replica(
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SharedConnection::borrow_from_replica(
     Clock::time_point asked) {
     Lease found = co_await routing->acquire();
     if (found && !over) take(std::move(found), asked);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SharedConnection::reroute(
     Connection::SharedResponse& response) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     if (!leasing.free()) co_await leasing.pass();  // another branch is at it
@@ -223,12 +223,12 @@ TXSCOPE_INLINE asio::awaitable<void> SharedConnection::reroute(
     routing->follow(response);
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline) {
     auto response = begin;  // another branch may put the next one there
     co_await answered(response, deadline);
 }
 
-TXSCOPE_INLINE asio::awaitable<bool> SharedConnection::see_through(
+TXSCOPE_LAZY_INLINE asio::awaitable<bool> SharedConnection::see_through(
     Connection::SharedResponse& response) {
     bool cancelled = false;
     do {
@@ -248,7 +248,7 @@ TXSCOPE_INLINE asio::awaitable<bool> SharedConnection::see_through(
     co_return cancelled;
 }
 
-TXSCOPE_INLINE asio::awaitable<void> SharedConnection::answered(
+TXSCOPE_LAZY_INLINE asio::awaitable<void> SharedConnection::answered(
     Connection::SharedResponse& response, Clock::time_point deadline) {
     do {
         if (routing) co_await reroute(response);
@@ -277,7 +277,7 @@ TXSCOPE_INLINE void SharedConnection::close_for(Connection& connection,
     }
 }
 
-TXSCOPE_INLINE asio::awaitable<std::optional<Statement>> SharedConnection::find_stale() {
+TXSCOPE_LAZY_INLINE asio::awaitable<std::optional<Statement>> SharedConnection::find_stale() {
     const auto member = lease.member();
     auto found = co_await member->connection->find_stale(pool->cleanup_deadline());
     if (!found) co_return std::nullopt;

@@ -73,7 +73,7 @@ private:
 };
 
 inline asio::awaitable<void> Relay::accept() {
-    const auto executor = co_await asio::this_coro::executor;
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     for (;;) {
         const auto link =
             std::make_shared<Link>(asio::ip::tcp::socket{executor}, Server::socket{executor});
@@ -88,7 +88,7 @@ inline asio::awaitable<void> Relay::connect(std::shared_ptr<Link> link, Server::
     const auto [error] =
         co_await link->server.async_connect(server, asio::as_tuple(asio::deferred));
     if (error) co_return link->close();
-    const auto executor = co_await asio::this_coro::executor;
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     asio::co_spawn(executor, pass(link, link->client, link->server), asio::detached);
     asio::co_spawn(executor, pass(link, link->server, link->client), asio::detached);
 }

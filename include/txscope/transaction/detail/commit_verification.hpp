@@ -78,8 +78,8 @@ inline CommitOutcome outcome_by_history(const TransactionIdentity& transaction,
 }
 
 /// The answer of a server to one question over a connection that nobody else uses.
-inline asio::awaitable<Result> ask(Connection& connection, Statement question,
-                                   Clock::time_point deadline) {
+TXSCOPE_LAZY inline asio::awaitable<Result> ask(Connection& connection, Statement question,
+                                                Clock::time_point deadline) {
     const auto response = std::make_shared<Response>();
     Connection::Batch batch;
     batch.push_back({std::move(question), response});
@@ -91,10 +91,10 @@ inline asio::awaitable<Result> ask(Connection& connection, Statement question,
 
 /// Asks one server, over a connection of its own, what became of a transaction, whose server was
 /// like `then`, if that is known.
-inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<SessionPool> pool,
-                                                  TransactionIdentity transaction,
-                                                  std::optional<ServerHistory> then,
-                                                  Clock::time_point deadline) {
+TXSCOPE_LAZY inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<SessionPool> pool,
+                                                               TransactionIdentity transaction,
+                                                               std::optional<ServerHistory> then,
+                                                               Clock::time_point deadline) {
     const auto strand = strand_on(co_await asio::this_coro::executor);
     Connector& connector = pool->connector();
     const auto opened =
@@ -119,11 +119,11 @@ inline asio::awaitable<CommitOutcome> ask_outcome(std::shared_ptr<SessionPool> p
 
 /// What became of a transaction whose COMMIT was not answered: asked again while the server does
 /// not answer or has not noticed the lost connection yet, until `deadline`.
-inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<SessionPool> pool,
-                                                   TransactionIdentity transaction,
-                                                   std::optional<ServerHistory> then,
-                                                   Clock::time_point deadline) {
-    const auto executor = co_await asio::this_coro::executor;
+TXSCOPE_LAZY inline asio::awaitable<CommitOutcome> find_outcome(std::shared_ptr<SessionPool> pool,
+                                                                TransactionIdentity transaction,
+                                                                std::optional<ServerHistory> then,
+                                                                Clock::time_point deadline) {
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
     auto pause = std::chrono::milliseconds{5};
     while (Clock::now() < deadline) {
         auto outcome = CommitOutcome::undecided;

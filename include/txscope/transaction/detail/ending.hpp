@@ -14,7 +14,7 @@
 namespace txscope::detail {
 
 /// Rolls back on the server, or closes the connection where that fails; either way nothing stays.
-inline asio::awaitable<void> roll_back(SessionState& session) {
+TXSCOPE_LAZY inline asio::awaitable<void> roll_back(SessionState& session) {
     session.discard_unsent();
     SharedConnection& shared = session.shared();
     if (!shared.lease) co_return;
@@ -52,7 +52,8 @@ inline CommitAnswer commit_answer(const SessionState::LastSent& sent) {
 
 /// What can be proven of a transaction whose COMMIT was not answered. Looked up also where the
 /// scope's time is over or its caller was cancelled.
-inline asio::awaitable<TransactionMachine::Proof> look_up(TransactionState& transaction) {
+TXSCOPE_LAZY inline asio::awaitable<TransactionMachine::Proof> look_up(
+    TransactionState& transaction) {
     using Proof = TransactionMachine::Proof;
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     const auto deadline = deadline_of(transaction.options.verify_timeout);
@@ -132,7 +133,7 @@ inline std::vector<Hook>* outcome_hooks(SessionState& session) {
 }
 
 /// Runs them one after another; what they throw changes nothing any more.
-inline asio::awaitable<void> call_outcome_hooks(SharedSession session) {
+TXSCOPE_LAZY inline asio::awaitable<void> call_outcome_hooks(SharedSession session) {
     co_await asio::this_coro::throw_if_cancelled(false);
     auto& hooks = *outcome_hooks(*session);
     session->hooks()->telling = &hooks;
@@ -152,7 +153,7 @@ inline asio::awaitable<void> call_outcome_hooks(SharedSession session) {
 /// Runs them where no session of the pool is ambient: what they do there is part of no transaction,
 /// also when the one that has ended was opened inside of another. The caller must not be
 /// interruptible.
-inline asio::awaitable<void> run_outcome_hooks(SharedSession session) {
+TXSCOPE_LAZY inline asio::awaitable<void> run_outcome_hooks(SharedSession session) {
     const SharedConnection& shared = session->shared();
     const asio::any_io_executor callers = co_await asio::this_coro::executor;
     const boost::intrusive_ptr<Ambient> set_aside{

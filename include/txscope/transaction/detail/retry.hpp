@@ -49,7 +49,7 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
 
 /// The pause before the next attempt.
 /// @throws boost::system::system_error (`operation_aborted`) when the caller is cancelled
-inline asio::awaitable<void> pause_until(Clock::time_point next) {
+TXSCOPE_LAZY inline asio::awaitable<void> pause_until(Clock::time_point next) {
     asio::steady_timer timer{co_await asio::this_coro::executor, next};
     co_await timer.async_wait(asio::deferred);
     check_not_cancelled(co_await asio::this_coro::cancellation_state);

@@ -38,17 +38,19 @@ public:
 
     /// Whether it has to take its turn before it begins: scopes nested in the same one do.
     bool takes_turns() const noexcept;
-    asio::awaitable<void> take_turn();
+    TXSCOPE_LAZY asio::awaitable<void> take_turn();
 
     /// Begins an attempt.
-    void begin(const asio::cancellation_state& caller);
+    TXSCOPE_LAZY void begin(const asio::cancellation_state& caller);
     /// Whether the body is to run in the session around; else in the attempt's.
     bool joins() const noexcept;
     /// Whether it is cancelled when its time is over; else one that joins may run right here.
     bool has_deadline() const noexcept { return deadline_ != Clock::time_point::max(); }
     const SharedSession& session() const noexcept { return session_; }
     /// Runs what `run_on_strand` or `run_joined` gives for these.
-    auto spawn(asio::awaitable<void> work) { return cancellation_->spawn(std::move(work)); }
+    TXSCOPE_LAZY auto spawn(asio::awaitable<void> work) {
+        return cancellation_->spawn(std::move(work));
+    }
 
     /// The attempt has ended, with `error` unless that is null. Returns whether to `settle` it.
     /// @throws what the scope ends with, if not
@@ -58,13 +60,13 @@ public:
     ///
     /// The caller must not be interruptible, and is so again afterwards if `throws` is set.
     /// @throws what the scope ends with
-    asio::awaitable<bool> settle(bool throws);
+    TXSCOPE_LAZY asio::awaitable<bool> settle(bool throws);
 
 private:
-    void begin_transaction();
-    void begin_nested();
-    void begin_joined(const asio::cancellation_state& caller);
-    void watch();
+    TXSCOPE_LAZY void begin_transaction();
+    TXSCOPE_LAZY void begin_nested();
+    TXSCOPE_LAZY void begin_joined(const asio::cancellation_state& caller);
+    TXSCOPE_LAZY void watch();
     std::exception_ptr joined_error(std::exception_ptr error,
                                     const asio::cancellation_state& caller) const;
     bool tells_outcome() const;
@@ -128,12 +130,12 @@ TXSCOPE_INLINE ScopeRun::~ScopeRun() {
 
 TXSCOPE_INLINE bool ScopeRun::takes_turns() const noexcept { return entry_ == Entry::nest; }
 
-TXSCOPE_INLINE asio::awaitable<void> ScopeRun::take_turn() {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> ScopeRun::take_turn() {
     outer_->check_open();
     turn_ = co_await outer_->nesting().lock();
 }
 
-TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
+TXSCOPE_LAZY_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
     if (!session_)
         deadline_ = deadline_of(entry_ == Entry::begin && options_.timeout.count() == 0
                                     ? pool_->options().default_timeout
@@ -159,7 +161,7 @@ TXSCOPE_INLINE void ScopeRun::begin(const asio::cancellation_state& caller) {
     if (entry_ == Entry::begin) watch();
 }
 
-TXSCOPE_INLINE void ScopeRun::begin_transaction() {
+TXSCOPE_LAZY_INLINE void ScopeRun::begin_transaction() {
     int attempt = 1;
     if (session_) {
         overlong_.reset();
@@ -171,12 +173,12 @@ TXSCOPE_INLINE void ScopeRun::begin_transaction() {
         new SessionOf<TransactionSession>{pool_, callers_, options_, deadline_, attempt, where_};
 }
 
-TXSCOPE_INLINE void ScopeRun::begin_nested() {
+TXSCOPE_LAZY_INLINE void ScopeRun::begin_nested() {
     outer_->check_open();
     session_ = new SessionOf<NestedSession>{*outer_, callers_, deadline_, where_};
 }
 
-TXSCOPE_INLINE void ScopeRun::begin_joined(const asio::cancellation_state& caller) {
+TXSCOPE_LAZY_INLINE void ScopeRun::begin_joined(const asio::cancellation_state& caller) {
     outer_->check_open();
     part_.emplace(outer_->joined_scopes());
     session_ = outer_;
@@ -186,7 +188,7 @@ TXSCOPE_INLINE void ScopeRun::begin_joined(const asio::cancellation_state& calle
 }
 
 /// Tells the observer when the scope still runs after the time that its pool allows.
-TXSCOPE_INLINE void ScopeRun::watch() {
+TXSCOPE_LAZY_INLINE void ScopeRun::watch() {
     const SharedConnection& shared = session_->shared();
     const auto limit = pool_->options().overlong_scope;
     if (!shared.reporter || limit.count() <= 0) return;
@@ -244,7 +246,7 @@ TXSCOPE_INLINE bool ScopeRun::tells_outcome() const {
            session_->machine().phase() != TransactionMachine::Phase::in_doubt;
 }
 
-TXSCOPE_INLINE asio::awaitable<bool> ScopeRun::settle(bool throws) {
+TXSCOPE_LAZY_INLINE asio::awaitable<bool> ScopeRun::settle(bool throws) {
     const TransactionState& transaction = transaction_of(*session_);
     const RetryPolicy& policy = options_.retry;
     const Clock::duration pause =

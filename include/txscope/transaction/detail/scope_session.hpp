@@ -30,7 +30,7 @@ public:
                  Clock::time_point until)
         : SessionState{around, std::move(surroundings), where}, scope_deadline{until} {}
 
-    asio::awaitable<void> conclude(std::exception_ptr& error);
+    TXSCOPE_LAZY asio::awaitable<void> conclude(std::exception_ptr& error);
 
     const Clock::time_point scope_deadline;
 
@@ -40,8 +40,8 @@ private:
     static bool has_to_wait(const Action& next) noexcept {
         return next.kind != Action::Kind::release && next.kind != Action::Kind::finish;
     }
-    asio::awaitable<void> end_step_by_step(std::exception_ptr& error, Action next);
-    asio::awaitable<void> get_ready(Clock::time_point deadline);
+    TXSCOPE_LAZY asio::awaitable<void> end_step_by_step(std::exception_ptr& error, Action next);
+    TXSCOPE_LAZY asio::awaitable<void> get_ready(Clock::time_point deadline);
     TransactionMachine::Circumstances circumstances() const {
         return {
             .queued = has_queued(),
@@ -105,15 +105,15 @@ private:
 
 namespace txscope::detail {
 
-TXSCOPE_INLINE asio::awaitable<void> ScopeSession::conclude(std::exception_ptr& error) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> ScopeSession::conclude(std::exception_ptr& error) {
     const Action next = machine().end(*this, circumstances());
     if (has_to_wait(next)) return end_step_by_step(error, next);
     error = finish(next, error, machine().failure_of(*this));
     return {};
 }
 
-TXSCOPE_INLINE asio::awaitable<void> ScopeSession::end_step_by_step(std::exception_ptr& ends_with,
-                                                                    Action next) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> ScopeSession::end_step_by_step(
+    std::exception_ptr& ends_with, Action next) {
     using Kind = Action::Kind;
     TransactionState& transaction = transaction_of(*this);
     const std::exception_ptr cause = machine().failure_of(*this);
@@ -174,7 +174,7 @@ TXSCOPE_INLINE asio::awaitable<void> ScopeSession::end_step_by_step(std::excepti
 }
 
 /// Until something can be sent: there is a connection, and no BEGIN to be answered.
-TXSCOPE_INLINE asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> ScopeSession::get_ready(Clock::time_point deadline) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     SharedConnection& connection = shared();
     if (!connection.has_connection()) co_await take_connection(executor);
