@@ -37,7 +37,7 @@ struct RepositorySession {
 /// @throws PropagationError in no scope, where it has to be in one
 TXSCOPE_LAZY boost::asio::awaitable<Result> execute_on(const boost::asio::any_io_executor& executor,
                                                        const RepositorySession& in,
-                                                       Statement statement, Where where);
+                                                       Statement&& statement, Where where);
 
 /// The same, where the coroutine runs that awaits it, and reads the answer out of the result.
 template <typename Answer>
@@ -64,8 +64,8 @@ void enqueue_ambient(const RepositorySession& in, Statement statement);
 namespace txscope::detail {
 
 TXSCOPE_LAZY_INLINE boost::asio::awaitable<Result> execute_on(
-    const boost::asio::any_io_executor& executor, const RepositorySession& in, Statement statement,
-    Where where) {
+    const boost::asio::any_io_executor& executor, const RepositorySession& in,
+    Statement&& statement, Where where) {
     std::optional<Session> session = in.bound ? in.bound : session_on(executor, in.sessions);
     if (!session && where == Where::in_scope)
         throw PropagationError{
