@@ -280,6 +280,35 @@ TEST_CASE("many rows are inserted, too, when a column has become of another type
     CHECK(f.run(f.jobs.create_all(two)).size() == 2);
 }
 
+/// Of a table that is called like a type of PostgreSQL's.
+struct Point {
+    std::int64_t id{};
+    int x{};
+};
+BOOST_DESCRIBE_STRUCT(Point, (), (id, x))
+
+class Points : public txscope::BaseRepository<Points, Point> {
+public:
+    static constexpr std::string_view table = "public.point";
+    using BaseRepository::BaseRepository;
+};
+class PointsAnywhere : public txscope::BaseRepository<PointsAnywhere, Point> {
+public:
+    static constexpr std::string_view table = "point";
+    using BaseRepository::BaseRepository;
+};
+
+TEST_CASE("many rows go into a table that is called like a type where its schema is said",
+          "[repository]") {
+    Fixture f;
+    f.database.query("CREATE TABLE point (id bigint PRIMARY KEY, x integer)");
+    const std::vector<Point> rows{{1, 7}, {2, 8}};
+    CHECK(f.run(Points{f.sessions}.create_all(rows)).size() == 2);
+    CHECK(f.run(PointsAnywhere{f.sessions}.create(Point{3, 9})).x == 9);
+    CHECK_THROWS_WITH(f.run(PointsAnywhere{f.sessions}.create_all(rows)),
+                      ContainsSubstring("42809"));
+}
+
 TEST_CASE("all of them are inserted, or none", "[repository]") {
     Fixture f;
     const std::vector<Job> twice{job("one"), job("two"), job("one")};
