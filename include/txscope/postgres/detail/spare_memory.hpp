@@ -18,7 +18,7 @@ public:
     /// An empty batch.
     [[nodiscard]] Batch take_batch() noexcept {
         for (Batch& spare : batches_)
-            if (spare.capacity() > 0) return std::exchange(spare, {});
+            if (spare.capacity() > 0) return std::move(spare);
         return {};
     }
     /// @param emptied is let go of where it is large, or there are enough
