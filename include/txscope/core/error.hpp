@@ -348,8 +348,7 @@ public:
                           const std::vector<std::source_location>& scopes = {},
                           std::optional<std::source_location> scope = std::nullopt,
                           std::vector<ConnectionHolder> holders = {})
-        : PoolError(detail::with_scopes(message, detail::location_texts(scopes)), message, scope,
-                    std::move(holders)),
+        : PoolError(detail::with_scopes(message, scopes), message, scope, std::move(holders)),
           scopes_(scopes) {}
 
     /// Where the scopes were opened that held every connection, each place once.

@@ -4,7 +4,6 @@
 #include <txscope/protocol/message.hpp>
 #include <txscope/protocol/parameters.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -40,15 +39,8 @@ public:
     [[nodiscard]] auto end() const noexcept { return columns_.end(); }
 
     /// The same, but in binary where `is_binary(column)`; null where that is nowhere.
-    template <typename IsBinary>
-    [[nodiscard]] std::shared_ptr<const Columns> in_binary(IsBinary is_binary) const {
-        if (std::none_of(begin(), end(), is_binary)) return nullptr;
-        std::shared_ptr<Columns> columns{new Columns{body_}};
-        columns->read();
-        for (Column& column : columns->columns_)
-            if (is_binary(column)) column.format = Format::binary;
-        return columns;
-    }
+    [[nodiscard]] std::shared_ptr<const Columns> in_binary(
+        bool (*is_binary)(const Column& column)) const;
 
 private:
     explicit Columns(std::string_view body) : body_{body} {}
@@ -62,11 +54,23 @@ private:
 
 #if TXSCOPE_DEFINITIONS
 
+#include <algorithm>
+
 namespace txscope::protocol {
 
 TXSCOPE_INLINE std::shared_ptr<const Columns> Columns::parse(std::string_view body) {
     std::shared_ptr<Columns> columns{new Columns{body}};
     return columns->read() ? columns : nullptr;
+}
+
+TXSCOPE_INLINE std::shared_ptr<const Columns> Columns::in_binary(
+    bool (*is_binary)(const Column& column)) const {
+    if (std::none_of(begin(), end(), is_binary)) return nullptr;
+    std::shared_ptr<Columns> columns{new Columns{body_}};
+    columns->read();
+    for (Column& column : columns->columns_)
+        if (is_binary(column)) column.format = Format::binary;
+    return columns;
 }
 
 TXSCOPE_INLINE bool Columns::read() {

@@ -1,12 +1,11 @@
 #pragma once
 
+#include <txscope/core/config.hpp>
 #include <txscope/protocol/buffer.hpp>
 #include <txscope/protocol/columns.hpp>
 #include <txscope/protocol/numbers.hpp>
 #include <txscope/protocol/parameters.hpp>
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <cassert>
 #include <cstddef>
@@ -186,33 +185,9 @@ private:
         // Where in `bytes` the rows' bodies begin: behind this object, in the same allocation.
         std::uint32_t* rows() noexcept { return reinterpret_cast<std::uint32_t*>(this + 1); }
 
-        static Data* create(std::size_t rows, std::size_t bytes) {
-            const std::size_t size = sizeof(Data) + rows * sizeof(std::uint32_t) + bytes;
-            auto* data = ::new (::operator new(size)) Data;
-            data->size = rows;
-            data->bytes = reinterpret_cast<char*>(data->rows() + rows);
-            return data;
-        }
+        static Data* create(std::size_t rows, std::size_t bytes);
         // What has nothing but one of the commonest tags; null for another one.
-        static Data* of_tag(std::string_view tag) noexcept {
-            static constexpr std::array<std::string_view, 8> tags{
-                "COMMIT",   "INSERT 0 1", "UPDATE 1", "UPDATE 0",
-                "DELETE 1", "DELETE 0",   "ROLLBACK", "SET"};
-            static union Results {  // never destroyed: there may be results until the very end
-                std::array<Data, tags.size()> of;
-                Results() : of{} {
-                    for (std::size_t i = 0; i < tags.size(); ++i) {
-                        of[i].lasts = true;
-                        of[i].tag = tags[i];
-                    }
-                }
-                ~Results() {}
-            } results;
-            const auto found = std::find(tags.begin(), tags.end(), tag);
-            return found == tags.end()
-                       ? nullptr
-                       : &results.of[static_cast<std::size_t>(found - tags.begin())];
-        }
+        static Data* of_tag(std::string_view tag) noexcept;
         static void destroy(Data* data) noexcept {
             data->~Data();
             ::operator delete(data);
@@ -225,3 +200,40 @@ private:
 };
 
 }  // namespace txscope::protocol
+
+#if TXSCOPE_DEFINITIONS
+
+#include <algorithm>
+#include <array>
+
+namespace txscope::protocol {
+
+TXSCOPE_INLINE ResultBlock::Data* ResultBlock::Data::create(std::size_t rows, std::size_t bytes) {
+    const std::size_t size = sizeof(Data) + rows * sizeof(std::uint32_t) + bytes;
+    auto* data = ::new (::operator new(size)) Data;
+    data->size = rows;
+    data->bytes = reinterpret_cast<char*>(data->rows() + rows);
+    return data;
+}
+
+TXSCOPE_INLINE ResultBlock::Data* ResultBlock::Data::of_tag(std::string_view tag) noexcept {
+    static constexpr std::array<std::string_view, 8> tags{
+        "COMMIT", "INSERT 0 1", "UPDATE 1", "UPDATE 0", "DELETE 1", "DELETE 0", "ROLLBACK", "SET"};
+    static union Results {  // never destroyed: there may be results until the very end
+        std::array<Data, tags.size()> of;
+        Results() : of{} {
+            for (std::size_t i = 0; i < tags.size(); ++i) {
+                of[i].lasts = true;
+                of[i].tag = tags[i];
+            }
+        }
+        ~Results() {}
+    } results;
+    const auto found = std::find(tags.begin(), tags.end(), tag);
+    return found == tags.end() ? nullptr
+                               : &results.of[static_cast<std::size_t>(found - tags.begin())];
+}
+
+}  // namespace txscope::protocol
+
+#endif

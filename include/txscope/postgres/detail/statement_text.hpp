@@ -1,6 +1,7 @@
 #pragma once
 
-#include <algorithm>
+#include <txscope/core/config.hpp>
+
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -40,16 +41,7 @@ public:
     void truncate(std::size_t size) noexcept { size_ = size; }
 
 private:
-    // Called by few: what calls it stays short enough to be inlined.
-    [[gnu::noinline]] void make_room(std::size_t count) {
-        constexpr std::size_t few_values = 64;
-        const std::size_t capacity = std::max(size_ + count + few_values, 2 * capacity_);
-        auto larger = std::make_unique_for_overwrite<char[]>(capacity);
-        std::memcpy(larger.get(), data_, size_);
-        outside_ = std::move(larger);
-        data_ = outside_.get();
-        capacity_ = capacity;
-    }
+    void make_room(std::size_t count);
 
     char* data_ = inside_;
     std::size_t size_ = 0;
@@ -59,3 +51,24 @@ private:
 };
 
 }  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
+
+#include <algorithm>
+
+namespace txscope::detail {
+
+/// Called by few: what calls it stays short enough to be inlined.
+[[gnu::noinline]] TXSCOPE_INLINE void StatementText::make_room(std::size_t count) {
+    constexpr std::size_t few_values = 64;
+    const std::size_t capacity = std::max(size_ + count + few_values, 2 * capacity_);
+    auto larger = std::make_unique_for_overwrite<char[]>(capacity);
+    std::memcpy(larger.get(), data_, size_);
+    outside_ = std::move(larger);
+    data_ = outside_.get();
+    capacity_ = capacity;
+}
+
+}  // namespace txscope::detail
+
+#endif

@@ -1,14 +1,27 @@
 #pragma once
 
-#include <txscope/core/error.hpp>
+#include <txscope/core/config.hpp>
 #include <txscope/postgres/statement.hpp>
 #include <txscope/transaction/transaction_options.hpp>
+
+#include <string_view>
+
+namespace txscope::detail {
+
+/// Gives a setting the value that is bound to it, until the transaction ends. The name stands in it, so
+/// that its text tells whether names mean something else behind it: see `StatementKind`.
+/// @throws pqxx::argument_error for what is no name
+Statement setting_statement(std::string_view name);
+Statement setting_statement(const TransactionSetting& setting);
+
+}  // namespace txscope::detail
+
+#if TXSCOPE_DEFINITIONS
 
 #include <pqxx/except>
 
 #include <algorithm>
 #include <string>
-#include <string_view>
 
 namespace txscope::detail {
 
@@ -29,20 +42,19 @@ constexpr bool is_setting_name(std::string_view name) {
     }
 }
 
-/// Gives a setting the value that is bound to it, until the transaction ends. The name stands in it, so
-/// that its text tells whether names mean something else behind it: see `StatementKind`.
-/// @throws pqxx::argument_error for what is no name
-inline Statement setting_statement(std::string_view name) {
+TXSCOPE_INLINE Statement setting_statement(std::string_view name) {
     if (!is_setting_name(name))
         throw pqxx::argument_error{
             "the name of a setting is made of identifiers, with dots between them"};
     return Statement{"SELECT pg_catalog.set_config('" + std::string{name} + "', $1, true)"};
 }
 
-inline Statement setting_statement(const TransactionSetting& setting) {
+TXSCOPE_INLINE Statement setting_statement(const TransactionSetting& setting) {
     Statement statement = setting_statement(setting.name);
     statement.bind(setting.value);
     return statement;
 }
 
 }  // namespace txscope::detail
+
+#endif
