@@ -12,6 +12,8 @@
 /// Where a scope was opened, as an error's text says it.
 namespace txscope::detail {
 
+/// "file:line", as compilers and editors write it.
+[[nodiscard]] std::string location_text(const std::source_location& where);
 [[nodiscard]] std::string with_scope(std::string message,
                                      const std::optional<std::source_location>& scope);
 [[nodiscard]] std::string with_scopes(std::string message,
@@ -38,7 +40,6 @@ struct PlaceOfHolders {
 
 namespace txscope::detail {
 
-/// "file:line", as compilers and editors write it.
 TXSCOPE_INLINE std::string location_text(const std::source_location& where) {
     return std::string(where.file_name()) + ':' + std::to_string(where.line());
 }
