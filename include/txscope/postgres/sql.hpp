@@ -80,7 +80,8 @@ inline constexpr bool is_row = Described<Row> || std::is_void_v<Row>;
 template <typename... Values>
 inline constexpr bool is_row<std::tuple<Values...>> = true;
 
-/// Every `sql<…>` that the program names, and whatever else is to be checked as that is: linked to a list before `main`.
+/// Every `sql<…>` that the program names, and whatever else is to be checked as that is: linked to a list
+/// before `main`.
 class NamedSql {
 public:
     using Parameters = std::vector<ExpectedType> (*)();
