@@ -614,88 +614,28 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
 
 //--- a row by a key that nobody has named
 //! without a member `id`, the repository says
-struct Tag {
-    std::string name{};
-    std::string colour{};
-};
-BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
-class Tags : public BaseRepository<Tags, Tag> {
-public:
-    static constexpr std::string_view table = "tags";
-    using BaseRepository::BaseRepository;
-};
 auto call(Tags tags) { return tags.find("red"); }
 
 //--- rows by keys that nobody has named
 //! without a member `id`, the repository says
-struct Tag {
-    std::string name{};
-    std::string colour{};
-};
-BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
-class Tags : public BaseRepository<Tags, Tag> {
-public:
-    static constexpr std::string_view table = "tags";
-    using BaseRepository::BaseRepository;
-};
 auto call(Tags tags, const std::vector<std::string>& names) {
     return tags.find_all(names);
 }
 
 //--- an update by a key that nobody has named
 //! without a member `id`, the repository says
-struct Tag {
-    std::string name{};
-    std::string colour{};
-};
-BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
-class Tags : public BaseRepository<Tags, Tag> {
-public:
-    static constexpr std::string_view table = "tags";
-    using BaseRepository::BaseRepository;
-};
 auto call(Tags tags, const Tag& tag) { return tags.update(tag); }
 
 //--- an update by two models without a key
 //! without a member `id`, the repository says
-struct Tag {
-    std::string name{};
-    std::string colour{};
-};
-BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
-class Tags : public BaseRepository<Tags, Tag> {
-public:
-    static constexpr std::string_view table = "tags";
-    using BaseRepository::BaseRepository;
-};
 auto call(Tags tags, const Tag& tag) { return tags.update(tag, tag); }
 
 //--- a removal by a model without a key
 //! without a member `id`, the repository says
-struct Tag {
-    std::string name{};
-    std::string colour{};
-};
-BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
-class Tags : public BaseRepository<Tags, Tag> {
-public:
-    static constexpr std::string_view table = "tags";
-    using BaseRepository::BaseRepository;
-};
 auto call(Tags tags, const Tag& tag) { return tags.remove(tag); }
 
 //--- a save by a key that nobody has named
 //! without a member `id`, the repository says
-struct Tag {
-    std::string name{};
-    std::string colour{};
-};
-BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
-class Tags : public BaseRepository<Tags, Tag> {
-public:
-    static constexpr std::string_view table = "tags";
-    using BaseRepository::BaseRepository;
-};
 auto call(Tags tags, const Tag& tag) { return tags.save(tag); }
 
 //--- many rows saved by a key that the database generates

@@ -50,3 +50,15 @@ public:
     static constexpr std::string_view table = "workflows";
     using BaseRepository::BaseRepository;
 };
+
+/// Nobody has named its key.
+struct Tag {
+    std::string name{};
+    std::string colour{};
+};
+BOOST_DESCRIBE_STRUCT(Tag, (), (name, colour))
+class Tags : public BaseRepository<Tags, Tag> {
+public:
+    static constexpr std::string_view table = "tags";
+    using BaseRepository::BaseRepository;
+};
