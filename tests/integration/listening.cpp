@@ -557,6 +557,7 @@ TEST_CASE("many listen and notify on four threads", "[listening]") {
     constexpr int listeners = 4;
     constexpr int notifications = 100;
     std::atomic<int> subscribed = 0;
+    std::atomic<int> complete = 0;
     std::atomic<int> ended = 0;
     const auto listener = [&](std::string channel) -> asio::awaitable<void> {
         Texts told;  // by a handler that needs no lock
@@ -571,9 +572,8 @@ TEST_CASE("many listen and notify on four threads", "[listening]") {
         };
         const auto failure =
             co_await support::failure_of(fixture.sessions.listen(channel, handle, soon));
-        CHECK(is<support::Refusal>(failure));
         std::ranges::sort(told);
-        CHECK(std::ranges::unique(told).empty());
+        if (is<support::Refusal>(failure) && std::ranges::unique(told).empty()) ++complete;
         ++ended;
     };
     const auto notifier = [&](std::string channel, int first) -> asio::awaitable<void> {
@@ -591,6 +591,7 @@ TEST_CASE("many listen and notify on four threads", "[listening]") {
         asio::co_spawn(fixture.io, notifier("channel " + std::to_string(i / 2), i % 2),
                        asio::detached);
     fixture.run(support::eventually([&] { return ended == listeners; }), {.threads = 4});
+    CHECK(complete == listeners);
 }
 
 TEST_CASE("a pooler that lends by sessions can be listened through", "[listening]") {
