@@ -132,8 +132,6 @@ private:
                                                    std::uint64_t generation);
     TXSCOPE_LAZY static asio::awaitable<void> clean(Shared self,
                                                     std::shared_ptr<PooledConnection> connection);
-    TXSCOPE_LAZY asio::awaitable<bool> call_hooks(std::shared_ptr<PooledConnection> connection,
-                                                  Clock::time_point deadline);
     TXSCOPE_LAZY static asio::awaitable<void> keep_up(std::weak_ptr<Pool> pool,
                                                       asio::any_io_executor executor);
     void tell_opened(const PooledConnection& opened, Clock::time_point begun) const noexcept;

@@ -26,6 +26,11 @@ struct PoolHooks {
     OnConnection after_connect{};
     OnConnection before_lend{};  ///< Empty for nothing; so is the next.
     OnConnection after_return{};
+    /// Calls those for a connection that has come back, or is about to be lent. Returns whether one
+    /// refuses it.
+    asio::awaitable<bool> (*refuse)(const PoolHooks& self,
+                                    std::shared_ptr<PooledConnection> connection,
+                                    Clock::time_point deadline) = nullptr;
 };
 
 }  // namespace txscope::detail

@@ -234,6 +234,7 @@ public:
 private:
     using SharedPool = std::shared_ptr<detail::SessionPool>;
 
+    TXSCOPE_LAZY void start(ConnectionHooks* hooks);
     TXSCOPE_LAZY static asio::awaitable<Result> execute_alone(
         SharedPool pool, Statement statement, detail::Clock::time_point deadline,
         detail::SpecialExecution* special = nullptr);
@@ -259,8 +260,8 @@ private:
 
 #include <txscope/net/ambient_executor.hpp>
 #include <txscope/net/forwarded_cancellation.hpp>
+#include <txscope/session/connection_hooks.hpp>
 #include <txscope/session/detail/ambient.hpp>
-#include <txscope/session/detail/connection_hook_calls.hpp>
 #include <txscope/session/detail/listener.hpp>
 #include <txscope/session/detail/session_pool.hpp>
 #include <txscope/session/detail/session_state.hpp>
@@ -283,14 +284,21 @@ asio::awaitable<void> AsyncSessionFactory::on_strand(SharedPool pool, Function f
 TXSCOPE_LAZY_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
                                                              std::string conninfo,
                                                              PoolOptions options)
-    : AsyncSessionFactory{std::move(executor), Servers{std::move(conninfo)}, options} {}
+    : pool_{std::make_shared<detail::SessionPool>(std::move(executor), std::move(conninfo),
+                                                  options)} {
+    start(options.hooks);
+}
 
 TXSCOPE_LAZY_INLINE AsyncSessionFactory::AsyncSessionFactory(asio::any_io_executor executor,
                                                              Servers servers, PoolOptions options)
-    : pool_{std::make_shared<detail::SessionPool>(
-          std::move(executor), detail::SessionPool::checked(std::move(servers)), options)} {
-    const auto hooks = detail::hooks_of(pool_, options.hooks);
-    pool_->for_each([&](detail::Pool& pool) { pool.start(hooks); });
+    : pool_{std::make_shared<detail::SessionPool>(std::move(executor), servers.primary, options)} {
+    pool_->add_replicas(std::move(servers));
+    start(options.hooks);
+}
+
+TXSCOPE_LAZY_INLINE void AsyncSessionFactory::start(ConnectionHooks* hooks) {
+    const auto calls = hooks != nullptr ? hooks->for_pools_(pool_, hooks) : nullptr;
+    pool_->for_each([&](detail::Pool& pool) { pool.start(calls); });
 }
 
 TXSCOPE_INLINE AsyncSessionFactory AsyncSessionFactory::of(const Session& session) {

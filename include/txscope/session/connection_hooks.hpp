@@ -4,13 +4,19 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <memory>
 #include <string>
 
 namespace txscope {
 
 namespace asio = boost::asio;
 
+class AsyncSessionFactory;
 class Session;
+namespace detail {
+struct PoolHooks;
+class SessionPool;
+}  // namespace detail
 
 /// What a program has done around the opening of its connections: derive from it, and override what is
 /// wanted. What happens around each loan is for `LoanHooks`.
@@ -58,9 +64,16 @@ public:
     virtual asio::awaitable<void> after_connect(Session& session);
 
 protected:
-    ConnectionHooks() = default;
+    TXSCOPE_LAZY ConnectionHooks();
     ConnectionHooks(const ConnectionHooks&) = default;
     ConnectionHooks& operator=(const ConnectionHooks&) = default;
+
+private:
+    friend class AsyncSessionFactory;
+    using Pools = std::weak_ptr<detail::SessionPool>;
+
+    // A pointer that is set here, so that a program without hooks does not compile what calls them.
+    std::shared_ptr<const detail::PoolHooks> (*for_pools_)(const Pools&, ConnectionHooks*);
 };
 
 /// What a program has done around each loan of a connection besides. Each costs a coroutine, and the
@@ -94,5 +107,7 @@ TXSCOPE_INLINE asio::awaitable<bool> LoanHooks::before_lend(Session&) { co_retur
 TXSCOPE_INLINE asio::awaitable<bool> LoanHooks::after_return(Session&) { co_return true; }
 
 }  // namespace txscope
+
+#include <txscope/session/detail/connection_hook_calls.hpp>
 
 #endif

@@ -265,7 +265,7 @@ public:
     detail::SessionState& state() const noexcept { return *state_; }
 
 private:
-    void add_hook(std::vector<detail::Hook> detail::Hooks::* list, detail::Hook hook);
+    TXSCOPE_LAZY void add_hook(std::vector<detail::Hook> detail::Hooks::* list, detail::Hook hook);
 
     detail::SharedSession state_;
     bool joined_;
@@ -277,6 +277,7 @@ private:
 
 #include <txscope/core/error.hpp>
 #include <txscope/net/deadline.hpp>
+#include <txscope/session/detail/hook_calls.hpp>
 #include <txscope/session/detail/session_state.hpp>
 #include <txscope/session/detail/special_execution.hpp>
 
@@ -333,14 +334,17 @@ TXSCOPE_INLINE void Session::set_rollback_only() {
         scope.set_rollback_only();
 }
 
-TXSCOPE_INLINE void Session::add_hook(std::vector<detail::Hook> detail::Hooks::* list,
-                                      detail::Hook hook) {
+TXSCOPE_LAZY_INLINE void Session::add_hook(std::vector<detail::Hook> detail::Hooks::* list,
+                                           detail::Hook hook) {
     if (!in_transaction())
         throw pqxx::usage_error{"there is no transaction whose end a hook could wait for"};
     detail::SessionState& scope = state_->here();
     const detail::Hooks* const known = scope.hooks();
     if (known == nullptr || known->telling != &(known->*list)) scope.check_not_ended();
-    (scope.make_hooks().*list).push_back(std::move(hook));
+    detail::Hooks& hooks = scope.make_hooks();
+    hooks.call_before_commit = &detail::call_before_commit;
+    hooks.tell_outcome = &detail::tell_outcome;
+    (hooks.*list).push_back(std::move(hook));
 }
 
 }  // namespace txscope

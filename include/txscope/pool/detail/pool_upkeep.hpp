@@ -257,32 +257,13 @@ TXSCOPE_LAZY_INLINE asio::awaitable<void> Pool::clean(
         server.close(std::current_exception());
     }
     bool refused = false;
-    if (calls_hooks) refused = co_await self->call_hooks(connection, deadline);
+    if (calls_hooks) refused = co_await self->hooks_->refuse(*self->hooks_, connection, deadline);
     lock.lock();
     PooledConnection& cleaned = *connection;
     cleaned.kept = std::move(connection);
     self->cleaned(cleaned, refused);
     self->carry_out(lock);
     if (!self->machine_.idle().empty()) self->watch_soon();
-}
-
-/// Of one that has come back, or is about to be lent. Returns whether it is refused.
-TXSCOPE_LAZY_INLINE asio::awaitable<bool> Pool::call_hooks(
-    std::shared_ptr<PooledConnection> connection, Clock::time_point deadline) {
-    const Connection& server = *connection->connection;
-    try {
-        if (connection->state == ConnectionNode::State::cleaning) {
-            if (!server.broken() && server.session_reset())
-                co_await hooks_->after_connect(connection, deadline);
-            if (!server.broken() && hooks_->after_return)
-                co_await hooks_->after_return(connection, deadline);
-        }
-        if (!server.broken() && hooks_->before_lend)
-            co_await hooks_->before_lend(connection, deadline);
-        co_return false;
-    } catch (...) {
-        co_return true;
-    }
 }
 
 /// Or pinged.

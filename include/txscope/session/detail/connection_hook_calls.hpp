@@ -119,11 +119,31 @@ TXSCOPE_LAZY TXSCOPE_INLINE asio::awaitable<void> call_in_session(
     if (used.dirty()) throw ConnectionFailed{name + " changed the session", {.is_transient = true}};
 }
 
-/// What the pools of a factory are to call; null for nothing.
-TXSCOPE_LAZY TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(
+/// Calls what there is to call for a connection that has come back, or is about to be lent. Returns
+/// whether that refuses it.
+TXSCOPE_LAZY TXSCOPE_INLINE asio::awaitable<bool> call_loan_hooks(
+    const PoolHooks& hooks, std::shared_ptr<PooledConnection> connection,
+    Clock::time_point deadline) {
+    const Connection& server = *connection->connection;
+    try {
+        if (connection->state == ConnectionNode::State::cleaning) {
+            if (!server.broken() && server.session_reset())
+                co_await hooks.after_connect(connection, deadline);
+            if (!server.broken() && hooks.after_return)
+                co_await hooks.after_return(connection, deadline);
+        }
+        if (!server.broken() && hooks.before_lend) co_await hooks.before_lend(connection, deadline);
+        co_return false;
+    } catch (...) {
+        co_return true;
+    }
+}
+
+/// What the pools of a factory are to call.
+TXSCOPE_LAZY TXSCOPE_INLINE std::shared_ptr<const PoolHooks> make_pool_hooks(
     const std::weak_ptr<SessionPool>& pool, ConnectionHooks* hooks) {
-    if (hooks == nullptr) return nullptr;
     auto all = std::make_shared<PoolHooks>();
+    all->refuse = &call_loan_hooks;
     const auto in_session = [&pool](const char* name, SessionChanges changes, SessionHook hook) {
         return [pool, name, changes, hook = std::move(hook)](
                    std::shared_ptr<PooledConnection> connection, Clock::time_point deadline) {
@@ -150,3 +170,9 @@ TXSCOPE_LAZY TXSCOPE_INLINE std::shared_ptr<const PoolHooks> hooks_of(
 }
 
 }  // namespace txscope::detail
+
+namespace txscope {
+
+TXSCOPE_LAZY_INLINE ConnectionHooks::ConnectionHooks() : for_pools_{&detail::make_pool_hooks} {}
+
+}  // namespace txscope

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <txscope/session/detail/ambient.hpp>
+
 #include <boost/asio/awaitable.hpp>
 
 #include <concepts>
@@ -55,6 +57,11 @@ struct Hooks {
     /// The list that is being run, after the scope's end: it alone still takes more. Null before.
     const std::vector<Hook>* telling = nullptr;
 
+    // Pointers to what calls them, which are set where a hook is added: so a program without hooks
+    // does not compile that.
+    asio::awaitable<void> (*call_before_commit)(SessionState&) = nullptr;
+    asio::awaitable<void> (*tell_outcome)(SharedSession) = nullptr;
+
     /// Takes over those of a nested scope that was released.
     void append(Hooks&& nested) {
         const auto move_all = [](std::vector<Hook>& to, std::vector<Hook>& from) {
@@ -64,6 +71,8 @@ struct Hooks {
         move_all(before_commit, nested.before_commit);
         move_all(after_commit, nested.after_commit);
         move_all(after_rollback, nested.after_rollback);
+        call_before_commit = nested.call_before_commit;
+        tell_outcome = nested.tell_outcome;
     }
 };
 

@@ -74,13 +74,27 @@ private:
     std::uint64_t covered_ = 0;
 };
 
+struct SharedConnection;
+
+/// What `SharedConnection::borrow_from_replica` does.
+TXSCOPE_LAZY asio::awaitable<void> borrow_from_replica(SharedConnection& transaction,
+                                                       Clock::time_point asked);
+/// What `SharedConnection::reroute` does.
+TXSCOPE_LAZY asio::awaitable<void> reroute_transaction(SharedConnection& transaction,
+                                                       Connection::SharedResponse& response);
+
 /// The replicas of a factory's server. From any thread.
 class Replicas {
 public:
     using Pools = std::vector<std::shared_ptr<Pool>>;
 
-    Replicas(Pools pools, ClusterIdentity::Shared identity, std::chrono::milliseconds max_lag);
+    TXSCOPE_LAZY Replicas(Pools pools, ClusterIdentity::Shared identity,
+                          std::chrono::milliseconds max_lag);
 
+    // Pointers to those, which the constructor sets: so a program without replicas does not compile
+    // what finds one.
+    asio::awaitable<void> (*const borrow)(SharedConnection&, Clock::time_point);
+    asio::awaitable<void> (*const reroute)(SharedConnection&, Connection::SharedResponse&);
     const Pools& pools() const noexcept { return pools_; }
     /// Whether that is a connection to a replica of the primary.
     bool accept(const Lease& found) const { return identity_->accepts(*found.member()); }
@@ -152,9 +166,11 @@ TXSCOPE_INLINE std::string replica_condition(std::chrono::milliseconds max_lag) 
     return condition;
 }
 
-TXSCOPE_INLINE Replicas::Replicas(Pools pools, ClusterIdentity::Shared identity,
-                                  std::chrono::milliseconds max_lag)
-    : pools_{std::move(pools)},
+TXSCOPE_LAZY_INLINE Replicas::Replicas(Pools pools, ClusterIdentity::Shared identity,
+                                       std::chrono::milliseconds max_lag)
+    : borrow{&borrow_from_replica},
+      reroute{&reroute_transaction},
+      pools_{std::move(pools)},
       identity_{std::move(identity)},
       condition_{replica_condition(max_lag)} {}
 

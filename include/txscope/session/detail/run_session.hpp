@@ -93,9 +93,8 @@ std::exception_ptr thrown_error(std::exception_ptr thrown, bool cancelled,
 
 /// Whether there is something to call before COMMIT.
 bool has_before_commit(const SessionState& state) noexcept;
-/// Runs the hooks in their order, and those that they register after them, for as long as there is
-/// something to be committed.
-TXSCOPE_LAZY asio::awaitable<void> run_before_commit(SessionState& state);
+/// Calls it.
+asio::awaitable<void> run_before_commit(SessionState& state);
 
 /// The body has ended, having thrown `thrown`, or null; and been cancelled, if `caller` was. Returns
 /// what it ends with, or null if nothing is wrong.
@@ -252,13 +251,8 @@ TXSCOPE_INLINE bool has_before_commit(const SessionState& state) noexcept {
     return !state.parent() && state.hooks() && !state.hooks()->before_commit.empty();
 }
 
-TXSCOPE_LAZY_INLINE asio::awaitable<void> run_before_commit(SessionState& state) {
-    const auto& hooks = state.hooks()->before_commit;
-    const auto would_be_kept = [&] { return state.machine().keeps(state) && !state.busy(); };
-    for (std::size_t next = 0; next < hooks.size() && would_be_kept(); ++next) {
-        const Hook hook = hooks[next];
-        co_await hook();
-    }
+TXSCOPE_INLINE asio::awaitable<void> run_before_commit(SessionState& state) {
+    return state.hooks()->call_before_commit(state);
 }
 
 TXSCOPE_INLINE std::exception_ptr body_ended(SessionState& state, std::exception_ptr thrown,

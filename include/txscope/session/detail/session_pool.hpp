@@ -30,28 +30,19 @@ namespace txscope::detail {
 class SessionPool : public Pool {
 public:
     /// @throws pqxx::argument_error for options out of range
-    TXSCOPE_LAZY SessionPool(asio::any_io_executor executor, Servers servers,
+    TXSCOPE_LAZY SessionPool(asio::any_io_executor executor, std::string primary,
                              const PoolOptions& options)
-        : Pool{executor,
-               std::move(servers.primary),
+        : Pool{std::move(executor),
+               std::move(primary),
                {options.statement_cache_size, options.statement_lifetime},
                limits_of(options),
                options.observer,
                options.pipelining},
-          options_{options} {
-        if (servers.replicas.empty()) return;
-        const auto identity = std::make_shared<ClusterIdentity>();
-        connector().look_at_opened(ClusterIdentity::learn_from_primary(identity));
-        Replicas::Pools pools;
-        for (std::string& replica : servers.replicas) {
-            pools.push_back(std::make_shared<Pool>(
-                executor, std::move(replica),
-                StatementNaming{options.statement_cache_size, options.statement_lifetime},
-                limits_of(options), options.observer, options.pipelining));
-            pools.back()->connector().look_at_opened(ClusterIdentity::check_replica(identity));
-        }
-        replicas_ = std::make_unique<Replicas>(std::move(pools), identity, servers.max_lag);
-    }
+          options_{options} {}
+
+    /// To be called before anything is opened.
+    /// @throws pqxx::argument_error for servers that there cannot be
+    TXSCOPE_LAZY void add_replicas(Servers servers);
 
     const PoolOptions& options() const noexcept { return options_; }
     /// Null where there are none.
@@ -83,18 +74,6 @@ public:
     TXSCOPE_LAZY asio::awaitable<void> warm_up_all(std::size_t count);
     /// As `Pool::close`.
     TXSCOPE_LAZY asio::awaitable<void> close_all();
-
-    /// @throws pqxx::argument_error for servers that there cannot be
-    static Servers checked(Servers servers) {
-        if (servers.primary.empty() && !servers.replicas.empty())
-            throw pqxx::argument_error{"Servers: replicas without a primary"};
-        for (const std::string& replica : servers.replicas)
-            if (replica.empty() || replica == servers.primary)
-                throw pqxx::argument_error{"Servers: a replica has to be another server"};
-        if (servers.max_lag.count() < 0)
-            throw pqxx::argument_error{"Servers: a time must not be negative"};
-        return servers;
-    }
 
 private:
     static std::chrono::milliseconds or_never(std::chrono::milliseconds time) {
@@ -139,6 +118,28 @@ private:
 #include <algorithm>
 
 namespace txscope::detail {
+
+TXSCOPE_LAZY_INLINE void SessionPool::add_replicas(Servers servers) {
+    if (servers.primary.empty() && !servers.replicas.empty())
+        throw pqxx::argument_error{"Servers: replicas without a primary"};
+    for (const std::string& replica : servers.replicas)
+        if (replica.empty() || replica == servers.primary)
+            throw pqxx::argument_error{"Servers: a replica has to be another server"};
+    if (servers.max_lag.count() < 0)
+        throw pqxx::argument_error{"Servers: a time must not be negative"};
+    if (servers.replicas.empty()) return;
+    const auto identity = std::make_shared<ClusterIdentity>();
+    connector().look_at_opened(ClusterIdentity::learn_from_primary(identity));
+    Replicas::Pools pools;
+    for (std::string& replica : servers.replicas) {
+        pools.push_back(std::make_shared<Pool>(
+            connector().executor(), std::move(replica),
+            StatementNaming{options_.statement_cache_size, options_.statement_lifetime},
+            limits_of(options_), options_.observer, options_.pipelining));
+        pools.back()->connector().look_at_opened(ClusterIdentity::check_replica(identity));
+    }
+    replicas_ = std::make_unique<Replicas>(std::move(pools), identity, servers.max_lag);
+}
 
 TXSCOPE_INLINE PoolStatistics SessionPool::statistics_of_all() const {
     PoolStatistics all;

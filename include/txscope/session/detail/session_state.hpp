@@ -104,6 +104,12 @@ public:
         if (!hooks_) hooks_ = std::make_unique<Hooks>();
         return *hooks_;
     }
+    /// Those that wait for the outcome that the transaction has had; null where there are none.
+    std::vector<Hook>* outcome_hooks() const noexcept {
+        if (!hooks_) return nullptr;
+        const bool committed = machine().phase() == TransactionMachine::Phase::committed;
+        return committed ? &hooks_->after_commit : &hooks_->after_rollback;
+    }
     /// The scope is left, in whatever way: it is over, and drops its hooks. One that holds its own
     /// session would keep that for ever.
     void leave() {

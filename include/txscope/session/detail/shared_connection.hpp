@@ -72,7 +72,9 @@ struct SharedConnection {
     bool has_connection() noexcept;
     class Borrowing;
     /// Takes a replica's connection, if one is to serve.
-    TXSCOPE_LAZY asio::awaitable<void> borrow_from_replica(Clock::time_point asked);
+    asio::awaitable<void> borrow_from_replica(Clock::time_point asked) {
+        return pool->replicas()->borrow(*this, asked);
+    }
     /// Has it from now on; its observer is told that the wait has begun when it was `asked`.
     void take(Lease&& found, Clock::time_point asked);
     /// Whether BEGIN is on its way. Nothing goes out behind it: were BEGIN refused, the server would
@@ -114,22 +116,26 @@ struct SharedConnection {
         if (lease && outbox.empty()) lease->keep_batch(std::move(outbox));
         give_back();
     }
+    /// Another one may be taken.
+    void give_back() noexcept {
+        if (!lease) return;
+        if (reporter) lease->unasked() = {};
+        const Lease returned = std::move(lease);
+    }
+    /// Whether what went out with BEGIN has to be asked elsewhere.
+    bool to_be_rerouted() const noexcept { return begin && routing->has_failed(*begin); }
     /// To be called when a statement without a transaction was answered, in whatever way.
     void note_write() const noexcept {
         if (wrote_alone) pool->replicas()->wrote();
     }
 
 private:
-    void give_back() noexcept {
-        if (!lease) return;
-        if (reporter) lease->unasked() = {};
-        const Lease returned = std::move(lease);
-    }
     /// For a coroutine on `executor`.
     Requester requester(const asio::any_io_executor& executor);
-    bool to_be_rerouted() const noexcept { return begin && routing->has_failed(*begin); }
     /// Has what went out with BEGIN asked elsewhere, if need be, and finds the response in its place.
-    TXSCOPE_LAZY asio::awaitable<void> reroute(Connection::SharedResponse& response);
+    asio::awaitable<void> reroute(Connection::SharedResponse& response) {
+        return pool->replicas()->reroute(*this, response);
+    }
     /// There is no descriptor, or no memory, to wait with for what was sent: it might come to be all the
     /// same, after its caller was told that it has failed.
     static void close_for(Connection& connection, const std::exception_ptr& error) noexcept;
@@ -191,36 +197,39 @@ TXSCOPE_INLINE Requester SharedConnection::requester(const asio::any_io_executor
     return requester;
 }
 
-TXSCOPE_LAZY_INLINE asio::awaitable<void> SharedConnection::borrow_from_replica(
-    Clock::time_point asked) {
-    Lease found = co_await routing->acquire();
-    if (found && !over) take(std::move(found), asked);
+TXSCOPE_LAZY_INLINE asio::awaitable<void> borrow_from_replica(SharedConnection& transaction,
+                                                              Clock::time_point asked) {
+    Lease found = co_await transaction.routing->acquire();
+    if (found && !transaction.over) transaction.take(std::move(found), asked);
 }
 
-TXSCOPE_LAZY_INLINE asio::awaitable<void> SharedConnection::reroute(
-    Connection::SharedResponse& response) {
+TXSCOPE_LAZY_INLINE asio::awaitable<void> reroute_transaction(
+    SharedConnection& transaction, Connection::SharedResponse& response) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    if (!leasing.free()) co_await leasing.pass();  // another branch is at it
-    while (to_be_rerouted()) {
-        const auto turn = co_await leasing.lock();
-        if (!to_be_rerouted()) break;
+    Routing& routing = *transaction.routing;
+    if (!transaction.leasing.free())
+        co_await transaction.leasing.pass();  // another branch is at it
+    while (transaction.to_be_rerouted()) {
+        const auto turn = co_await transaction.leasing.lock();
+        if (!transaction.to_be_rerouted()) break;
         try {
-            routing->leave_replica(begin);
-            give_back();
+            routing.leave_replica(transaction.begin);
+            transaction.give_back();
             const auto asked = Clock::now();
-            co_await borrow_from_replica(asked);
-            if (!lease && !over) {
-                Borrowing borrowing{*this, executor, asked};
+            co_await transaction.borrow_from_replica(asked);
+            if (!transaction.lease && !transaction.over) {
+                SharedConnection::Borrowing borrowing{transaction, executor, asked};
                 co_await borrowing.wait();
                 borrowing.end();
             }
-            if (over) throw ScopeEnded{"the scope of this session has ended", reporter.where};
-            lease->submit(routing->ask_again(begin));
+            if (transaction.over)
+                throw ScopeEnded{"the scope of this session has ended", transaction.reporter.where};
+            transaction.lease->submit(routing.ask_again(transaction.begin));
         } catch (...) {
-            routing->give_up(*begin, std::current_exception());
+            routing.give_up(*transaction.begin, std::current_exception());
         }
     }
-    routing->follow(response);
+    routing.follow(response);
 }
 
 TXSCOPE_LAZY_INLINE asio::awaitable<void> SharedConnection::begun(Clock::time_point deadline) {

@@ -125,43 +125,4 @@ inline std::exception_ptr error_of(const SessionState& session, ScopeNode::Outco
     return nullptr;
 }
 
-/// The hooks that wait for the outcome that the transaction has had; null where there are none.
-inline std::vector<Hook>* outcome_hooks(SessionState& session) {
-    if (!session.hooks()) return nullptr;
-    const bool committed = session.machine().phase() == TransactionMachine::Phase::committed;
-    return committed ? &session.hooks()->after_commit : &session.hooks()->after_rollback;
-}
-
-/// Runs them one after another; what they throw changes nothing any more.
-TXSCOPE_LAZY inline asio::awaitable<void> call_outcome_hooks(SharedSession session) {
-    co_await asio::this_coro::throw_if_cancelled(false);
-    auto& hooks = *outcome_hooks(*session);
-    session->hooks()->telling = &hooks;
-    for (std::size_t next = 0; next < hooks.size(); ++next) {
-        const Hook hook = std::move(hooks[next]);  // to copy it might throw
-        const auto started = Clock::now();
-        try {
-            co_await hook();
-        } catch (...) {  // the transaction has ended as it has
-            session->shared().reporter.report(ScopeEvent::hook_failure, Clock::now() - started,
-                                              std::current_exception());
-        }
-    }
-    session->hooks()->telling = nullptr;
-}
-
-/// Runs them where no session of the pool is ambient: what they do there is part of no transaction,
-/// also when the one that has ended was opened inside of another. The caller must not be
-/// interruptible.
-TXSCOPE_LAZY inline asio::awaitable<void> run_outcome_hooks(SharedSession session) {
-    const SharedConnection& shared = session->shared();
-    const asio::any_io_executor callers = co_await asio::this_coro::executor;
-    const boost::intrusive_ptr<Ambient> set_aside{
-        new Ambient{shared.strand, shared.pool.get(), ambient_of(callers)}};
-    set_aside->span = session->span;
-    ForwardedCancellation cancellation{co_await asio::this_coro::cancellation_state, callers,
-                                       AmbientExecutor{set_aside}};
-    co_await cancellation.spawn(call_outcome_hooks(session));
-}
-
 }  // namespace txscope::detail

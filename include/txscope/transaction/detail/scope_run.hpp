@@ -241,7 +241,7 @@ TXSCOPE_INLINE std::exception_ptr ScopeRun::joined_error(
 }
 
 TXSCOPE_INLINE bool ScopeRun::tells_outcome() const {
-    const auto* const hooks = outcome_hooks(*session_);
+    const auto* const hooks = session_->outcome_hooks();
     return hooks != nullptr && !hooks->empty() &&
            session_->machine().phase() != TransactionMachine::Phase::in_doubt;
 }
@@ -265,7 +265,7 @@ TXSCOPE_LAZY_INLINE asio::awaitable<bool> ScopeRun::settle(bool throws) {
         co_await asio::this_coro::throw_if_cancelled(false);
     }
     // The outcome is told also to a caller who was cancelled while COMMIT was under way.
-    if (tells_outcome()) co_await run_outcome_hooks(session_);
+    if (tells_outcome()) co_await session_->hooks()->tell_outcome(session_);
     co_await asio::this_coro::throw_if_cancelled(throws);
     if (error_) std::rethrow_exception(error_);
     co_return false;
