@@ -128,6 +128,13 @@ auto condition() { return !field<&Project::note>; }
 //! the text of sql() is a constant of the program
 auto condition(const std::string& name) { return sql("name = '" + name + "'"); }
 
+//--- a value in SQL of one's own that nobody has taught to be SQL
+//! no SQL text for this type
+struct Colour {
+    int red{};
+};
+auto call(ProjectRepository projects) { return projects.find_all(sql("colour = $", Colour{})); }
+
 //--- a range of values of another kind
 //! this value is not of the column's kind
 auto condition() { return field<&Project::id>.between("a", "b"); }
@@ -274,6 +281,27 @@ asio::awaitable<void> call(ProjectRepository projects) {
     co_await projects.update(field<&Project::name> = "everything");
 }
 
+//--- an update without a key, of which is asked how many
+//! an update says which rows
+asio::awaitable<bool> call(ProjectRepository projects) {
+    const auto changed = co_await projects.update(field<&Project::name> = "everything");
+    co_return changed > 0;
+}
+
+//--- an update by changes alone
+//! an update says which rows
+asio::awaitable<bool> call(ProjectRepository projects, Changes<Project> changes) {
+    const auto changed = co_await projects.update(changes);
+    co_return changed > 0;
+}
+
+//--- another model's changes
+//! this column is another model's
+asio::awaitable<std::string> call(ProjectRepository projects, Changes<Workflow> changes) {
+    const auto changed = co_await projects.update(7, changes);
+    co_return changed->name;
+}
+
 //--- a key of another type
 //! a key is one value for each of its columns
 asio::awaitable<std::string> call(ProjectRepository projects) {
@@ -325,6 +353,28 @@ auto call(ProjectRepository projects) {
 //! this column is another model's
 auto call(ProjectRepository projects) {
     return projects.min(field<&Project::id>, field<&Workflow::id> == 7);
+}
+
+//--- = for == in a maximum of texts
+//! = assigns, and here is nothing to assign: compare with ==
+asio::awaitable<std::string> call(ProjectRepository projects) {
+    const auto last = co_await projects.max(field<&Project::name>, field<&Project::id> = 7);
+    co_return last.value_or("none");
+}
+
+//--- = for == where rows are grouped by texts
+//! = assigns, and here is nothing to assign: compare with ==
+asio::awaitable<std::string> call(ProjectRepository projects, std::vector<std::string> names) {
+    const auto groups =
+        co_await projects.find_by(field<&Project::name>, names, field<&Project::id> = 7);
+    co_return groups.at("a").at(0).name;
+}
+
+//--- = for == in the end of a deletion
+//! = assigns, and here is nothing to assign: compare with ==
+asio::awaitable<std::string> call(ProjectRepository projects) {
+    const auto row = co_await projects.restore(field<&Project::id> = 7);
+    co_return row->name;
 }
 
 //--- an order in a maximum
@@ -505,11 +555,31 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
     co_await reading(body);
 }
 
+//--- the body of a ReadScope that is no coroutine, and gives a text
+//! the body of a ReadScope is a coroutine
+asio::awaitable<std::size_t> call(AsyncSessionFactory sessions) {
+    ReadScope<ProjectRepository> reading{sessions};
+    const auto body = [](const auto&) { return std::string{"a"}; };
+    const auto name = co_await reading(body);
+    co_return name.size();
+}
+
 //--- the body of a scope that is no coroutine
 //! the body of a scope is a coroutine
 asio::awaitable<void> call(AsyncSessionFactory sessions, ProjectRepository projects) {
     TransactionScope scope{sessions};
     co_await scope([&] { projects.add(Project{}); });
+}
+
+//--- the body of a scope that is no coroutine, and gives a value
+//! the body of a scope is a coroutine
+asio::awaitable<std::size_t> call(AsyncSessionFactory sessions, ProjectRepository projects) {
+    TransactionScope scope{sessions};
+    const auto name = co_await scope([&](Transaction&) {
+        projects.add(Project{});
+        return std::string{"a"};
+    });
+    co_return name.size();
 }
 
 //--- the body of a scope that takes what it is not handed
@@ -536,12 +606,32 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
     co_await sessions.session_scope([](Session& session) { session.enqueue("SELECT 1"); });
 }
 
+//--- the body of a session that is no coroutine, and gives a value
+//! the body of a scope is a coroutine
+asio::awaitable<int> call(AsyncSessionFactory sessions) {
+    const int one = co_await sessions.session_scope([](Session&) { return 1; });
+    co_return one;
+}
+
 //--- the body of a service that is no coroutine
 //! the body of `transact` is a coroutine
 struct Service : ServiceCoordinator<ProjectRepository> {
     using ServiceCoordinator::ServiceCoordinator;
     asio::awaitable<void> work() {
         co_await transact([](ProjectRepository& projects) { projects.add(Project{}); });
+    }
+};
+
+//--- the body of a service that is no coroutine, and gives a text
+//! the body of `transact` is a coroutine
+struct Service : ServiceCoordinator<ProjectRepository> {
+    using ServiceCoordinator::ServiceCoordinator;
+    asio::awaitable<std::size_t> work() {
+        const auto name = co_await transact([](ProjectRepository& projects) {
+            projects.add(Project{});
+            return std::string{"a"};
+        });
+        co_return name.size();
     }
 };
 
@@ -597,6 +687,39 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
     const auto found = co_await tasks.find(7);
     co_await tasks.create(Workflow{.project_id = found->id});
 }
+
+//--- a table whose name has too many parts
+//! table is "name" or "schema.name"
+class Tasks : public BaseRepository<Tasks, Workflow> {
+public:
+    static constexpr std::string_view table = "app.my.tasks";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tasks tasks) { return tasks.find(7); }
+
+//--- a table whose name PostgreSQL would cut
+//! PostgreSQL cuts the name of a table or a schema at 63 bytes
+class Tasks : public BaseRepository<Tasks, Workflow> {
+public:
+    static constexpr std::string_view table =
+        "app.a23456789_123456789_123456789_123456789_123456789_123456789_1234";
+    using BaseRepository::BaseRepository;
+};
+auto call(Tasks tasks) { return tasks.find(7); }
+
+//--- a column whose name PostgreSQL would cut
+//! PostgreSQL cuts names at 63 bytes
+class Tasks : public BaseRepository<Tasks, Workflow> {
+public:
+    static constexpr std::string_view table = "tasks";
+    static constexpr std::string_view column(std::string_view member) {
+        return member == "id"
+                   ? member
+                   : "a23456789_123456789_123456789_123456789_123456789_123456789_1234";
+    }
+    using BaseRepository::BaseRepository;
+};
+auto call(Tasks tasks) { return tasks.find(7); }
 
 //--- a key of members that the model lacks
 //! `key`, `generated`, `version` and the like name members that the model describes

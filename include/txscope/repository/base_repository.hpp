@@ -383,12 +383,13 @@ public:
         return {};
     }
     template <typename... Arguments>
-    asio::awaitable<std::optional<Model>> update(const Arguments&... arguments) const {
-        if constexpr (detail::are_models<Model, 2, Arguments...>)
+    auto update(const Arguments&... arguments) const {
+        if constexpr (detail::are_models<Model, 2, Arguments...>) {
             return update(static_cast<const Model&>(arguments)...);
-        else
+        } else {
             detail::refuse<detail::Purpose::update, Model, Arguments...>();
-        return {};
+            return detail::RefusedUpdate<Model, (detail::KeyValueFor<Arguments, Model> || ...)>{};
+        }
     }
     template <typename... Arguments>
     asio::awaitable<bool> remove(const Arguments&... arguments) const {
@@ -399,9 +400,9 @@ public:
         return {};
     }
     template <typename... Arguments>
-    asio::awaitable<bool> restore(const Arguments&...) const {
+    auto restore(const Arguments&...) const {
         detail::refuse<detail::Purpose::select_row, Model, Arguments...>();
-        return {};
+        return asio::awaitable<std::optional<Model>>{};
     }
 
 protected:

@@ -107,7 +107,13 @@ auto raw_operand(const Value& value) {
         const std::span<const std::byte> bytes{value};
         return Parameter<std::vector<std::byte>>{{bytes.begin(), bytes.end()}};
     } else {
-        return Parameter<Value>{value};
+        static_assert(is_writable<Value>,
+                      "txscope: no SQL text for this type: specialise txscope::SqlValue or "
+                      "pqxx::string_traits for it; a character is a std::string");
+        if constexpr (is_writable<Value>)
+            return Parameter<Value>{value};
+        else
+            return Parameter<bool>{true};
     }
 }
 

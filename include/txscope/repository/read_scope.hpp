@@ -33,9 +33,9 @@ using ReadingPart = decltype(reading_part(std::declval<const Repository&>()));
 
 /// What `ReadScope` takes: a coroutine of what the repositories have that reads.
 template <typename Body, typename... Repositories>
-concept ReadBody = requires {
-    typename std::invoke_result_t<Body&, ReadingPart<Repositories>...>::value_type;
-} && NothrowResult<typename std::invoke_result_t<Body&, ReadingPart<Repositories>...>::value_type>;
+concept ReadBody =
+    is_awaitable<std::invoke_result_t<Body&, ReadingPart<Repositories>...>> &&
+    NothrowResult<typename std::invoke_result_t<Body&, ReadingPart<Repositories>...>::value_type>;
 
 }  // namespace detail
 
@@ -70,14 +70,19 @@ public:
     [[nodiscard]] auto operator()(Body body) const {
         return run(scope_, sessions_, std::move(body));
     }
+    /// Does not compile. Its type is deduced, so that compilers say why ahead of anything else.
     template <typename Body>
-    asio::awaitable<void> operator()(Body) const {
+    auto operator()(Body) const {
         static_assert(
             detail::never<Body>,
             "txscope: the body of a ReadScope is a coroutine, `-> asio::awaitable<…>`, that takes "
             "of each of its repositories what reads, `const auto&`, and whose result is moved "
             "without throwing");
-        return {};
+        if constexpr (std::invocable<Body&, detail::ReadingPart<Repositories>...>)
+            return detail::RefusedResult<
+                std::decay_t<std::invoke_result_t<Body&, detail::ReadingPart<Repositories>...>>>{};
+        else
+            return asio::awaitable<void>{};
     }
 
 private:

@@ -47,9 +47,9 @@ using TransactedAwaitable = decltype(call_body(std::declval<Body&>(), std::declv
 /// What `ServiceCoordinator::transact` takes: a coroutine of the repositories or of none, behind the
 /// transaction or without.
 template <typename Body, typename... Repositories>
-concept TransactedBody = requires {
-    typename TransactedAwaitable<Body, Repositories...>::value_type;
-} && NothrowResult<typename TransactedAwaitable<Body, Repositories...>::value_type>;
+concept TransactedBody =
+    is_awaitable<TransactedAwaitable<Body, Repositories...>> &&
+    NothrowResult<typename TransactedAwaitable<Body, Repositories...>::value_type>;
 
 /// @param words its class, for the error
 /// @throws pqxx::argument_error unless what is executed there joins transactions of `sessions`
@@ -139,7 +139,8 @@ public:
             return run(sessions_, options, where, std::decay_t<Body>(std::forward<Body>(body)),
                        repositories_);
         else
-            return asio::awaitable<void>{};
+            return detail::RefusedResult<
+                std::decay_t<detail::TransactedAwaitable<Body, Repositories...>>>{};
     }
 
     /// One of the repositories: in a body of `transact` it is in the transaction, as everything is.

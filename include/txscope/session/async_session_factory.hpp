@@ -132,11 +132,10 @@ public:
         Body body, std::source_location where = std::source_location::current()) const {
         return detail::run_plain_session(pool_, std::move(body), where);
     }
+    /// Does not compile. Its type is deduced, so that compilers say why ahead of anything else.
     template <typename Body>
-    asio::awaitable<void> session_scope(
-        Body, std::source_location = std::source_location::current()) const {
-        detail::refuse_body<Body, Session>();
-        return {};
+    auto session_scope(Body, std::source_location = std::source_location::current()) const {
+        return detail::refuse_body<Body, Session>();
     }
 
     /// Listens to `channel`, and calls `handler(const Notification&)` with what is notified there, one

@@ -74,10 +74,10 @@ public:
         Body body) const {
         return run(made_, std::move(body));
     }
+    /// Does not compile. Its type is deduced, so that compilers say why ahead of anything else.
     template <typename Body>
-    asio::awaitable<void> operator()(Body) const {
-        detail::refuse_body<Body, Transaction>();
-        return {};
+    auto operator()(Body) const {
+        return detail::refuse_body<Body, Transaction>();
     }
 
 private:

@@ -15,6 +15,7 @@
 #include <initializer_list>
 #include <map>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -124,6 +125,12 @@ constexpr void refuse() {
                   "txscope: a change is an assignment: field<&Model::member> = value");
 }
 
+/// What an update would give: the row with a key, or how many. Its type is deduced there, as that of
+/// `restore` is, so that compilers say why ahead of what is wrong with its result.
+template <typename Model, bool by_key>
+using RefusedUpdate =
+    boost::asio::awaitable<std::conditional_t<by_key, std::optional<Model>, std::int64_t>>;
+
 /// Whether they are models, or derive from them: one, or up to `most`.
 template <typename Model, std::size_t most, typename... Ts>
 inline constexpr bool are_models = sizeof...(Ts) >= 1 && sizeof...(Ts) <= most &&
@@ -137,6 +144,19 @@ auto refuse_braces(Answer answer) {
                   "txscope: many values are a range: std::vector{1, 2} in the place of {1, 2}");
     return answer;
 }
+
+/// The type of the column that the first argument names, so that nothing is wrong with what is done with
+/// its values.
+template <typename...>
+struct NamedColumn {
+    using Value = std::int64_t;
+};
+template <AnyExpression Column, typename... Rest>
+struct NamedColumn<Column, Rest...> {
+    using Value = typename Column::Value;
+};
+template <typename... Arguments>
+using NamedValue = typename NamedColumn<Arguments...>::Value;
 
 /// What is called of a repository with what it does not take does not compile, and this says why.
 template <typename Model>
@@ -181,7 +201,8 @@ struct RefusedReads {
         return {};
     }
     template <typename... Arguments>
-    boost::asio::awaitable<std::optional<std::int64_t>> sum(const Arguments&...) const {
+    boost::asio::awaitable<std::optional<without_optional<NamedValue<Arguments...>>>> sum(
+        const Arguments&...) const {
         refuse<Purpose::compute_of_column, Model, Arguments...>();
         return {};
     }
@@ -191,24 +212,26 @@ struct RefusedReads {
         return {};
     }
     template <typename... Arguments>
-    boost::asio::awaitable<std::optional<std::int64_t>> min(const Arguments&...) const {
-        refuse<Purpose::compute_of_column, Model, Arguments...>();
-        return {};
-    }
-    template <typename... Arguments>
-    boost::asio::awaitable<std::optional<std::int64_t>> max(const Arguments&...) const {
-        refuse<Purpose::compute_of_column, Model, Arguments...>();
-        return {};
-    }
-    template <typename... Arguments>
-    boost::asio::awaitable<std::vector<std::pair<std::int64_t, std::int64_t>>> count_by(
+    boost::asio::awaitable<std::optional<without_optional<NamedValue<Arguments...>>>> min(
         const Arguments&...) const {
         refuse<Purpose::compute_of_column, Model, Arguments...>();
         return {};
     }
     template <typename... Arguments>
-    boost::asio::awaitable<std::map<std::int64_t, std::vector<Model>>> find_by(
+    boost::asio::awaitable<std::optional<without_optional<NamedValue<Arguments...>>>> max(
         const Arguments&...) const {
+        refuse<Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::vector<std::pair<NamedValue<Arguments...>, std::int64_t>>> count_by(
+        const Arguments&...) const {
+        refuse<Purpose::compute_of_column, Model, Arguments...>();
+        return {};
+    }
+    template <typename... Arguments>
+    boost::asio::awaitable<std::map<without_optional<NamedValue<Arguments...>>, std::vector<Model>>>
+    find_by(const Arguments&...) const {
         refuse<Purpose::select_by_column, Model, Arguments...>();
         return {};
     }

@@ -47,9 +47,14 @@ concept ScopeBody =
     (std::invocable<Body&> || std::invocable<Body&, Given&>) &&
     is_awaitable<decltype(invoke_body(std::declval<Body&>(), std::declval<Given&>()))>;
 
+/// What is awaited in the place of a body that is refused, so that nothing is wrong with its result.
+template <typename Returned>
+using RefusedResult =
+    std::conditional_t<is_awaitable<Returned>, Returned, asio::awaitable<Returned>>;
+
 /// Why a callable is no body of a scope, as the only error.
 template <typename Body, typename Given>
-void refuse_body() {
+auto refuse_body() {
     constexpr bool callable = std::invocable<Body&> || std::invocable<Body&, Given&>;
     constexpr bool is_body = ScopeBody<Body, Given>;
     static_assert(callable,
@@ -62,6 +67,11 @@ void refuse_body() {
         !is_body,
         "txscope: once a transaction is committed nothing may throw, and moving what this body "
         "returns may: return a std::unique_ptr of it");
+    if constexpr (callable)
+        return RefusedResult<
+            std::decay_t<decltype(invoke_body(std::declval<Body&>(), std::declval<Given&>()))>>{};
+    else
+        return asio::awaitable<void>{};
 }
 
 /// The `T` of the `asio::awaitable<T>` that a body returns.
