@@ -5,6 +5,7 @@
 #include "support/run.hpp"
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/session/detail/session_pool.hpp>
+#include <txscope/session/observer.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -13,6 +14,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/describe/class.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -20,6 +22,8 @@
 #include <exception>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace asio = boost::asio;
 using namespace asio::experimental::awaitable_operators;
@@ -98,6 +102,31 @@ TEST_CASE("a million rows take the memory of a batch of them", "[cost_of_a_trans
     CHECK(support::counts().live_bytes - before < 1'000'000);
 }
 
+TEST_CASE("a repository's stream takes the memory of a batch, in a scope and without",
+          "[cost_of_a_transaction]") {
+    using support::Job;
+    const support::Database database{
+        support::jobs_table +
+        "INSERT INTO jobs (name) SELECT 'job ' || i FROM generate_series(1, 200000) i"};
+    asio::io_context io{1};
+    const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
+    const support::Jobs jobs{sessions};
+    support::run(io, sessions.warm_up(1));
+    std::int64_t peak = 0;
+    const std::int64_t before = support::counts().live_bytes;
+    const auto look = [&](const Job&) {
+        peak = std::max(peak, support::counts().live_bytes - before);
+    };
+    const auto stream = [&] {
+        return jobs.stream(txscope::field<&Job::state> == "new",
+                           txscope::ascending(txscope::field<&Job::id>), look);
+    };
+    CHECK(support::run(io, stream()) == 200'000);
+    CHECK(support::run(io, txscope::TransactionScope{sessions}(stream)) == 200'000);
+    CAPTURE(peak);
+    CHECK(peak < 1'000'000);  // of about 30 MB
+}
+
 TEST_CASE("a scope that waits for a connection takes no more memory than it is known to",
           "[cost_of_a_transaction]") {
     constexpr std::size_t count = 100;
@@ -155,25 +184,53 @@ TEST_CASE("a statement is sent at once, unless other branches may have something
                  }));
 }
 
+namespace {
+
+/// The text of the last statement.
+class LastStatement : public txscope::Observer {
+public:
+    void notice(const txscope::ScopeEvent& event) noexcept override {
+        if (event.kind == txscope::ScopeEvent::statement) text = event.sql;
+    }
+    std::string text;
+};
+
+struct Summary {
+    std::string name{};
+    int tries{};
+};
+BOOST_DESCRIBE_STRUCT(Summary, (), (name, tries))
+
+}  // namespace
+
 TEST_CASE("a repository's call allocates at most once more than the same statement by hand",
           "[cost_of_a_transaction]") {
     using support::Job;
+    using support::Jobs;
     using txscope::ascending;
+    using txscope::columns;
     using txscope::field;
+    using txscope::Page;
+    using txscope::Result;
     constexpr auto name = field<&Job::name>;
     constexpr auto state = field<&Job::state>;
     constexpr auto tries = field<&Job::tries>;
-    const std::string columns = "\"id\", \"name\", \"state\", \"note\", \"tries\"";
-    const std::string select = "SELECT " + columns + " FROM \"jobs\" WHERE ";
-    const std::string returning = " RETURNING " + columns;
     const support::Database database{support::jobs_table +
-                                     "INSERT INTO jobs (name) VALUES ('one')"};
+                                     "INSERT INTO jobs (name) VALUES ('one'), ('two')"};
+    LastStatement last;
     asio::io_context io{1};
+    const txscope::AsyncSessionFactory observed{io, database.dsn(), {.observer = &last}};
     const txscope::AsyncSessionFactory sessions{io, database.dsn(), {.max_size = 1}};
     const txscope::TransactionScope scope{sessions};
-    const support::Jobs jobs{sessions};
 
-    const auto check = [&](std::string_view call, auto by_hand, auto by_repository) {
+    // `call(jobs)` against its statement, with these values, whose result `read` reads.
+    const auto check = [&](std::string_view what, auto call, auto read, const auto&... values) {
+        const auto observe = [&](Session& session) -> asio::awaitable<void> {
+            static_cast<void>(co_await call(Jobs{observed}));
+            session.set_rollback_only();
+        };
+        support::run(io, txscope::TransactionScope{observed}(observe));
+        const std::string sql = last.text;
         const auto allocations = [&](auto work) {
             std::int64_t spent = 0;
             support::run(io, scope([&](Session& session) -> asio::awaitable<void> {
@@ -185,34 +242,90 @@ TEST_CASE("a repository's call allocates at most once more than the same stateme
                          }));
             return spent;
         };
-        INFO(call);
-        CHECK(allocations(by_repository) <= allocations(by_hand) + 100);
+        const Jobs jobs{sessions};
+        const std::int64_t by_repository = allocations(
+            [&](Session&) -> asio::awaitable<void> { static_cast<void>(co_await call(jobs)); });
+        const std::int64_t by_hand = allocations([&](Session& session) -> asio::awaitable<void> {
+            const Result result = co_await session.execute(sql, values...);
+            static_cast<void>(read(result));
+        });
+        INFO(what << ": " << by_repository << ", by hand " << by_hand << ": " << sql);
+        CHECK(by_repository <= by_hand + 100);
     };
-    const auto row = [](txscope::Result result) { return result.one().as<Job>(); };
-    const auto number = [](txscope::Result result) { return result.one().get<std::int64_t>(0); };
-    const auto nothing = [](const txscope::Result&) {};
-    const auto by_hand = [](auto read, std::string sql, auto... values) {
-        return [=](Session& session) -> asio::awaitable<void> {
-            const txscope::Result result = co_await session.execute(sql, values...);
-            read(result);
-        };
-    };
-    const auto by_repository = [](auto call) {
-        return [=](Session&) -> asio::awaitable<void> { static_cast<void>(co_await call()); };
-    };
-    check("get", by_hand(row, select + "\"id\" = $1", 1),
-          by_repository([&] { return jobs.get(1); }));
-    check("find", by_hand(row, select + "\"name\" = $1 LIMIT $2 OFFSET $3", "one", 2, 0),
-          by_repository([&] { return jobs.find(name == "one"); }));
-    check("count", by_hand(number, "SELECT count(*) FROM \"jobs\" WHERE \"state\" = $1", "new"),
-          by_repository([&] { return jobs.count(state == "new"); }));
-    check("update",
-          by_hand(row, "UPDATE \"jobs\" SET \"tries\" = $1 WHERE \"id\" = $2" + returning, 2, 1),
-          by_repository([&] { return jobs.update(1, tries = 2); }));
-    check("remove", by_hand(nothing, "DELETE FROM \"jobs\" WHERE \"id\" = $1", 7),
-          by_repository([&] { return jobs.remove(7); }));
-    check("find_all",
-          by_hand([](const txscope::Result& result) { return result.as<Job>(); },
-                  select + "\"state\" = $1 ORDER BY \"jobs\".\"name\"", "new"),
-          by_repository([&] { return jobs.find_all(state == "new", ascending(name)); }));
+    const auto row = [](const Result& result) { return result.one().as<Job>(); };
+    const auto rows = [](const Result& result) { return result.as<Job>(); };
+    const auto number = [](const Result& result) { return result.one().get<std::int64_t>(0); };
+    const auto affected = [](const Result& result) { return result.affected_rows(); };
+    const std::nullptr_t null{};
+    Job one;
+    one.id = 1;
+    one.name = "one";
+    Job other = one;
+    other.tries = 7;
+    const std::vector<Job> two{one, other};
+    const std::vector<std::int64_t> keys{1, 2};
+    txscope::Changes<Job> changes;
+    changes.set(tries = 2);
+    txscope::Criteria<Job> criteria = state == "new";
+
+    check("get", [](const Jobs& jobs) { return jobs.get(1); }, row, 1);
+    check(
+        "get, by conditions", [&](const Jobs& jobs) { return jobs.get(name == "one"); }, row, "one",
+        2, 0);
+    check("find", [](const Jobs& jobs) { return jobs.find(1); }, row, 1);
+    check(
+        "find, locked", [](const Jobs& jobs) { return jobs.find(1, txscope::for_update); }, row, 1);
+    check(
+        "exists", [](const Jobs& jobs) { return jobs.exists(1); },
+        [](const Result& result) { return result.one().get<bool>(0); }, 1);
+    check(
+        "find_all",
+        [&](const Jobs& jobs) { return jobs.find_all(state == "new", ascending(name)); }, rows,
+        "new");
+    check(
+        "find_all, of criteria", [&](const Jobs& jobs) { return jobs.find_all(criteria); }, rows,
+        "new");
+    check("find_all, by keys", [&](const Jobs& jobs) { return jobs.find_all(keys); }, rows, keys);
+    check(
+        "find_page",
+        [&](const Jobs& jobs) { return jobs.find_page(ascending(name), Page{.limit = 5}); }, rows,
+        6, 0);
+    check(
+        "select", [&](const Jobs& jobs) { return jobs.select<Summary>(state == "new"); },
+        [](const Result& result) { return result.as<Summary>(); }, "new");
+    check("count", [&](const Jobs& jobs) { return jobs.count(state == "new"); }, number, "new");
+    check("sum", [&](const Jobs& jobs) { return jobs.sum(tries); }, number);
+    check(
+        "max", [&](const Jobs& jobs) { return jobs.max(name); },
+        [](const Result& result) { return result.one().get<std::string>(0); });
+    check("update", [&](const Jobs& jobs) { return jobs.update(1, tries = 2); }, row, 2, 1);
+    check(
+        "update, by changes", [&](const Jobs& jobs) { return jobs.update(1, changes); }, row, 2, 1);
+    check(
+        "update, by a model", [&](const Jobs& jobs) { return jobs.update(other); }, row, "one",
+        "new", null, 7, 1);
+    check(
+        "update, of all", [&](const Jobs& jobs) { return jobs.update(state == "new", tries = 3); },
+        affected, 3, "new");
+    check("remove", [](const Jobs& jobs) { return jobs.remove(7); }, affected, 7);
+    check(
+        "remove, of all", [&](const Jobs& jobs) { return jobs.remove(name == "none"); }, affected,
+        "none");
+    check(
+        "save", [&](const Jobs& jobs) { return jobs.save(one, columns<&Job::name>); }, row, "one",
+        "new", null, 0);
+    check(
+        "create_unless_exists",
+        [&](const Jobs& jobs) { return jobs.create_unless_exists(one, columns<&Job::name>); },
+        affected, "one", "new", null, 0);
+    database.query("ALTER TABLE jobs DROP CONSTRAINT one_job_a_name");
+    check(
+        "create, by a model", [&](const Jobs& jobs) { return jobs.create(one); }, row, "one", "new",
+        null, 0);
+    check(
+        "create, by fields", [&](const Jobs& jobs) { return jobs.create(name = "one"); }, row,
+        "one");
+    check(
+        "create_all", [&](const Jobs& jobs) { return jobs.create_all(two); }, rows, "{one,one}",
+        "{new,new}", "{NULL,NULL}", "{0,7}");
 }

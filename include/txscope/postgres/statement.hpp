@@ -7,6 +7,7 @@
 #include <txscope/protocol/parameters.hpp>
 #include <txscope/protocol/result_block.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -45,10 +46,16 @@ public:
     explicit Statement(std::string_view sql, const Args&... args)
         : sql_size_(static_cast<std::uint32_t>(sql.size())) {
         detail::check_statement_size(sql.size());
-        // The protocol ends it with one: what stands before would be executed, silently.
-        if (sql.find('\0') != sql.npos) throw ValueError("a NUL character in SQL text");
         text_ += sql;
+        check_sql();
         (bind(args), ...);
+    }
+    /// For the layers above: SQL of so many bytes, which `write(char*)` writes.
+    template <std::invocable<char*> Write>
+    Statement(std::size_t size, Write write) : sql_size_(static_cast<std::uint32_t>(size)) {
+        detail::check_statement_size(size);
+        write(text_.append(size));
+        check_sql();
     }
 
     /// Gives the next place its value.
@@ -84,6 +91,11 @@ public:
     [[nodiscard]] const protocol::Collector* collector() const noexcept { return collector_; }
 
 private:
+    /// The protocol ends it with a NUL: what stands before would be executed, silently.
+    void check_sql() const {
+        if (sql().find('\0') != std::string_view::npos)
+            throw ValueError("a NUL character in SQL text");
+    }
     void close(std::size_t start, bool has_value);
 
     detail::StatementText text_;  // the SQL, and the parameters as they are sent

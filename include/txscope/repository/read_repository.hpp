@@ -10,6 +10,7 @@
 #include <txscope/repository/detail/compose.hpp>
 #include <txscope/repository/detail/keys.hpp>
 #include <txscope/repository/detail/refusals.hpp>
+#include <txscope/repository/detail/taken_rows.hpp>
 #include <txscope/repository/entity.hpp>
 #include <txscope/repository/with_deleted.hpp>
 #include <txscope/session/async_session_factory.hpp>
@@ -193,7 +194,8 @@ public:
             for (auto&& value : values) groups[detail::keep_operand<Member>(value)];
             auto statement =
                 detail::compose_select_among<Mapping, Member>(std::views::keys(groups), clauses...);
-            return grouped<Member>(answer_any(std::move(statement)), std::move(groups));
+            return answer_taken(std::move(statement),
+                                detail::TakeGroups<Member, Model>{std::move(groups)});
         } else {
             return {};
         }
@@ -205,7 +207,9 @@ public:
         requires detail::ClausesOf<Model, Clauses...> && (detail::pages_among<Clauses...> == 1)
     {
         const auto limit = detail::limit_of(clauses...);
-        return page_of(find_all(detail::with_limit(limit + 1, clauses)...), limit);
+        return answer_taken(detail::compose_select<Mapping, detail::Select<Mapping>>(
+                                detail::with_limit(limit + 1, clauses)...),
+                            detail::TakePage<Model>{limit});
     }
 
     /// The same as `find_all`, of those columns alone whose members `Row` describes, too.
@@ -358,23 +362,21 @@ private:
             detail::compose<Mapping, detail::Aggregate<Mapping, Function, Member>>(conditions...),
             &read_value<std::optional<Value>>);
     }
-    static asio::awaitable<PageOf<Model>> page_of(asio::awaitable<std::vector<Model>> found,
-                                                  std::int64_t limit) {
-        PageOf<Model> page;
-        page.rows = co_await std::move(found);
-        page.more = std::cmp_greater(page.rows.size(), limit);
-        if (page.more) page.rows.pop_back();
-        co_return page;
+
+    /// The same as `answer_any`, as `Take` has the rows in the end.
+    template <typename Take>
+    asio::awaitable<typename Take::Answer> answer_taken(std::optional<Statement> statement,
+                                                        Take take) const {
+        if constexpr (Mapping::is_complete())
+            if (statement) {
+                detail::CollectedRows<Model>::collect(*statement);
+                return detail::execute_ambient(session_, *std::move(statement), std::move(take));
+            }
+        return take_nothing(std::move(take));
     }
-    template <auto Member>
-    static asio::awaitable<detail::Groups<Member, Model>> grouped(
-        asio::awaitable<std::vector<Model>> found, detail::Groups<Member, Model> groups) {
-        std::vector<Model> rows = co_await std::move(found);
-        for (Model& row : rows) {
-            auto& group = detail::group_of<Member>(groups, row);
-            group.push_back(std::move(row));
-        }
-        co_return groups;
+    template <typename Take>
+    static asio::awaitable<typename Take::Answer> take_nothing(Take take) {
+        co_return take.answer({});
     }
     template <typename Value>
     static std::vector<std::pair<Value, std::int64_t>> read_pairs(const Result& result) {

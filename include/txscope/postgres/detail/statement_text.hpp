@@ -38,6 +38,12 @@ public:
         size_ += text.size();
         return *this;
     }
+    /// Makes it longer by so many bytes, which are there to be written.
+    char* append(std::size_t count) {
+        if (count > capacity_ - size_) make_room(count);
+        size_ += count;
+        return data_ + size_ - count;
+    }
     void truncate(std::size_t size) noexcept { size_ = size; }
 
 private:

@@ -11,6 +11,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace txscope::detail {
@@ -40,10 +41,9 @@ TXSCOPE_LAZY boost::asio::awaitable<Result> execute_on(const boost::asio::any_io
                                                        Statement&& statement, Where where);
 
 /// The same, where the coroutine runs that awaits it, and reads the answer out of the result.
-template <typename Answer>
-boost::asio::awaitable<Answer> execute_ambient(RepositorySession in, Statement statement,
-                                               Answer (*read)(const Result&),
-                                               Where where = Where::anywhere) {
+template <typename Read>
+boost::asio::awaitable<std::invoke_result_t<Read&, const Result&>> execute_ambient(
+    RepositorySession in, Statement statement, Read read, Where where = Where::anywhere) {
     const boost::asio::any_io_executor executor = co_await boost::asio::this_coro::executor;
     const Result result = co_await execute_on(executor, in, std::move(statement), where);
     co_return read(result);

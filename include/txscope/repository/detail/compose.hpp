@@ -42,20 +42,41 @@ inline constexpr bool is_fixed<Changes<Model>> = false;
 template <>
 inline constexpr bool is_fixed<Constraint> = false;
 
-/// What a builder writes: a `std::string_view` of one fixed at compile time, but a `std::string` where a
-/// part's shape depends on its value.
-template <typename E, typename Builder, typename... Parts>
-auto sql_text(const Parts&... parts) {
+template <typename E>
+constexpr void check_names() {
     static_assert(
         E::names_fit(),
         "txscope: PostgreSQL cuts names at 63 bytes: a member's name is longer, or the one "
         "that `column(member)` gives its column");
+}
+
+/// What a builder writes: a `std::string_view` of one fixed at compile time, but a `std::string` where a
+/// part's shape depends on its value.
+template <typename E, typename Builder, typename... Parts>
+auto sql_text(const Parts&... parts) {
+    check_names<E>();
     if constexpr (!E::is_complete())
         return std::string_view{};
     else if constexpr ((is_fixed<Parts> && ...))
         return fixed_sql<E, Builder, Parts...>;
     else
         return composed_sql<E, Builder>(parts...);
+}
+
+/// A statement with that text.
+template <typename E, typename Builder, typename... Parts>
+Statement begin_statement(const Parts&... parts) {
+    if constexpr (!E::is_complete() || (is_fixed<Parts> && ...)) {
+        return Statement{sql_text<E, Builder>(parts...)};
+    } else {
+        check_names<E>();
+        SqlWriter measure{&E::column_name};
+        Builder::write(measure, &parts...);
+        return Statement{measure.size(), [&](char* out) {
+                             SqlWriter writer{&E::column_name, out};
+                             Builder::write(writer, &parts...);
+                         }};
+    }
 }
 
 template <typename E>
@@ -89,7 +110,7 @@ void bind_parts(Statement& statement, const Parts&... parts) {
 /// A statement: what a builder writes, with the values of its parts.
 template <typename E, typename Builder, typename... Parts>
 Statement compose(const Parts&... parts) {
-    Statement statement{sql_text<E, Builder>(parts...)};
+    Statement statement = begin_statement<E, Builder>(parts...);
     bind_parts(statement, parts...);
     return statement;
 }
@@ -143,7 +164,7 @@ decltype(auto) with_limit(std::int64_t limit, const Clause& clause) {
 /// A statement that inserts a whole model; `parts` are for its builder.
 template <typename E, typename Builder, typename... Parts>
 Statement compose_of_model(const typename E::Model& model, const Parts&... parts) {
-    Statement statement{sql_text<E, Builder>(parts...)};
+    Statement statement = begin_statement<E, Builder>(parts...);
     for_each_inserted<E>(
         [&](auto column) { statement.bind(std::invoke(decltype(column)::pointer, model)); });
     return statement;
@@ -168,7 +189,7 @@ std::optional<Statement> compose_of_models(Models&& models, const Parts&... part
             [&](auto column) { (array++)->add(std::invoke(decltype(column)::pointer, model)); });
     }
     if (columns.front().empty()) return std::nullopt;
-    Statement statement{sql_text<E, Builder>(parts...)};
+    Statement statement = begin_statement<E, Builder>(parts...);
     for (const ColumnArray& column : columns) statement.bind(column.text());
     return statement;
 }
@@ -274,7 +295,7 @@ Statement compose_update(const typename E::Model& model) {
                   "txscope: a row is known by its key: without a member `id`, the repository says "
                   "`static constexpr auto key = columns<…>`");
     return with_row_of<E>(model, [&](const auto&... equal) {
-        Statement statement{sql_text<E, Update<E, true>>(equal...)};
+        Statement statement = begin_statement<E, Update<E, true>>(equal...);
         for_each_updated<E>(
             [&](auto column) { statement.bind(std::invoke(decltype(column)::pointer, model)); });
         bind_parts(statement, equal...);

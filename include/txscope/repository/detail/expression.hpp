@@ -35,6 +35,10 @@ auto keep_values(Values&&... values) {
         range || each,
         "txscope: not all of these are values of the column's kind, nor one range of such");
     std::vector<without_optional<T>> kept;
+    if constexpr (!range)
+        kept.reserve(sizeof...(Values));
+    else if constexpr ((std::ranges::sized_range<Values> && ...))
+        kept.reserve((std::ranges::size(values), ...));
     if constexpr (range)
         for (auto&& value : (values, ...)) kept.push_back(keep_value<T>(value));
     else if constexpr (each)

@@ -92,13 +92,39 @@ template <template <typename...> typename Tuple, typename... Values, auto... Mem
 inline constexpr bool is_key_tuple<Tuple<Values...>, Columns<Members...>> =
     (OperandFor<Values, Members> && ...);
 
+/// The values of a range as one parameter, an array: made at once, for one statement.
+template <auto Member>
+class ArrayOperand {
+public:
+    using Value = std::vector<column_type<Member>>;
+    static constexpr bool fixed = true;
+    template <typename>
+    static constexpr bool applies_to = true;
+
+    template <typename Values>
+    explicit ArrayOperand(Values& values) {
+        for (auto&& value : values) array_.add(keep_operand<Member>(value));
+    }
+    bool empty() const { return array_.empty(); }
+
+    template <typename>
+    static constexpr void write(SqlWriter& out, const ArrayOperand*) {
+        out.placeholder();
+    }
+    void bind(Statement& statement) const { statement.bind(array_.text()); }
+
+private:
+    ColumnArray array_;
+};
+template <auto Member>
+inline constexpr bool is_parameter<ArrayOperand<Member>> = true;
+
 /// The condition that the column is one of the values; nothing for none.
 template <auto Member, typename Values>
 auto one_of(Values&& values) {
-    std::vector<column_type<Member>> kept;
-    for (auto&& value : values) kept.push_back(keep_operand<Member>(value));
-    using Wanted = decltype(field<Member>.in(kept));
-    return kept.empty() ? std::nullopt : std::optional<Wanted>{field<Member>.in(kept)};
+    using Wanted = Comparison<Field<Member>, AnyOf, ArrayOperand<Member>>;
+    ArrayOperand<Member> all{values};
+    return all.empty() ? std::nullopt : std::optional<Wanted>{Wanted{{}, std::move(all)}};
 }
 
 /// Whether a range is one of keys.
