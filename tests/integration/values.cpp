@@ -12,10 +12,12 @@
 #include <txscope/values/uuid.hpp>
 
 #include <boost/describe/class.hpp>
+#include <boost/describe/enum.hpp>
 #include <boost/uuid/uuid_io.hpp>
 
 #include <bit>
 #include <chrono>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -24,6 +26,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -67,14 +70,34 @@ struct ProjectId {
     bool operator==(const ProjectId&) const = default;
 };
 
+struct Title {
+    std::string text{};
+    bool operator==(const Title&) const = default;
+};
+
+enum class Mood {
+    happy,
+    sad,
+    so_so
+};
+BOOST_DESCRIBE_ENUM(Mood, happy, sad, so_so)
+
+enum class Level : std::int16_t {
+};
+
 }  // namespace values
 
 template <>
 struct txscope::SqlValue<values::ProjectId> : txscope::WrappedValue<&values::ProjectId::value> {};
+template <>
+struct txscope::SqlValue<values::Title> : txscope::WrappedValue<&values::Title::text> {};
+template <>
+struct txscope::SqlValue<values::Level> : txscope::UnderlyingValue<values::Level> {};
 
 namespace values {
 
 constexpr auto schema = R"(
+    CREATE TYPE mood AS ENUM ('sad', 'so_so', 'happy', 'angry');
     CREATE TYPE point2 AS (x int, y float8);
     CREATE TYPE textrange AS RANGE (subtype = text, collation = "C");
     CREATE TYPE place AS (name text, at point2, around point2[], "table" text[]);
@@ -121,6 +144,23 @@ struct Make<T> {
         const T number = std::bit_cast<T>(static_cast<Bits>(random.bits()));
         return number == number ? number : T{};  // NaN is not equal to itself
     }
+};
+
+template <>
+struct Make<long double> {
+    static long double from(Random& random) {
+        return random.value<double>() / 3.0L;  // of more digits than a double has
+    }
+};
+
+template <>
+struct Make<Mood> {
+    static Mood from(Random& random) { return static_cast<Mood>(random.below(3)); }
+};
+
+template <>
+struct Make<Level> {
+    static Level from(Random& random) { return static_cast<Level>(random.value<std::int16_t>()); }
 };
 
 void append_utf8(std::string& out, std::uint32_t code) {
@@ -202,6 +242,11 @@ struct Make<Place> {
 template <>
 struct Make<ProjectId> {
     static ProjectId from(Random& random) { return {random.value<std::int64_t>()}; }
+};
+
+template <>
+struct Make<Title> {
+    static Title from(Random& random) { return {random.value<std::string>()}; }
 };
 
 template <typename Clock, typename Duration>
@@ -481,6 +526,48 @@ TEST_CASE("numbers come back as they were sent", "[values]") {
                                    -std::numeric_limits<double>::infinity(),
                                    std::numeric_limits<double>::denorm_min()});
     server.check_all_come_back("double precision", doubles);
+    auto longest = extremes<long double>();
+    longest.push_back(1 / 3.0L);
+    server.check_all_come_back("numeric", longest);
+    CHECK_THROWS_AS(server.echoed(std::numeric_limits<long double>::max(), "double precision"),
+                    pqxx::data_exception);
+}
+
+/// Of which equality says nothing.
+template <typename T>
+void check_nan_and_zeros(Server& server, const std::string& type) {
+    INFO("type " << type);
+    const T nan = std::numeric_limits<T>::quiet_NaN();
+    const std::vector<T> sent{nan, -T{}, T{}, -nan};
+    CHECK(std::isnan(server.echoed(nan, type)));
+    CHECK(std::isnan(server.echoed(std::optional{nan}, type).value()));
+    CHECK(std::signbit(server.echoed(-T{}, type)));
+    CHECK_FALSE(std::signbit(server.echoed(T{}, type)));
+    const auto back = server.echoed(sent, type + "[]");
+    REQUIRE(back.size() == 4);
+    CHECK(std::isnan(back[0]));
+    CHECK(std::signbit(back[1]));
+    CHECK_FALSE(std::signbit(back[2]));
+    CHECK(std::isnan(back[3]));
+    CHECK(server.ask("SELECT $1::" + type + " = 'NaN'", nan).one().template get<bool>(0));
+}
+
+TEST_CASE("NaN comes back, and the sign of zero", "[values]") {
+    Server server;
+    check_nan_and_zeros<float>(server, "real");
+    check_nan_and_zeros<double>(server, "double precision");
+    check_nan_and_zeros<long double>(server, "double precision");
+    CHECK(std::isnan(server.echoed(Point{1, std::nan("")}, "point2").y.value()));
+}
+
+TEST_CASE("enumerations come back by name or by number", "[values]") {
+    Server server;
+    for (const char* type : {"mood", "text"})
+        server.check_all_come_back<Mood>(type, {Mood::happy, Mood::sad, Mood::so_so});
+    CHECK(server.ask("SELECT $1 > 'sad'::mood", Mood::happy).one().get<bool>(0));
+    CHECK_THROWS_WITH(server.ask("SELECT 'angry'::mood AS now").one().get<Mood>(0),
+                      ContainsSubstring("column \"now\"") && !ContainsSubstring("angry"));
+    server.check_all_come_back<Level>("smallint", {Level{}, Level{-1}, Level{32767}});
 }
 
 TEST_CASE("texts and bytes come back as they were sent", "[values]") {
@@ -490,6 +577,35 @@ TEST_CASE("texts and bytes come back as they were sent", "[values]") {
     std::vector<std::byte> every(256);
     for (std::size_t i = 0; i < 256; ++i) every[i] = static_cast<std::byte>(i);
     server.check_all_come_back<std::vector<std::byte>>("bytea", {{}, every});
+
+    // Of parameters alone.
+    for (const std::string text : {"", "NULL", "'", "\\", "\"{}\n"}) {
+        CHECK(server.ask("SELECT $1::text", std::string_view{text}).one().get<std::string>(0) ==
+              text);
+        CHECK(server.ask("SELECT $1::text", text.c_str()).one().get<std::string>(0) == text);
+    }
+    CHECK(server.ask("SELECT $1::text", "a 'literal'").one().get<std::string>(0) == "a 'literal'");
+    using Bytes = std::vector<std::byte>;
+    CHECK(server.ask("SELECT $1::bytea", std::span<const std::byte>{every}).one().get<Bytes>(0) ==
+          every);
+    CHECK(server.ask("SELECT $1::bytea", std::span<const std::byte>{}).one().get<Bytes>(0).empty());
+    const char* const none = nullptr;
+    CHECK(server.ask("SELECT $1::text IS NULL", nullptr).one().get<bool>(0));
+    CHECK(server.ask("SELECT $1::text IS NULL", std::nullopt).one().get<bool>(0));
+    CHECK(server.ask("SELECT $1::text IS NULL", none).one().get<bool>(0));
+}
+
+TEST_CASE("arrays have as many dimensions as PostgreSQL knows, and no more", "[values]") {
+    Server server;
+    using Three = std::vector<std::vector<std::vector<std::optional<std::string>>>>;
+    const Three three{{{"a", std::nullopt}, {"", "NULL"}}, {{"{}", "\""}, {",", "\\"}}};
+    CHECK((server.echoed(three, "text[]") == three));
+    using Six = std::vector<std::vector<std::vector<Three>>>;
+    const Six six(2, {3, {2, three}});
+    CHECK((server.echoed(six, "text[]") == six));
+    CHECK_THROWS_AS(server.echoed(std::vector<Six>{six}, "text[]"), txscope::SqlError);
+    CHECK(server.ask("SELECT '[2:3]={7,8}'::int[]").one().get<std::vector<int>>(0) ==
+          std::vector{7, 8});
 }
 
 TEST_CASE("every character of Unicode comes back, alone and in whatever holds texts", "[values]") {
@@ -564,8 +680,11 @@ TEST_CASE("intervals come back part by part, and durations to the microsecond", 
 TEST_CASE("decimals come back digit for digit", "[values]") {
     Server server;
     server.check_all_come_back<Decimal>(
-        "numeric", {Decimal{0}, Decimal{"1.00"}, Decimal{"NaN"}, Decimal{"Infinity"},
-                    Decimal{"-Infinity"}, Decimal{"0." + std::string(16000, '7')}});
+        "numeric",
+        {Decimal{0}, Decimal{"1.00"}, Decimal{"NaN"}, Decimal{"Infinity"}, Decimal{"-Infinity"},
+         Decimal{"0." + std::string(16383, '7')}, Decimal{std::string(131072, '9')}});
+    CHECK_THROWS_AS(server.echoed(Decimal{std::string(131073, '9')}, "numeric"),
+                    pqxx::data_exception);
     CHECK(server.ask("SELECT $1::numeric(10, 2)", Decimal{"1.5"}).one().get<Decimal>(0).text() ==
           "1.50");
 }
@@ -591,6 +710,9 @@ TEST_CASE("ranges and multiranges come back, whatever their bounds", "[values]")
     server.check_all_come_back<Multirange<Int>>("int4multirange", {{}});
     server.check_all_come_back<Multirange<sys_days>>("datemultirange", {});
     server.check_all_come_back<Multirange<Text>>("textmultirange", {{{{}}}});
+    server.check_all_come_back<Multirange<std::int64_t>>("int8multirange", {});
+    server.check_all_come_back<Multirange<sys_time<microseconds>>>("tstzmultirange", {});
+    server.check_all_come_back<Multirange<local_seconds>>("tsmultirange", {});
     CHECK(server.echoed(Multirange<Int>{{{.lower = 5}, {.upper = 5}}}, "int4multirange") ==
           Multirange<Int>{{{}}});
 }
@@ -640,6 +762,7 @@ TEST_CASE("composites come back as they were sent, within one another and in arr
 TEST_CASE("a strong type comes back as it was sent", "[values]") {
     Server server;
     server.check_all_come_back<ProjectId>("bigint", {{0}, {-1}});
+    server.check_all_come_back<Title>("text", {{""}, {"NULL"}, {"{\"a\"}"}});
 }
 
 TEST_CASE("a NUL character is refused in whatever holds it, and nothing is sent", "[values]") {
@@ -654,7 +777,13 @@ TEST_CASE("a NUL character is refused in whatever holds it, and nothing is sent"
     place.table = {{text}};
     server.check_refused(place);
     server.check_refused(Range<std::string>{.lower = text});
-    CHECK_THROWS_AS(server.echoed(boost::json::value{text}, "jsonb"), pqxx::data_exception);
+    server.check_refused(Range<std::string>{.upper = text});
+    server.check_refused(Multirange<std::string>{{{.lower = text}}});
+    server.check_refused(Title{text});
+    server.check_refused(std::vector{std::optional{Title{text}}});
+    CHECK_THROWS_AS(server.echoed(boost::json::value(text), "jsonb"), pqxx::data_exception);
+    CHECK(server.echoed(boost::json::value(text), "json").as_string() ==
+          text);  // as JSON escapes it
     CHECK(server.echoed(1, "int") == 1);
 }
 

@@ -21,7 +21,8 @@ namespace txscope {
 /// |---|---|
 /// | `bool` | `boolean` |
 /// | every integer type, `std::int8_t` to `std::uint64_t` | `smallint` to `bigint`, `numeric` |
-/// | `float`, `double`, `long double` | `real`, `double precision`, `numeric` |
+/// | `float`, `double` | `real`, `double precision`, `numeric` |
+/// | `long double` | `numeric`: others round it |
 /// | `std::string`; as parameters also `std::string_view`, `const char*` | `text` and all others |
 /// | `std::chrono::system_clock::time_point`, any `sys_time` | `timestamptz` |
 /// | any `std::chrono::local_time` | `timestamp` |
