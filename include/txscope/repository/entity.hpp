@@ -102,10 +102,12 @@ struct Entity {
             return member;
     }
 
-    /// Whether no column's name and no member's, under which its column is read, is one that PostgreSQL
-    /// would cut.
+    /// Whether no name is one that PostgreSQL would cut: of the table, of a column, of a member, under
+    /// which its column is read.
     static constexpr bool names_fit() {
-        bool fit = true;
+        constexpr TableName name = table();
+        bool fit = name.name.size() <= detail::max_name_length &&
+                   name.schema.size() <= detail::max_name_length;
         detail::for_each_column<Model>([&](auto column) {
             constexpr std::string_view member = decltype(column)::name;
             fit = fit && member.size() <= detail::max_name_length &&
@@ -172,22 +174,20 @@ struct Entity {
     /// values.
     static constexpr bool is_complete() {
         if constexpr (detail::is_described<Model> && has_values() && detail::NamesTable<Repository>)
-            return has(key()) && has(generated()) && has_one(version()) && has_one(created_at()) &&
-                   has_one(updated_at()) && has_one(deleted_at());
+            return has_table() && names_fit() && has(key()) && has(generated()) &&
+                   has_one(version()) && has_one(created_at()) && has_one(updated_at()) &&
+                   has_one(deleted_at());
         else
             return false;
     }
 
-    static constexpr TableName table() {
-        constexpr TableName name = parse(Repository::table);
-        static_assert(name.name.size() <= detail::max_name_length &&
-                          name.schema.size() <= detail::max_name_length,
-                      "txscope: PostgreSQL cuts the name of a table or a schema at 63 bytes");
-        static_assert(
-            !name.name.empty() && name.name.find('\0') == std::string_view::npos &&
-                name.schema.find('\0') == std::string_view::npos,
-            "txscope: table is \"name\" or \"schema.name\"; use TableName for a name with dots");
-        return name;
+    static constexpr TableName table() { return parse(Repository::table); }
+
+    /// Whether that is a name.
+    static constexpr bool has_table() {
+        constexpr TableName name = table();
+        return !name.name.empty() && name.name.find('\0') == std::string_view::npos &&
+               name.schema.find('\0') == std::string_view::npos;
     }
 
     /// The quoted name of the table.
@@ -249,8 +249,17 @@ constexpr void check_repository() {
         static_assert(values,
                       "txscope: the type of a member is no SQL value: specialise txscope::SqlValue "
                       "or pqxx::string_traits for it, and say std::string for a character");
+        constexpr bool named = Entity<T, Model>::has_table();
+        constexpr bool fit = Entity<T, Model>::names_fit();
         static_assert(
-            !values || Entity<T, Model>::is_complete(),
+            !values || named,
+            "txscope: table is \"name\" or \"schema.name\"; use TableName for a name with dots");
+        static_assert(
+            !values || !named || fit,
+            "txscope: PostgreSQL cuts names at 63 bytes, and one is longer: of the table, "
+            "of its schema, of a member, or what `column(member)` calls its column");
+        static_assert(
+            !values || !named || !fit || Entity<T, Model>::is_complete(),
             "txscope: `key`, `generated`, `version` and the like name members that the model "
             "describes, by columns<…>; `version` and times are one column each");
     }

@@ -4,6 +4,7 @@
 
 #include <boost/describe/class.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -123,6 +124,7 @@ BOOST_DESCRIBE_STRUCT(TooLengthy, (),
 
 template <std::size_t letters>
 struct Cyrillic {
+    static constexpr std::string_view table = "projects";
     static constexpr std::array<char, 2 * letters> text = [] {
         std::array<char, 2 * letters> name{};
         for (std::size_t i = 0; i < letters; ++i) {
@@ -136,12 +138,44 @@ struct Cyrillic {
     }
 };
 
+template <std::size_t length>
+struct LongTable {
+    static constexpr std::string_view table = std::string_view{Cyrillic<32>::text.data(), length};
+};
+struct LongSchema {
+    static constexpr txscope::TableName table{.schema = LongTable<64>::table, .name = "projects"};
+};
+
+template <std::size_t size>
+struct Text {
+    consteval Text(const char (&from)[size]) { std::copy_n(from, size, text); }
+    char text[size]{};
+};
+template <Text name>
+struct Named {
+    static constexpr std::string_view table{name.text, sizeof(name.text) - 1};
+};
+
 TEST_CASE("a name that PostgreSQL would cut does not fit, in bytes and not in letters",
           "[entity]") {
     STATIC_REQUIRE(Entity<Projects, Lengthy>::names_fit());
     STATIC_REQUIRE_FALSE(Entity<Projects, TooLengthy>::names_fit());
     STATIC_REQUIRE(Entity<Cyrillic<31>, Project>::names_fit());
     STATIC_REQUIRE_FALSE(Entity<Cyrillic<32>, Project>::names_fit());
+    STATIC_REQUIRE(Entity<LongTable<63>, Project>::names_fit());
+    STATIC_REQUIRE_FALSE(Entity<LongTable<64>, Project>::names_fit());
+    STATIC_REQUIRE_FALSE(Entity<LongSchema, Project>::names_fit());
+}
+
+TEST_CASE("a table is one name, or two with a dot between", "[entity]") {
+    STATIC_REQUIRE(Entity<Named<"a">, Project>::has_table());
+    STATIC_REQUIRE(Entity<Named<"a.b">, Project>::has_table());
+    STATIC_REQUIRE_FALSE(Entity<Named<"">, Project>::has_table());
+    STATIC_REQUIRE_FALSE(Entity<Named<".">, Project>::has_table());
+    STATIC_REQUIRE_FALSE(Entity<Named<"a.">, Project>::has_table());
+    STATIC_REQUIRE_FALSE(Entity<Named<".a">, Project>::has_table());
+    STATIC_REQUIRE_FALSE(Entity<Named<"a.b.c">, Project>::has_table());
+    STATIC_REQUIRE_FALSE(Entity<Named<"a\0b">, Project>::has_table());
 }
 
 }  // namespace

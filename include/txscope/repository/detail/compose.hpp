@@ -42,19 +42,10 @@ inline constexpr bool is_fixed<Changes<Model>> = false;
 template <>
 inline constexpr bool is_fixed<Constraint> = false;
 
-template <typename E>
-constexpr void check_names() {
-    static_assert(
-        E::names_fit(),
-        "txscope: PostgreSQL cuts names at 63 bytes: a member's name is longer, or the one "
-        "that `column(member)` gives its column");
-}
-
 /// What a builder writes: a `std::string_view` of one fixed at compile time, but a `std::string` where a
 /// part's shape depends on its value.
 template <typename E, typename Builder, typename... Parts>
 auto sql_text(const Parts&... parts) {
-    check_names<E>();
     if constexpr (!E::is_complete())
         return std::string_view{};
     else if constexpr ((is_fixed<Parts> && ...))
@@ -69,7 +60,6 @@ Statement begin_statement(const Parts&... parts) {
     if constexpr (!E::is_complete() || (is_fixed<Parts> && ...)) {
         return Statement{sql_text<E, Builder>(parts...)};
     } else {
-        check_names<E>();
         SqlWriter measure{&E::column_name};
         Builder::write(measure, &parts...);
         return Statement{measure.size(), [&](char* out) {
