@@ -60,6 +60,12 @@ auto condition() { return field<&Project::id>.in({1, 2}); }
 //! in() takes values
 auto condition() { return field<&Project::id>.in(); }
 
+//--- an array among arrays
+//! PostgreSQL has no arrays of arrays
+auto condition(const std::vector<std::vector<std::string>>& wanted) {
+    return field<&Project::tags>.in(wanted);
+}
+
 //--- a pattern for a number
 //! a text is matched, and with a text
 auto condition() { return field<&Project::id>.like("7%"); }
@@ -695,17 +701,25 @@ public:
     static constexpr std::string_view table = "app.my.tasks";
     using BaseRepository::BaseRepository;
 };
-auto call(Tasks tasks) { return tasks.find(7); }
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Tasks tasks{sessions};
+    const auto found = co_await tasks.find(7);
+    co_await tasks.create(Workflow{.project_id = found->id});
+}
 
 //--- a table whose name PostgreSQL would cut
-//! PostgreSQL cuts the name of a table or a schema at 63 bytes
+//! PostgreSQL cuts names at 63 bytes
 class Tasks : public BaseRepository<Tasks, Workflow> {
 public:
     static constexpr std::string_view table =
         "app.a23456789_123456789_123456789_123456789_123456789_123456789_1234";
     using BaseRepository::BaseRepository;
 };
-auto call(Tasks tasks) { return tasks.find(7); }
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Tasks tasks{sessions};
+    const auto found = co_await tasks.find(7);
+    co_await tasks.create(Workflow{.project_id = found->id});
+}
 
 //--- a column whose name PostgreSQL would cut
 //! PostgreSQL cuts names at 63 bytes
@@ -719,7 +733,11 @@ public:
     }
     using BaseRepository::BaseRepository;
 };
-auto call(Tasks tasks) { return tasks.find(7); }
+asio::awaitable<void> call(AsyncSessionFactory sessions) {
+    Tasks tasks{sessions};
+    const auto found = co_await tasks.find(7);
+    co_await tasks.create(Workflow{.project_id = found->id});
+}
 
 //--- a key of members that the model lacks
 //! `key`, `generated`, `version` and the like name members that the model describes

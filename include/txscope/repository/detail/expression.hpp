@@ -165,6 +165,8 @@ public:
     template <typename... Values>
     auto in(Values&&... values) const {
         static_assert(sizeof...(Values) > 0, "txscope: in() takes values, or a range of them");
+        static_assert(!is_array<Self>,
+                      "txscope: PostgreSQL has no arrays of arrays: say a == x || a == y");
         using Value = typename Self::Value;
         return comparison_with<AnyOf>(self(), keep_values<Value>(std::forward<Values>(values)...));
     }

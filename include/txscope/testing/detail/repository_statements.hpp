@@ -121,7 +121,7 @@ void for_each_condition(Field column, Visit visit) {
     visit(column > value);
     visit(column >= value);
     visit(column.is_distinct_from(value));
-    visit(column.in(value));
+    if constexpr (!is_array<Field>) visit(column.in(value));
     visit(column.is_null());
     if constexpr (Number<Value>) {
         visit(column + value == value);
