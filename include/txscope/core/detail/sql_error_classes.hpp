@@ -18,7 +18,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 namespace txscope {
@@ -91,7 +90,7 @@ namespace detail {
 }
 
 /// An SQL error as it is thrown: libpqxx's class on one side, everything the server said on the
-/// other.
+/// other. Both have the same `what()`.
 template <class PqxxError>
 class Typed : public PqxxError, public SqlError {
 public:
@@ -108,11 +107,14 @@ public:
         : PqxxError(said->what, said->diagnostics.statement, said->diagnostics.sqlstate.c_str()),
           SqlError(said) {}
 
-    explicit Typed(const Said& said)
-        requires std::is_same_v<PqxxError, ConnectionLost>
-        : PqxxError(*said), SqlError(said) {}
-
     explicit Typed(const Said& said) : PqxxError(said->what), SqlError(said) {}
+};
+
+/// What ended the session: a loss of the connection of which the server said why.
+class ToldLoss : public ConnectionLost, public SqlError {
+public:
+    explicit ToldLoss(const std::shared_ptr<const ServerError>& said)
+        : ConnectionLost(*said), SqlError(said) {}
 
     [[nodiscard]] const char* what() const noexcept override { return SqlError::what(); }
     [[nodiscard]] const std::string& message() const noexcept override {
@@ -188,7 +190,7 @@ inline constexpr std::array sql_error_classes{
     const auto* known = find_sql_error_class(diagnostics.sqlstate);
     if (ended_the_session(diagnostics) &&
         (known == nullptr || sqlstate::class_of(diagnostics.sqlstate) == "08"))
-        return make_typed<ConnectionLost>(said);
+        return std::make_exception_ptr(ToldLoss(said));
     return known ? known->make(said) : make_typed<pqxx::sql_error>(said);
 }
 
