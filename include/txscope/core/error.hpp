@@ -415,12 +415,6 @@ namespace detail {
 [[nodiscard]] std::exception_ptr met_in_scope(std::exception_ptr loss,
                                               const std::source_location& scope);
 
-template <class E>
-class Nested : public E, public std::nested_exception {
-public:
-    explicit Nested(E&& error) : E(std::move(error)) {}
-};
-
 }  // namespace detail
 
 /// `error` with `cause` nested inside, for `std::rethrow_if_nested`. Without a cause, just `error`.
@@ -428,10 +422,13 @@ template <class E>
 [[nodiscard]] std::exception_ptr nest(std::exception_ptr cause, E error) {
     if (!cause) return std::make_exception_ptr(std::move(error));
     try {
-        std::rethrow_exception(std::move(cause));
-    } catch (...) {
-        // std::nested_exception takes its cause from the handler it is constructed in.
-        return std::make_exception_ptr(detail::Nested<E>(std::move(error)));
+        try {
+            std::rethrow_exception(std::move(cause));
+        } catch (...) {
+            std::throw_with_nested(std::move(error));
+        }
+    } catch (const E&) {
+        return std::current_exception();
     }
 }
 

@@ -127,50 +127,50 @@ public:
 };
 
 template <class PqxxError>
-[[nodiscard]] std::exception_ptr make_typed(const std::shared_ptr<const ServerError>& said) {
-    return std::make_exception_ptr(Typed<PqxxError>(said));
+[[noreturn]] void throw_typed(const std::shared_ptr<const ServerError>& said) {
+    throw Typed<PqxxError>(said);
 }
 
 struct SqlErrorClass {
     std::string_view code;  ///< A whole SQLSTATE, or the two characters of a class.
-    std::exception_ptr (*make)(const std::shared_ptr<const ServerError>& said);
+    void (*raise)(const std::shared_ptr<const ServerError>& said);
 };
 
 /// Which of libpqxx's classes a SQLSTATE is: libpqxx's own mapping, except that all of class 40 is
 /// a `pqxx::transaction_rollback`.
 inline constexpr std::array sql_error_classes{
-    SqlErrorClass{"08P01", make_typed<PqxxProtocolViolation>},
-    SqlErrorClass{"08", make_typed<pqxx::broken_connection>},
-    SqlErrorClass{"0A", make_typed<pqxx::feature_not_supported>},
-    SqlErrorClass{"0L", make_typed<pqxx::insufficient_privilege>},
-    SqlErrorClass{"0P", make_typed<pqxx::insufficient_privilege>},
-    SqlErrorClass{"22", make_typed<pqxx::data_exception>},
-    SqlErrorClass{"23001", make_typed<pqxx::restrict_violation>},
-    SqlErrorClass{"23502", make_typed<pqxx::not_null_violation>},
-    SqlErrorClass{"23503", make_typed<pqxx::foreign_key_violation>},
-    SqlErrorClass{"23505", make_typed<pqxx::unique_violation>},
-    SqlErrorClass{"23514", make_typed<pqxx::check_violation>},
-    SqlErrorClass{"23", make_typed<pqxx::integrity_constraint_violation>},
-    SqlErrorClass{"24", make_typed<pqxx::invalid_cursor_state>},
-    SqlErrorClass{"26", make_typed<pqxx::invalid_sql_statement_name>},
-    SqlErrorClass{"34", make_typed<pqxx::invalid_cursor_name>},
-    SqlErrorClass{"40001", make_typed<pqxx::serialization_failure>},
-    SqlErrorClass{"40003", make_typed<pqxx::statement_completion_unknown>},
-    SqlErrorClass{"40P01", make_typed<pqxx::deadlock_detected>},
-    SqlErrorClass{"40", make_typed<pqxx::transaction_rollback>},
-    SqlErrorClass{"42501", make_typed<pqxx::insufficient_privilege>},
-    SqlErrorClass{"42601", make_typed<pqxx::syntax_error>},
-    SqlErrorClass{"42703", make_typed<pqxx::undefined_column>},
-    SqlErrorClass{"42883", make_typed<pqxx::undefined_function>},
-    SqlErrorClass{"42P01", make_typed<pqxx::undefined_table>},
-    SqlErrorClass{"53100", make_typed<pqxx::disk_full>},
-    SqlErrorClass{"53200", make_typed<PqxxOutOfMemory>},
-    SqlErrorClass{"53300", make_typed<pqxx::too_many_connections>},
-    SqlErrorClass{"53", make_typed<pqxx::insufficient_resources>},
-    SqlErrorClass{"P0001", make_typed<pqxx::plpgsql_raise>},
-    SqlErrorClass{"P0002", make_typed<pqxx::plpgsql_no_data_found>},
-    SqlErrorClass{"P0003", make_typed<pqxx::plpgsql_too_many_rows>},
-    SqlErrorClass{"P0", make_typed<pqxx::plpgsql_error>},
+    SqlErrorClass{"08P01", throw_typed<PqxxProtocolViolation>},
+    SqlErrorClass{"08", throw_typed<pqxx::broken_connection>},
+    SqlErrorClass{"0A", throw_typed<pqxx::feature_not_supported>},
+    SqlErrorClass{"0L", throw_typed<pqxx::insufficient_privilege>},
+    SqlErrorClass{"0P", throw_typed<pqxx::insufficient_privilege>},
+    SqlErrorClass{"22", throw_typed<pqxx::data_exception>},
+    SqlErrorClass{"23001", throw_typed<pqxx::restrict_violation>},
+    SqlErrorClass{"23502", throw_typed<pqxx::not_null_violation>},
+    SqlErrorClass{"23503", throw_typed<pqxx::foreign_key_violation>},
+    SqlErrorClass{"23505", throw_typed<pqxx::unique_violation>},
+    SqlErrorClass{"23514", throw_typed<pqxx::check_violation>},
+    SqlErrorClass{"23", throw_typed<pqxx::integrity_constraint_violation>},
+    SqlErrorClass{"24", throw_typed<pqxx::invalid_cursor_state>},
+    SqlErrorClass{"26", throw_typed<pqxx::invalid_sql_statement_name>},
+    SqlErrorClass{"34", throw_typed<pqxx::invalid_cursor_name>},
+    SqlErrorClass{"40001", throw_typed<pqxx::serialization_failure>},
+    SqlErrorClass{"40003", throw_typed<pqxx::statement_completion_unknown>},
+    SqlErrorClass{"40P01", throw_typed<pqxx::deadlock_detected>},
+    SqlErrorClass{"40", throw_typed<pqxx::transaction_rollback>},
+    SqlErrorClass{"42501", throw_typed<pqxx::insufficient_privilege>},
+    SqlErrorClass{"42601", throw_typed<pqxx::syntax_error>},
+    SqlErrorClass{"42703", throw_typed<pqxx::undefined_column>},
+    SqlErrorClass{"42883", throw_typed<pqxx::undefined_function>},
+    SqlErrorClass{"42P01", throw_typed<pqxx::undefined_table>},
+    SqlErrorClass{"53100", throw_typed<pqxx::disk_full>},
+    SqlErrorClass{"53200", throw_typed<PqxxOutOfMemory>},
+    SqlErrorClass{"53300", throw_typed<pqxx::too_many_connections>},
+    SqlErrorClass{"53", throw_typed<pqxx::insufficient_resources>},
+    SqlErrorClass{"P0001", throw_typed<pqxx::plpgsql_raise>},
+    SqlErrorClass{"P0002", throw_typed<pqxx::plpgsql_no_data_found>},
+    SqlErrorClass{"P0003", throw_typed<pqxx::plpgsql_too_many_rows>},
+    SqlErrorClass{"P0", throw_typed<pqxx::plpgsql_error>},
 };
 
 /// The row of the table for a code: by the whole code, else by its class, else none.
@@ -184,14 +184,19 @@ inline constexpr std::array sql_error_classes{
 
 /// What ends the session is a loss of the connection, unless it has a class that says more. That of
 /// connections does not: poolers say 08P01 of whatever ends one.
+///
+/// Thrown and caught, which takes less to compile for each class than `std::make_exception_ptr`.
 [[nodiscard]] inline std::exception_ptr make_typed_error(
-    const std::shared_ptr<const ServerError>& said) {
+    const std::shared_ptr<const ServerError>& said) try {
     const auto& diagnostics = said->diagnostics;
     const auto* known = find_sql_error_class(diagnostics.sqlstate);
     if (ended_the_session(diagnostics) &&
         (known == nullptr || sqlstate::class_of(diagnostics.sqlstate) == "08"))
-        return std::make_exception_ptr(ToldLoss(said));
-    return known ? known->make(said) : make_typed<pqxx::sql_error>(said);
+        throw ToldLoss(said);
+    if (known != nullptr) known->raise(said);
+    throw Typed<pqxx::sql_error>(said);
+} catch (const SqlError&) {  // not for want of memory
+    return std::current_exception();
 }
 
 TXSCOPE_INLINE std::exception_ptr met_in_scope(std::exception_ptr loss,
