@@ -26,17 +26,14 @@ TXSCOPE_LAZY asio::awaitable<bool> wait_until_ready(asio::any_io_executor execut
 
 #if TXSCOPE_DEFINITIONS
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/deferred.hpp>
+#include <txscope/net/notification.hpp>
+
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/system/system_error.hpp>
 
 #include <fcntl.h>
 
 #include <cerrno>
-#include <memory>
 
 namespace txscope::detail {
 
@@ -51,29 +48,13 @@ TXSCOPE_INLINE int duplicate_descriptor(int descriptor) {
 TXSCOPE_LAZY_INLINE asio::awaitable<bool> wait_until_ready(
     asio::any_io_executor executor, int descriptor, asio::posix::descriptor_base::wait_type what,
     Clock::time_point deadline) {
-    struct Waiting {
-        Waiting(const asio::any_io_executor& on, int owned, Clock::time_point until)
-            : descriptor{on, owned}, timer{on, until} {}
-        asio::posix::stream_descriptor descriptor;
-        asio::steady_timer timer;
-    };
-    const auto waiting =
-        std::make_shared<Waiting>(executor, duplicate_descriptor(descriptor), deadline);
-    // The time begins behind the wait, which it could not end before. By then this coroutine may go on
-    // already, on another thread.
-    const auto begin = [&waiting, what](auto handler) {
-        const auto kept = waiting;
-        kept->descriptor.async_wait(what, std::move(handler));
-        kept->timer.async_wait([waited = std::weak_ptr{kept}](boost::system::error_code cancelled) {
-            const auto still = waited.lock();
-            if (still && !cancelled) still->descriptor.cancel();
-        });
-    };
-    const auto token = asio::as_tuple(asio::deferred);
-    const auto [error] =
-        co_await asio::async_initiate<decltype(token), void(boost::system::error_code)>(begin,
-                                                                                        token);
-    co_return !error;
+    asio::posix::stream_descriptor waiting{executor, duplicate_descriptor(descriptor)};
+    Notification ready{executor};
+    waiting.async_wait(what, [tell = ready.sender()](boost::system::error_code error) {
+        if (!error) tell();
+    });
+    co_await ready.wait(deadline);
+    co_return ready.sent();
 }
 
 }  // namespace txscope::detail

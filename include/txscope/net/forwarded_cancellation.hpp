@@ -82,8 +82,8 @@ private:
 #if TXSCOPE_DEFINITIONS
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/dispatch.hpp>
-#include <boost/asio/post.hpp>
+#include <boost/asio/execution/blocking.hpp>
+#include <boost/asio/require.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <atomic>
@@ -102,7 +102,7 @@ struct ForwardedCancellation::Channel {
     /// From any thread.
     static void cancel(const std::weak_ptr<Channel>& to, Cancelled by) {
         if (const auto channel = to.lock())
-            asio::dispatch(AmbientExecutor{channel->strand}, [channel, by] {
+            AmbientExecutor{channel->strand}.execute([channel, by] {
                 auto first = Cancelled::no;
                 channel->cancelled.compare_exchange_strong(first, by);
                 channel->signal.emit(asio::cancellation_type::all);
@@ -199,7 +199,7 @@ TXSCOPE_INLINE void ForwardedCancellation::finish(Return back, std::exception_pt
         execute_on(callers, std::move(resume));
     } else {  // or else the stack would grow with every scope that never waits
         *over = true;
-        asio::post(callers, std::move(resume));
+        asio::require(callers, asio::execution::blocking.never).execute(std::move(resume));
     }
 }
 
