@@ -376,7 +376,7 @@ template <typename... Statements>
 Connection::SharedResponse Connection::submit_own(Statements&&... statements) {
     auto response = make_response();
     Batch batch;
-    (batch.push_back({std::forward<Statements>(statements), response, true}), ...);
+    (batch.emplace_back(std::forward<Statements>(statements), response, true), ...);
     submit(std::move(batch));
     return response;
 }

@@ -263,7 +263,7 @@ inline void TemporaryPostgres::initialise() {
         lines.push_back("fsync = off");
         lines.push_back("full_page_writes = off");
     }
-    lines.insert(lines.end(), options_.settings.begin(), options_.settings.end());
+    for (const std::string& setting : options_.settings) lines.push_back(setting);
     detail::append_lines(data_directory() / "postgresql.conf", lines);
 }
 

@@ -8,7 +8,6 @@
 
 #include <pqxx/except>
 
-#include <algorithm>
 #include <new>
 
 /// Which exception an error of the server's is, and whether it came of a statement that was prepared for
@@ -47,11 +46,14 @@ TXSCOPE_INLINE const Request* StatementPipeline::find_sent(const protocol::Respo
 /// The statement that has failed in the batch of `response`; null for none.
 TXSCOPE_INLINE const Request* StatementPipeline::find_failed(const Response& response) const {
     for (const Batch& batch : sent_) {
-        const auto asks = [&](const Request& sent) { return sent.response.get() == &response; };
-        if (std::none_of(batch.begin(), batch.end(), asks)) continue;
-        for (const Request& sent : batch)
-            if (sent.response->outcome() == Outcome::failed)
-                return find_sent(sent.response.get(), sent.response->failed_statement());
+        bool asked = false;
+        const Response* failed = nullptr;
+        for (const Request& sent : batch) {
+            asked = asked || sent.response.get() == &response;
+            if (failed == nullptr && sent.response->outcome() == Outcome::failed)
+                failed = sent.response.get();
+        }
+        if (asked && failed != nullptr) return find_sent(failed, failed->failed_statement());
     }
     return nullptr;
 }
@@ -117,7 +119,9 @@ TXSCOPE_INLINE std::shared_ptr<Response> StatementPipeline::prepare_anew(
     auto response = make_response();
     const std::string_view sql = failed.statement.sql();
     try {
-        sent_.push_back({{Statement{sql}, response}});
+        Batch batch;
+        batch.emplace_back(Statement{sql}, response);
+        sent_.push_back(std::move(batch));
         StatementNames::Entry* entry = names_.find(sql);
         if (entry == nullptr)
             entry = &names_.insert(sql, statement_kind(sql));

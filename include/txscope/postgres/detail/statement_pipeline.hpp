@@ -10,7 +10,6 @@
 #include <txscope/postgres/detail/waiting_batches.hpp>
 #include <txscope/protocol/pipeline.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>

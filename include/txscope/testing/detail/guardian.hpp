@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -64,23 +65,21 @@ inline Guardian::Guardian(const std::filesystem::path& folder, const std::filesy
                           const std::vector<std::vector<std::string>>& programs,
                           const std::vector<std::string>& environment, const ServerUser& user) {
     const auto pointers = [](const std::vector<std::string>& strings) {
-        std::vector<char*> found;
-        for (const std::string& text : strings) found.push_back(const_cast<char*>(text.c_str()));
-        found.push_back(nullptr);
+        std::vector<char*> found(strings.size() + 1);  // null behind the last
+        for (std::size_t i = 0; i < strings.size(); ++i)
+            found[i] = const_cast<char*>(strings[i].c_str());
         return found;
     };
     std::vector<std::vector<char*>> arguments;
-    std::vector<char* const*> tables;
     for (const auto& program : programs) arguments.push_back(pointers(program));
-    for (const auto& program : arguments) tables.push_back(program.data());
     const std::vector<char*> variables = pointers(environment);
 
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         throw_errno("cannot speak to a guardian process");
     control_ = ends[0];
-    const GuardianPlan plan{ends[1],       folder.c_str(),   log.c_str(),
-                            tables.data(), variables.data(), &user};
+    const GuardianPlan plan{ends[1],          folder.c_str(),   log.c_str(),
+                            arguments.data(), variables.data(), &user};
 
     // A handler of ours must not run in the child: it would act on what it shares with us.
     sigset_t all;

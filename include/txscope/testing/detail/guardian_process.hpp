@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <ctime>
+#include <vector>
 
 /// The guardian's own side: what runs in the forked process.
 ///
@@ -51,7 +52,7 @@ struct GuardianPlan {
     int control = -1;  ///< Its end of the socket pair.
     const char* folder = nullptr;
     const char* log = nullptr;
-    char* const* const* programs = nullptr;
+    const std::vector<char*>* programs = nullptr;
     char* const* environment = nullptr;
     const ServerUser* user = nullptr;
 };
@@ -130,7 +131,7 @@ private:
     GuardianReply answer(GuardianRequest request) {
         switch (request.verb) {
             case GuardianVerb::start:
-                return {0, start(plan_.programs[request.argument])};
+                return {0, start(plan_.programs[request.argument].data())};
             case GuardianVerb::status:
                 return {alive(), status_};
             case GuardianVerb::signal:

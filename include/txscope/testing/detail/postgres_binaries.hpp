@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <vector>
 
 namespace txscope::detail {
 
@@ -19,47 +19,40 @@ inline bool has_postgres_binaries(const std::filesystem::path& folder) {
            ::access((folder / "postgres").c_str(), X_OK) == 0;
 }
 
-/// The folders named in a `PATH`-like variable.
-inline std::vector<std::filesystem::path> split_path(std::string_view path) {
-    std::vector<std::filesystem::path> folders;
+/// The first folder named in a `PATH`-like variable that has them; empty for none.
+inline std::filesystem::path find_in_path(std::string_view path) {
     while (!path.empty()) {
         const std::string_view folder = path.substr(0, path.find(':'));
-        if (!folder.empty()) folders.emplace_back(folder);
+        if (!folder.empty() && has_postgres_binaries(folder)) return folder;
         path.remove_prefix(std::min(path.size(), folder.size() + 1));
     }
-    return folders;
+    return {};
 }
 
-/// Numbers compare as numbers, so that 9.6 comes before 15, and pgsql-9.6 before pgsql-15.
+/// Numbers compare as numbers, so that 9.6 comes before 15.
 inline bool version_less(const std::string& left, const std::string& right) {
-    const auto numbers = [](const std::string& text) {
-        std::vector<unsigned long> found;
-        for (std::size_t at = 0; (at = text.find_first_of("0123456789", at)) < text.size();) {
-            const std::size_t end = std::min(text.find_first_not_of("0123456789", at), text.size());
-            found.push_back(std::strtoul(text.substr(at, end - at).c_str(), nullptr, 10));
-            at = end;
-        }
-        return found;
-    };
-    return numbers(left) < numbers(right);
+    return ::strverscmp(left.c_str(), right.c_str()) < 0;
 }
 
-/// Where distributions put versions side by side, the highest version first.
-inline std::vector<std::filesystem::path> versioned_postgres_folders() {
-    std::vector<std::filesystem::path> versions;
-    const auto collect = [&](const char* parent, std::string_view prefix) {
+/// That of the highest version, where distributions put versions side by side; empty for none.
+inline std::filesystem::path find_highest_version() {
+    std::filesystem::path found;
+    std::string highest;
+    const auto look = [&](const std::string& parent, const std::string& prefix) {
         std::error_code none;
-        for (const auto& entry : std::filesystem::directory_iterator{parent, none})
-            if (entry.path().filename().string().starts_with(prefix))
-                versions.push_back(entry.path());
+        for (const auto& entry : std::filesystem::directory_iterator{parent, none}) {
+            const std::string name = entry.path().filename().string();
+            if (!name.starts_with(prefix)) continue;
+            const std::string version = name.substr(prefix.size());
+            const std::filesystem::path folder = entry.path() / "bin";
+            if (!version_less(highest, version) || !has_postgres_binaries(folder)) continue;
+            highest = version;
+            found = folder;
+        }
     };
-    collect("/usr/lib/postgresql", "");  // Debian, Ubuntu
-    collect("/usr", "pgsql-");           // PostgreSQL's own packages for Red Hat
-    std::sort(versions.begin(), versions.end(), [](const auto& left, const auto& right) {
-        return version_less(right.filename().string(), left.filename().string());
-    });
-    for (auto& version : versions) version /= "bin";
-    return versions;
+    look("/usr/lib/postgresql", "");  // Debian, Ubuntu
+    look("/usr", "pgsql-");           // PostgreSQL's own packages for Red Hat
+    return found;
 }
 
 /// The folder that holds `initdb` and `postgres`; see `TemporaryPostgresOptions::binaries`.
@@ -74,9 +67,8 @@ inline std::filesystem::path find_postgres_binaries(const std::filesystem::path&
         return demand(folder, "TXSCOPE_POSTGRES_BINDIR");
 
     const char* path = std::getenv("PATH");
-    for (const auto& folders : {split_path(path ? path : ""), versioned_postgres_folders()})
-        for (const auto& folder : folders)
-            if (has_postgres_binaries(folder)) return folder;
+    if (auto found = find_in_path(path ? path : ""); !found.empty()) return found;
+    if (auto found = find_highest_version(); !found.empty()) return found;
     throw TemporaryPostgresError{
         "no PostgreSQL server found (initdb and postgres) on PATH, in "
         "/usr/lib/postgresql/<version>/bin or in /usr/pgsql-<version>/bin: install one "

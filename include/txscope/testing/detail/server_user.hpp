@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct ServerUser {
 /// Who runs the server: we ourselves, or, since PostgreSQL refuses root, an unprivileged user.
 inline ServerUser find_server_user() {
     if (::geteuid() != 0) return {};
-    std::vector<char> buffer(1 << 16);
+    std::string buffer(1 << 16, '\0');
     for (const char* name : {"postgres", "nobody"}) {
         passwd entry{};
         passwd* found = nullptr;

@@ -82,7 +82,7 @@ TXSCOPE_LAZY inline asio::awaitable<Result> ask(Connection& connection, Statemen
                                                 Clock::time_point deadline) {
     const auto response = std::make_shared<Response>();
     Connection::Batch batch;
-    batch.push_back({std::move(question), response});
+    batch.emplace_back(std::move(question), response);
     connection.submit(std::move(batch));
     co_await connection.settle(response, deadline);
     if (response->error) std::rethrow_exception(response->error);

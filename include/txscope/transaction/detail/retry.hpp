@@ -5,6 +5,7 @@
 #include <txscope/net/cancellation.hpp>
 #include <txscope/session/detail/session_state.hpp>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -51,7 +52,7 @@ inline bool is_worth_another_attempt(const SessionState& session, const std::exc
 /// @throws boost::system::system_error (`operation_aborted`) when the caller is cancelled
 TXSCOPE_LAZY inline asio::awaitable<void> pause_until(Clock::time_point next) {
     asio::steady_timer timer{co_await asio::this_coro::executor, next};
-    co_await timer.async_wait(asio::deferred);
+    co_await timer.async_wait(asio::as_tuple(asio::deferred));
     check_not_cancelled(co_await asio::this_coro::cancellation_state);
 }
 

@@ -71,7 +71,7 @@ inline void ask_history(TransactionState& transaction) {
     if (!member.about_server) {
         member.about_server = std::make_shared<Response>();
         Connection::Batch question;
-        question.push_back({ServerHistory::question(), member.about_server});
+        question.emplace_back(ServerHistory::question(), member.about_server);
         member.connection->submit(std::move(question));
         ++member.round_trips_counted;
     }
