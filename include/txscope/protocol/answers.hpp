@@ -317,9 +317,8 @@ TXSCOPE_INLINE void Answers::note_command(std::string_view tag) noexcept {
 }
 
 TXSCOPE_INLINE Answers::Taken Answers::take_error(const Message& message) {
-    auto parsed = ErrorResponse::parse(message.body);
-    if (!parsed) return Taken::malformed;
-    auto error = std::make_shared<const ErrorResponse>(*std::move(parsed));
+    auto error = ErrorResponse::parse(message.body);
+    if (error == nullptr) return Taken::malformed;
     if (error->ends_session()) {
         std::string text{error->message()};
         fail({Failure::Reason::server_ended, std::move(text), std::move(error)});

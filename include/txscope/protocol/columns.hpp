@@ -65,12 +65,15 @@ TXSCOPE_INLINE std::shared_ptr<const Columns> Columns::parse(std::string_view bo
 
 TXSCOPE_INLINE std::shared_ptr<const Columns> Columns::in_binary(
     bool (*is_binary)(const Column& column)) const {
-    if (std::none_of(begin(), end(), is_binary)) return nullptr;
     std::shared_ptr<Columns> columns{new Columns{body_}};
     columns->read();
-    for (Column& column : columns->columns_)
-        if (is_binary(column)) column.format = Format::binary;
-    return columns;
+    bool any = false;
+    for (Column& column : columns->columns_) {
+        if (!is_binary(column)) continue;
+        column.format = Format::binary;
+        any = true;
+    }
+    return any ? columns : nullptr;
 }
 
 TXSCOPE_INLINE bool Columns::read() {

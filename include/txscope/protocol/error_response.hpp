@@ -3,7 +3,7 @@
 #include <txscope/core/config.hpp>
 #include <txscope/protocol/message.hpp>
 
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -36,8 +36,8 @@ class ErrorResponse {
 public:
     /// Whether a body is of either.
     [[nodiscard]] static bool is_whole(std::string_view body) noexcept;
-    /// Nothing for a body that is not.
-    [[nodiscard]] static std::optional<ErrorResponse> parse(std::string_view body);
+    /// Null for a body that is not.
+    [[nodiscard]] static std::shared_ptr<const ErrorResponse> parse(std::string_view body);
 
     /// Empty for a field that was not sent.
     [[nodiscard]] std::string_view operator[](ErrorField field) const noexcept;
@@ -84,9 +84,9 @@ TXSCOPE_INLINE bool ErrorResponse::is_whole(std::string_view body) noexcept {
     return reader.complete();
 }
 
-TXSCOPE_INLINE std::optional<ErrorResponse> ErrorResponse::parse(std::string_view body) {
-    if (!is_whole(body)) return std::nullopt;
-    return ErrorResponse{body};
+TXSCOPE_INLINE std::shared_ptr<const ErrorResponse> ErrorResponse::parse(std::string_view body) {
+    if (!is_whole(body)) return nullptr;
+    return std::shared_ptr<const ErrorResponse>{new ErrorResponse{body}};
 }
 
 TXSCOPE_INLINE std::string_view ErrorResponse::operator[](ErrorField field) const noexcept {

@@ -167,12 +167,14 @@ TXSCOPE_INLINE PreparedStatement& PreparedStatements::insert(std::string_view na
                                                              std::uint64_t batch) {
     assert(!by_name_.contains(name));
     Statements added;
-    added.push_back({.name = std::string{name}, .batch = batch});
-    added.front().self = added.begin();
-    by_name_.emplace(added.front().name, &added.front());
+    PreparedStatement& statement = added.emplace_back();
+    statement.name = name;
+    statement.batch = batch;
+    statement.self = added.begin();
+    by_name_.emplace(statement.name, &statement);
     if (in_use_.size() >= capacity_ && !in_use_.empty()) retire(in_use_.back());
     in_use_.splice(in_use_.begin(), added);
-    return in_use_.front();
+    return statement;
 }
 
 TXSCOPE_INLINE PreparedStatement* PreparedStatements::next_to_close() noexcept {

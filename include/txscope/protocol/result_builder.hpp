@@ -81,7 +81,7 @@ TXSCOPE_INLINE ResultBlock ResultBuilder::finish(Reader& reader,
     data.suspended = suspended;
     discard(reader);
     constexpr std::size_t kept_rows = 4096;
-    if (rows_.capacity() > kept_rows) rows_ = {};
+    if (rows_.capacity() > kept_rows) rows_ = std::vector<std::uint32_t>{};
     return result;
 }
 

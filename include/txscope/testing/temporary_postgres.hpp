@@ -8,6 +8,7 @@
 
 #include <libpq-fe.h>
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
@@ -129,7 +130,7 @@ private:
         postgres = 1
     };
 
-    std::vector<std::vector<std::string>> programs() const;
+    std::array<std::vector<std::string>, 2> programs() const;
     std::filesystem::path log_path() const { return folder_.path() / "postgres.log"; }
     std::string conninfo(std::string_view host, std::string_view database) const;
     void initialise();
@@ -209,7 +210,7 @@ inline bool TemporaryPostgres::running() const {
     return guardian_.running();
 }
 
-inline std::vector<std::vector<std::string>> TemporaryPostgres::programs() const {
+inline std::array<std::vector<std::string>, 2> TemporaryPostgres::programs() const {
     const std::string data = data_directory().string();
     std::vector<std::string> init{(binaries_ / "initdb").string(),
                                   "--pgdata=" + data,
@@ -224,7 +225,7 @@ inline std::vector<std::vector<std::string>> TemporaryPostgres::programs() const
         init.push_back("--auth=scram-sha-256");
         init.push_back("--pwfile=" + (folder_.path() / "password").string());
     }
-    return {std::move(init), {(binaries_ / "postgres").string(), "-D", data}};
+    return {{std::move(init), {(binaries_ / "postgres").string(), "-D", data}}};
 }
 
 inline std::string TemporaryPostgres::conninfo(std::string_view host,

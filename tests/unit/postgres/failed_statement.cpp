@@ -21,7 +21,7 @@ namespace {
 Staleness staleness(std::string_view code, std::string_view routine = {}) {
     std::string body = server::error_body(code, "it failed");
     body.insert(body.size() - 1, "R" + server::string(routine));
-    return staleness_told_by(ErrorResponse::parse(body).value());
+    return staleness_told_by(*ErrorResponse::parse(body));
 }
 
 Description description(std::vector<std::uint32_t> types,

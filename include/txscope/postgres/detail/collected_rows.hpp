@@ -34,14 +34,14 @@ public:
 private:
     static void add(std::unique_ptr<protocol::Collected>& collected,
                     const protocol::ResultBlock& part) {
-        if (collected == nullptr) collected = std::make_unique<CollectedRows>();
+        if (collected == nullptr) collected.reset(new CollectedRows);
         auto& rows = static_cast<CollectedRows&>(*collected);
         if (rows.error_) return;
         try {
             rows.read(part);
         } catch (...) {  // is told once the statement is executed, as of any other result
             rows.error_ = std::current_exception();
-            rows.objects_ = {};
+            rows.objects_.clear();
         }
     }
     static bool reads_binary(const protocol::Column& column) {

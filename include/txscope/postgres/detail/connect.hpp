@@ -16,9 +16,8 @@
 namespace txscope::detail {
 
 /// Starts to connect to the servers of `info`, without blocking.
-inline Native<PGconn> start_connecting(const ConnInfo& info) {
-    auto parameters = info.parameters;
-    parameters.insert({"fallback_application_name", "txscope"});
+inline Native<PGconn> start_connecting(ConnInfo& info) {
+    info.add("fallback_application_name", "txscope");
     if (!info.servers.empty()) {
         const auto joined = [&](std::string ServerAddress::* member) {
             std::string list;
@@ -26,13 +25,13 @@ inline Native<PGconn> start_connecting(const ConnInfo& info) {
             list.pop_back();
             return list;
         };
-        parameters["host"] = joined(&ServerAddress::host);
-        parameters["hostaddr"] = joined(&ServerAddress::address);
-        parameters["port"] = joined(&ServerAddress::port);
+        info.parameters["host"] = joined(&ServerAddress::host);
+        info.parameters["hostaddr"] = joined(&ServerAddress::address);
+        info.parameters["port"] = joined(&ServerAddress::port);
     }
     std::vector<const char*> keys;
     std::vector<const char*> values;
-    for (const auto& [key, value] : parameters) {
+    for (const auto& [key, value] : info.parameters) {
         keys.push_back(key.c_str());
         values.push_back(value.c_str());
     }

@@ -32,6 +32,8 @@ struct ConnInfo {
     std::map<std::string, std::string, std::less<>> parameters;
     std::vector<ServerAddress> servers;  ///< Empty: libpq is to find them by itself.
 
+    /// Unless it is there.
+    void add(const char* key, const char* value) { parameters.emplace(key, value); }
     std::optional<std::string> find(std::string_view key) const {
         const auto found = parameters.find(key);
         return found == parameters.end() ? std::nullopt : std::optional{found->second};
@@ -89,7 +91,7 @@ inline ConnInfo parse_conninfo(const std::string& text) {
     const Native<PQconninfoOption> given = read_conninfo(text);
     ConnInfo info;
     for (const PQconninfoOption* option = given.get(); option->keyword != nullptr; ++option)
-        if (option->val != nullptr) info.parameters.insert({option->keyword, option->val});
+        if (option->val != nullptr) info.add(option->keyword, option->val);
 
     // What the string does not say, the environment may (PGHOST, PGCONNECT_TIMEOUT); for all else libpq
     // looks there by itself. A service file is left to libpq.
@@ -99,18 +101,18 @@ inline ConnInfo parse_conninfo(const std::string& text) {
         const std::string_view key = option->keyword;
         if (option->val == nullptr) continue;
         if (key == "host" || key == "hostaddr" || key == "port" || key == "connect_timeout")
-            info.parameters.insert({option->keyword, option->val});
+            info.add(option->keyword, option->val);
         // Encrypted by GSS, an answer cannot be read to its end: see `connect`.
         if (key == "gssencmode" && option->compiled != nullptr &&
             std::string_view{option->val} == option->compiled)
-            info.parameters.insert({"gssencmode", "disable"});
+            info.add("gssencmode", "disable");
     }
     // A peer that is gone without a word is noticed within a minute, and within half of one where
     // something is on its way to it: the system's own defaults are hours (tcp(7)).
-    info.parameters.insert({"keepalives_idle", "30"});  // seconds
-    info.parameters.insert({"keepalives_interval", "10"});
-    info.parameters.insert({"keepalives_count", "3"});
-    info.parameters.insert({"tcp_user_timeout", "30000"});  // milliseconds
+    info.add("keepalives_idle", "30");  // seconds
+    info.add("keepalives_interval", "10");
+    info.add("keepalives_count", "3");
+    info.add("tcp_user_timeout", "30000");  // milliseconds
     return info;
 }
 

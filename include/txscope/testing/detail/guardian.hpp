@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -30,7 +31,7 @@ class Guardian {
 public:
     /// `programs` are argument vectors, an absolute path first; all write to the file `log`.
     Guardian(const std::filesystem::path& folder, const std::filesystem::path& log,
-             const std::vector<std::vector<std::string>>& programs,
+             std::span<const std::vector<std::string>> programs,
              const std::vector<std::string>& environment, const ServerUser& user);
     Guardian(const Guardian&) = delete;
     Guardian& operator=(const Guardian&) = delete;
@@ -62,7 +63,7 @@ private:
 };
 
 inline Guardian::Guardian(const std::filesystem::path& folder, const std::filesystem::path& log,
-                          const std::vector<std::vector<std::string>>& programs,
+                          std::span<const std::vector<std::string>> programs,
                           const std::vector<std::string>& environment, const ServerUser& user) {
     const auto pointers = [](const std::vector<std::string>& strings) {
         std::vector<char*> found(strings.size() + 1);  // null behind the last
