@@ -1,9 +1,10 @@
 #pragma once
 
 #include <boost/asio/execution_context.hpp>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
 
 #include <atomic>
-#include <memory>
 #include <mutex>
 
 namespace txscope::detail {
@@ -16,7 +17,7 @@ namespace asio = boost::asio;
 /// uses what is being destroyed. Whoever may be on another thread looks here first.
 class ContextLife : public asio::execution_context::service {
 public:
-    struct State {
+    struct State : boost::intrusive_ref_counter<State> {
         std::mutex mutex;  ///< While it is held, the context's destruction does not begin.
         std::atomic<bool> over = false;  ///< Leave the context alone.
 
@@ -28,11 +29,13 @@ public:
         }
     };
 
+    using Shared = boost::intrusive_ptr<State>;
+
     /// That of `context`, which it outlives.
     ///
     /// A context ends its newest service first: what is used under the lock must be there already,
     /// so make the timer or the descriptor before.
-    static std::shared_ptr<State> of(asio::execution_context& context) {
+    static Shared of(asio::execution_context& context) {
         return asio::use_service<ContextLife>(context).state_;
     }
 
@@ -47,7 +50,7 @@ private:
         state_->over = true;
     }
 
-    const std::shared_ptr<State> state_ = std::make_shared<State>();
+    const Shared state_{new State};
 };
 
 }  // namespace txscope::detail

@@ -13,7 +13,6 @@
 #include <boost/system/error_code.hpp>
 
 #include <atomic>
-#include <memory>
 #include <utility>
 
 namespace txscope::detail {
@@ -85,7 +84,7 @@ private:
     const asio::any_io_executor executor_;
     asio::posix::stream_descriptor descriptor_;
     asio::execution_context& context_;
-    const std::shared_ptr<ContextLife::State> life_;  // newer than the descriptor: see there
+    const ContextLife::Shared life_;  // newer than the descriptor: see there
     std::atomic<bool> signalled_ = false;
 };
 

@@ -8,10 +8,11 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <chrono>
-#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -25,8 +26,11 @@ namespace asio = boost::asio;
 /// destroying the context destroys the coroutine. A sender may outlive both, and may send while
 /// another thread destroys them.
 class Notification {
-    struct State {
-        const std::shared_ptr<ContextLife::State> context;
+    struct State : boost::intrusive_ref_counter<State> {
+        State(ContextLife::Shared of, asio::steady_timer& receiver)
+            : context{std::move(of)}, timer{&receiver} {}
+
+        const ContextLife::Shared context;
         asio::steady_timer* timer;  // null once the receiver is gone
         bool sent = false;
 
@@ -42,8 +46,8 @@ public:
 
     private:
         friend Notification;
-        explicit Sender(std::shared_ptr<State> state) : state_{std::move(state)} {}
-        std::shared_ptr<State> state_;
+        explicit Sender(const boost::intrusive_ptr<State>& state) : state_{state} {}
+        boost::intrusive_ptr<State> state_;
     };
 
     explicit Notification(const asio::any_io_executor& executor);
@@ -73,7 +77,7 @@ public:
 
 private:
     asio::steady_timer timer_;
-    std::shared_ptr<State> state_;
+    const boost::intrusive_ptr<State> state_;
 };
 
 }  // namespace txscope::detail
@@ -93,8 +97,7 @@ TXSCOPE_INLINE void Notification::Sender::operator()() const {
 
 TXSCOPE_INLINE Notification::Notification(const asio::any_io_executor& executor)
     : timer_{executor},
-      state_{std::make_shared<State>(
-          State{ContextLife::of(asio::query(executor, asio::execution::context)), &timer_})} {}
+      state_{new State{ContextLife::of(asio::query(executor, asio::execution::context)), timer_}} {}
 
 TXSCOPE_INLINE Notification::~Notification() {
     const auto lock = state_->lock();

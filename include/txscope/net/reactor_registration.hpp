@@ -225,7 +225,7 @@ private:
     asio::execution_context& context_;
     asio::detail::scheduler& scheduler_;
     asio::detail::reactor& reactor_;
-    const std::shared_ptr<ContextLife::State> life_;  // newer than the reactor: see there
+    const ContextLife::Shared life_;  // newer than the reactor: see there
     asio::detail::reactor::per_descriptor_data data_{};
     const int descriptor_;
     std::atomic<Node*> waits_ = nullptr;

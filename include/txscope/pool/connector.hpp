@@ -94,14 +94,15 @@ TXSCOPE_LAZY_INLINE asio::awaitable<std::shared_ptr<PooledConnection>> Connector
 
 inline std::string server_words(const ConnInfo& info) {
     const auto host = info.find("host");
-    return '"' + (host ? *host : info.find("hostaddr").value_or("")) + "\", port " +
-           info.find("port").value_or("5432");
+    std::string words = "\"";
+    words.append(host ? *host : info.find("hostaddr").value_or(""));
+    return words.append("\", port ").append(info.find("port").value_or("5432"));
 }
 
 TXSCOPE_INLINE std::string Connector::database_words() const {
     const ConnInfo info = parse_conninfo(conninfo_);
     const auto name = info.find("dbname");
-    return (name ? "database \"" + *name + '"' : "the default database") + " of " +
+    return (name ? "database \"" + std::string{*name} + '"' : "the default database") + " of " +
            server_words(info);
 }
 

@@ -84,7 +84,7 @@ private:
     Clock::time_point asked_{};   // if it had to
     std::exception_ptr error_{};  // why it has failed
     asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, AmbientExecutor> timer_;
-    const std::shared_ptr<ContextLife::State> context_;
+    const ContextLife::Shared context_;
 };
 
 }  // namespace txscope::detail

@@ -50,7 +50,7 @@ inline Native<PGconn> start_connecting(ConnInfo& info) {
 /// @throws ConnectionFailed when it is no number
 inline std::optional<std::chrono::seconds> connect_timeout(const ConnInfo& info) {
     constexpr std::string_view blanks = " \t\n\v\f\r";  // libpq reads past them
-    std::string text = info.find("connect_timeout").value_or("");
+    std::string text{info.find("connect_timeout").value_or("")};
     text.erase(text.find_last_not_of(blanks) + 1);
     text.erase(0, text.find_first_not_of(blanks));
     if (text.empty()) return std::nullopt;

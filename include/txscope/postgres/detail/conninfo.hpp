@@ -34,9 +34,10 @@ struct ConnInfo {
 
     /// Unless it is there.
     void add(const char* key, const char* value) { parameters.emplace(key, value); }
-    std::optional<std::string> find(std::string_view key) const {
+    std::optional<std::string_view> find(std::string_view key) const {
         const auto found = parameters.find(key);
-        return found == parameters.end() ? std::nullopt : std::optional{found->second};
+        if (found == parameters.end()) return std::nullopt;
+        return found->second;
     }
 };
 

@@ -11,7 +11,9 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 namespace txscope::detail {
 
@@ -62,12 +64,12 @@ inline std::string as_address(const std::string& text) {
 TXSCOPE_LAZY inline asio::awaitable<void> resolve_hosts(
     asio::any_io_executor executor, ConnInfo& info,
     std::chrono::steady_clock::time_point deadline) {
-    const std::string host_list = info.find("host").value_or("");
-    const std::string address_list = info.find("hostaddr").value_or("");
+    const std::string_view host_list = info.find("host").value_or("");
+    const std::string_view address_list = info.find("hostaddr").value_or("");
     if (host_list.empty() && address_list.empty()) co_return;
     const auto hosts = split_list(host_list.empty() ? address_list : host_list);
     const auto addresses =
-        split_list(address_list.empty() ? std::string(hosts.size() - 1, ',') : address_list);
+        address_list.empty() ? std::vector<std::string>(hosts.size()) : split_list(address_list);
     const auto ports = split_list(info.find("port").value_or(""));
     // libpq says best what is wrong with lists of unequal length.
     if (addresses.size() != hosts.size() || (ports.size() != 1 && ports.size() != hosts.size()))

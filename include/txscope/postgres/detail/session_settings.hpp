@@ -6,7 +6,6 @@
 #include <txscope/postgres/result.hpp>
 
 #include <exception>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -50,14 +49,13 @@ inline std::exception_ptr settings_failure(const Response& answer) {
     };
     try {
         if (answer.error) std::rethrow_exception(answer.error);
-        for (const auto& [name, was, wanted, now] :
-             answer.result
-                 .rows<std::string, std::string, std::string, std::optional<std::string>>())
-            if (!now)
+        for (const Row& setting : answer.result)
+            if (setting.is_null(3))
                 return failure(
-                    "the setting " + name + " is \"" + was +
+                    "the setting " + setting.get<std::string>(0) + " is \"" +
+                    setting.get<std::string>(1) +
                     "\", and behind a pooler it cannot be changed for us alone: set it to \"" +
-                    wanted + "\" for the role, the database or the server");
+                    setting.get<std::string>(2) + "\" for the role, the database or the server");
         return nullptr;
     } catch (const Error& error) {
         const auto* const said = dynamic_cast<const SqlError*>(&error);

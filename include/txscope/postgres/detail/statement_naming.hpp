@@ -1,11 +1,13 @@
 #pragma once
 
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
 namespace txscope::detail {
 
@@ -38,14 +40,14 @@ public:
 
 private:
     static constexpr auto longest = std::chrono::floor<std::chrono::milliseconds>(Duration::max());
-    struct Shared {
+    struct Shared : boost::intrusive_ref_counter<Shared> {
         std::atomic<std::uint64_t> generation = 0;
         std::atomic<bool> stopped = false;
     };
 
     std::size_t most_;
     Duration lifetime_;
-    std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+    boost::intrusive_ptr<Shared> shared_{new Shared};
 };
 
 }  // namespace txscope::detail
