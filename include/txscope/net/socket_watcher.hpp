@@ -76,6 +76,16 @@ public:
 private:
     using Shared = typename Registration::Shared;
 
+    /// Tells whoever waits, at the end of another wait that was not broken off.
+    struct Signal {
+        void operator()(boost::system::error_code error) {
+            other.reset();  // first, so that who is told may begin it again
+            if (!error) waited->signal();
+        }
+        Shared waited;
+        std::shared_ptr<asio::posix::stream_descriptor> other{};
+    };
+
     static Shared register_duplicate(const asio::any_io_executor& executor, int socket) {
         const int copy = duplicate_descriptor(socket);
         try {
@@ -105,9 +115,7 @@ using SocketWatcher = BasicSocketWatcher<DescriptorRegistration>;
 template <typename Registration>
 asio::awaitable<void> BasicSocketWatcher<Registration>::wait_readable(Clock::time_point deadline) {
     asio::steady_timer timer{registration_->executor(), deadline};
-    timer.async_wait([waited = registration_](boost::system::error_code error) {
-        if (!error) waited->signal();  // which may come before the wait has begun
-    });
+    timer.async_wait(Signal{registration_});  // which may tell before the wait has begun
     co_await async_wait_readable();
 }
 
@@ -118,12 +126,8 @@ void BasicSocketWatcher<Registration>::wake_when_writable() {
         std::make_shared<asio::posix::stream_descriptor>(registration_->executor());
     descriptor->assign(duplicate_descriptor(registration_->descriptor()));
     writable_ = descriptor;
-    descriptor->async_wait(
-        asio::posix::descriptor_base::wait_write,
-        [waiting = descriptor, waited = registration_](boost::system::error_code error) mutable {
-            waiting.reset();  // first, so that who is told may wait for it again
-            if (!error) waited->signal();
-        });
+    descriptor->async_wait(asio::posix::descriptor_base::wait_write,
+                           Signal{registration_, descriptor});
 }
 
 }  // namespace txscope::detail

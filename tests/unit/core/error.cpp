@@ -336,8 +336,8 @@ TEST_CASE("copies of an exception say the same", "[error]") {
 TEST_CASE("an error without a message says so", "[error]") {
     const auto error = txscope::protocol::ErrorResponse::parse({"\0", 1});
     try {
-        std::rethrow_exception(txscope::detail::make_statement_error(
-            error.value(), txscope::Statement{"SELECT $1", 1}));
+        std::rethrow_exception(
+            txscope::detail::make_statement_error(*error, txscope::Statement{"SELECT $1", 1}));
     } catch (const SqlError& thrown) {
         CHECK(std::string(thrown.what()) == "the server gave no reason in: SELECT $1");
     }

@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 /// How a server's message becomes a text that may be logged: without a value in it.
 namespace txscope::detail {
@@ -59,7 +58,7 @@ namespace txscope::detail {
 /// A message and which of its bytes must not be shown.
 class Redaction {
 public:
-    explicit Redaction(std::string_view message) : message_(message), hidden_(message.size()) {}
+    explicit Redaction(std::string_view message) : message_(message), shown_(message) {}
 
     /// Hides every occurrence of a value, in capitals or not. One of fewer than four bytes counts
     /// only as a word of its own, else a parameter "1" would riddle the message; one without a
@@ -135,10 +134,10 @@ public:
     /// The message with `…` for each hidden stretch.
     [[nodiscard]] std::string text() const {
         std::string result;
-        for (std::size_t at = 0; at < message_.size(); ++at) {
-            if (!hidden_[at]) {
-                result += message_[at];
-            } else if (at == 0 || !hidden_[at - 1]) {
+        for (std::size_t at = 0; at < shown_.size(); ++at) {
+            if (shown_[at] != hidden) {
+                result += shown_[at];
+            } else if (at == 0 || shown_[at - 1] != hidden) {
                 result += "…";
             }
         }
@@ -146,9 +145,9 @@ public:
     }
 
 private:
-    void hide(std::size_t at, std::size_t length) {
-        std::fill_n(hidden_.begin() + static_cast<std::ptrdiff_t>(at), length, true);
-    }
+    static constexpr char hidden = '\0';  // which no message has
+
+    void hide(std::size_t at, std::size_t length) { shown_.replace(at, length, length, hidden); }
 
     /// Signs that belong to a number or a date when a digit follows: `12:30`, `1.5e-3`.
     [[nodiscard]] bool is_number_mark(std::size_t at) const noexcept {
@@ -157,7 +156,7 @@ private:
     }
 
     std::string_view message_;
-    std::vector<bool> hidden_;
+    std::string shown_;  // the message, with what is hidden blotted out
 };
 
 }  // namespace txscope::detail

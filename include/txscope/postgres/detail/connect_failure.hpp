@@ -48,12 +48,10 @@ struct ConnectError {
 /// Takes the SQLSTATE out of a line such as `FATAL:  28P01: role "x" does not exist`.
 inline std::string take_sqlstate(std::string& line) {
     constexpr std::string_view ahead = ":  ";
-    const auto is_code_character = [](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
-    };
+    constexpr std::string_view of_code = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
     for (std::size_t at = line.find(ahead); at != line.npos; at = line.find(ahead, at + 1)) {
         const std::string code = line.substr(at + ahead.size(), 5);
-        if (code.size() != 5 || !std::all_of(code.begin(), code.end(), is_code_character) ||
+        if (code.size() != 5 || code.find_first_not_of(of_code) != code.npos ||
             line.compare(at + ahead.size() + 5, 2, ": ") != 0)
             continue;
         line.erase(at + ahead.size(), 7);

@@ -33,7 +33,9 @@ struct ConnInfo {
     std::vector<ServerAddress> servers;  ///< Empty: libpq is to find them by itself.
 
     /// Unless it is there.
-    void add(const char* key, const char* value) { parameters.emplace(key, value); }
+    void add(std::string_view key, std::string_view value) {
+        if (!find(key)) parameters[std::string{key}] = value;
+    }
     std::optional<std::string_view> find(std::string_view key) const {
         const auto found = parameters.find(key);
         if (found == parameters.end()) return std::nullopt;

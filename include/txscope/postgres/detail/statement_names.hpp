@@ -114,9 +114,10 @@ TXSCOPE_INLINE StatementNames::StatementNames(const StatementNaming& naming)
       generation_{naming.generation()},
       enabled_{naming.most() > 0 && !naming.stopped()} {
     constexpr std::string_view digits = "0123456789abcdef";
-    for (int word = 0; word < 2; ++word)
-        for (auto [bits, left] = std::pair{random_bits(), 16}; left > 0; --left, bits >>= 4)
-            prefix_ += digits[bits & 15];
+    for (int word = 0; word < 2; ++word) {
+        auto bits = random_bits();
+        for (int digit = 0; digit < 16; ++digit, bits >>= 4) prefix_ += digits[bits & 15];
+    }
     prefix_ += '_';
 }
 

@@ -10,7 +10,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstddef>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -66,14 +65,14 @@ inline Guardian::Guardian(const std::filesystem::path& folder, const std::filesy
                           std::span<const std::vector<std::string>> programs,
                           const std::vector<std::string>& environment, const ServerUser& user) {
     const auto pointers = [](const std::vector<std::string>& strings) {
-        std::vector<char*> found(strings.size() + 1);  // null behind the last
-        for (std::size_t i = 0; i < strings.size(); ++i)
-            found[i] = const_cast<char*>(strings[i].c_str());
+        std::vector<const char*> found;
+        for (const std::string& text : strings) found.push_back(text.c_str());
+        found.push_back(nullptr);
         return found;
     };
-    std::vector<std::vector<char*>> arguments;
+    std::vector<std::vector<const char*>> arguments;
     for (const auto& program : programs) arguments.push_back(pointers(program));
-    const std::vector<char*> variables = pointers(environment);
+    const std::vector<const char*> variables = pointers(environment);
 
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)

@@ -52,8 +52,8 @@ struct GuardianPlan {
     int control = -1;  ///< Its end of the socket pair.
     const char* folder = nullptr;
     const char* log = nullptr;
-    const std::vector<char*>* programs = nullptr;
-    char* const* environment = nullptr;
+    const std::vector<const char*>* programs = nullptr;
+    const char* const* environment = nullptr;
     const ServerUser* user = nullptr;
 };
 
@@ -68,11 +68,9 @@ public:
         GuardianRequest request{};
         while (error == 0 && receive(request)) reply(answer(request));
         end_program();
-        char* const arguments[] = {const_cast<char*>("rm"), const_cast<char*>("-rf"),
-                                   const_cast<char*>("--"), const_cast<char*>(plan_.folder),
-                                   nullptr};
-        ::execve("/bin/rm", arguments, plan_.environment);
-        ::execve("/usr/bin/rm", arguments, plan_.environment);
+        const char* const arguments[] = {"rm", "-rf", "--", plan_.folder, nullptr};
+        execute("/bin/rm", arguments);
+        execute("/usr/bin/rm", arguments);
         ::_exit(127);
     }
 
@@ -149,7 +147,13 @@ private:
         return {0, EINVAL};
     }
 
-    int start(char* const* arguments) {
+    // Comes back only where it fails.
+    void execute(const char* program, const char* const* arguments) {
+        ::execve(program, const_cast<char* const*>(arguments),
+                 const_cast<char* const*>(plan_.environment));  // which it leaves as they are
+    }
+
+    int start(const char* const* arguments) {
         kill_all();
         int failure[2];
         if (::pipe2(failure, O_CLOEXEC) != 0) return errno;
@@ -162,7 +166,7 @@ private:
             if (::getppid() != guardian) ::_exit(127);
             const int log = ::open(plan_.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
             if (log >= 0 && ::dup2(log, 1) >= 0 && ::dup2(log, 2) >= 0)
-                ::execve(arguments[0], arguments, plan_.environment);
+                execute(arguments[0], arguments);
             const int error = errno;
             if (::write(failure[1], &error, sizeof error) < 0) ::_exit(126);
             ::_exit(127);
