@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -31,7 +30,10 @@ inline std::filesystem::path find_in_path(std::string_view path) {
 
 /// Numbers compare as numbers, so that 9.6 comes before 15.
 inline bool version_less(const std::string& left, const std::string& right) {
-    return ::strverscmp(left.c_str(), right.c_str()) < 0;
+    const auto major = [](const std::string& version) {
+        return std::strtoul(version.c_str(), nullptr, 10);
+    };
+    return major(left) != major(right) ? major(left) < major(right) : left < right;
 }
 
 /// That of the highest version, where distributions put versions side by side; empty for none.
