@@ -217,6 +217,31 @@ TEST_CASE("values are the same in binary as they are as texts", "[binary_results
     CHECK(same(f.run(f.samples.create_all(samples)), samples));
 }
 
+TEST_CASE("NaN is the same in binary, and so is the sign of zero", "[binary_results]") {
+    Fixture f{{.max_size = 1}};
+    std::vector<Sample> samples(3);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+        samples[i].id = static_cast<std::int64_t>(i);
+        samples[i].date = year{2000} / 1 / 1;
+    }
+    samples[0].number = std::numeric_limits<double>::quiet_NaN();
+    samples[0].small = std::numeric_limits<float>::quiet_NaN();
+    samples[1].number = -0.0;
+    samples[1].small = -0.0f;
+    samples[2].number = 0.0;
+    f.run(f.samples.create_all(samples));
+    for (int i = 0; i < 3; ++i) {
+        const auto read = f.run(f.samples.find_all(ascending(id)));
+        REQUIRE(read.size() == 3);
+        CHECK(std::isnan(read[0].number.value()));
+        CHECK(std::isnan(read[0].small));
+        CHECK(std::signbit(read[1].number.value()));
+        CHECK(std::signbit(read[1].small));
+        CHECK_FALSE(std::signbit(read[2].number.value()));
+        CHECK_FALSE(std::signbit(read[2].small));
+    }
+}
+
 TEST_CASE("what is known to be cheaper comes in binary once the columns are known",
           "[binary_results]") {
     Fixture f{{.max_size = 1}};

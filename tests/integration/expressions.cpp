@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -85,6 +86,19 @@ TEST_CASE("rows are found by what is in an array", "[criteria]") {
     CHECK(f.ids(tags.overlaps("old", "a b"), by_id) == "24");
     CHECK(f.ids(scores.any(2) || scores.contains(3), by_id) == "14");
     CHECK(f.ids(!scores.overlaps(1, 3)) == "3");
+    CHECK(f.ids(tags.overlaps(std::vector<std::string>{"old", "a b"}), by_id) == "24");
+    CHECK(f.ids(tags.overlaps(std::vector<std::string>{})).empty());
+    CHECK(f.ids(tags == std::vector<std::string>{"new", "a b"}) == "2");
+    using Tags = std::vector<std::string>;
+    CHECK(f.ids(tags == Tags{"new"} || tags == Tags{"old"}, by_id) == "14");
+    CHECK(f.ids(scores == std::nullopt) == "2");
+    CHECK(f.ids(!scores.any(2), by_id) == "34");  // NULL is not known to have none
+
+    const std::string nul{"a\0b", 3};
+    CHECK_THROWS_AS(f.ids(tags.any(nul)), txscope::ValueError);
+    CHECK_THROWS_AS(f.ids(tags.contains("a", nul)), txscope::ValueError);
+    CHECK_THROWS_AS(f.ids(tags.overlaps(std::vector{nul})), txscope::ValueError);
+    CHECK_THROWS_AS(f.ids(tags == std::vector{nul}), txscope::ValueError);
 }
 
 TEST_CASE("rows are found and sorted by what is in a document", "[criteria]") {
@@ -99,6 +113,28 @@ TEST_CASE("rows are found and sorted by what is in a document", "[criteria]") {
     CHECK_THROWS_AS(f.ids(json_text<int>(data, "name") == 1), txscope::SqlError);
 }
 
+TEST_CASE("a document is of either type, and times and dates are in it, too", "[criteria]") {
+    using namespace std::chrono;
+    const auto at = sys_seconds{sys_days{2024y / February / 29d} + 12h};
+    for (const std::string type : {"json", "jsonb"}) {
+        CAPTURE(type);
+        Fixture f;
+        f.database.query("ALTER TABLE events ALTER data TYPE " + type);
+        f.database.query(
+            "UPDATE events SET data = '{\"when\": \"2024-02-29T12:00:00Z\", \"day\": "
+            "\"2024-02-29\","
+            " \"x\": [[1, {\"y\": 2.5}]]}' WHERE id = 3");
+        CHECK(f.ids(json_text<sys_seconds>(data, "when") == at) == "3");
+        CHECK(f.ids(json_text<year_month_day>(data, "day") >= 2024y / February / 29d) == "3");
+        CHECK(f.ids(json_text<sys_days>(data, "day").in(sys_days{2024y / February / 29d})) == "3");
+        CHECK(f.ids(json_text<double>(data, "x", 0, 1, "y") == 2.5) == "3");
+        CHECK(f.ids(json_text(data, "x", 0, 1) == R"({"y": 2.5})") == "3");
+        CHECK(f.ids(json_text<float>(data, "x", 0, 0).between(0.5f, 1.5f)) == "3");
+        CHECK(f.ids(json_text(data, "day").starts_with("2024"),
+                    json_text(data, "day").like("%29")) == "3");
+    }
+}
+
 TEST_CASE("rows are found by several columns as a whole", "[criteria]") {
     Fixture f;
     CHECK(f.ids(row(field<&Event::day>, field<&Event::id>) > row(1, 1), by_id) == "234");
@@ -106,6 +142,39 @@ TEST_CASE("rows are found by several columns as a whole", "[criteria]") {
     CHECK(f.ids(row(field<&Event::day>, field<&Event::id>) <=
                     row(field<&Event::id>, field<&Event::id>),
                 by_id) == "1234");
+    const auto place = row(field<&Event::day>, field<&Event::id>);
+    CHECK(f.ids(place == row(1, 2), by_id) == "2");
+    CHECK(f.ids(place != row(1, 2), by_id) == "134");
+    CHECK(f.ids(place < row(2, 3), by_id) == "12");
+    CHECK(f.ids(place <= row(2, 3), by_id) == "123");
+    CHECK(f.ids(place > row(1, 2), by_id) == "34");
+    CHECK(f.ids(place >= row(1, 2), by_id) == "234");
+    CHECK(f.ids(!(place >= row(1, 2)) || kind == "wheel", by_id) == "14");
+}
+
+TEST_CASE("a value may stand first, and columns are compared by every operator", "[criteria]") {
+    Fixture f;
+    const auto id = field<&Event::id>;
+    const auto day = field<&Event::day>;
+    CHECK(f.ids(2 == id) == "2");
+    CHECK(f.ids(2 != id, by_id) == "134");
+    CHECK(f.ids(2 < id, by_id) == "34");
+    CHECK(f.ids(2 <= id, by_id) == "234");
+    CHECK(f.ids(2 > id, by_id) == "1");
+    CHECK(f.ids(2 >= id, by_id) == "12");
+    CHECK(f.ids("key" == kind) == "3");
+    CHECK(f.ids(10 + id * 2 == 14) == "2");
+    CHECK(f.ids(2 * id == 6) == "3");
+    CHECK(f.ids(id == day, by_id) == "1");
+    CHECK(f.ids(id != day, by_id) == "234");
+    CHECK(f.ids(day < id, by_id) == "234");
+    CHECK(f.ids(id <= day, by_id) == "1");
+    CHECK(f.ids(id > day, by_id) == "234");
+    CHECK(f.ids(day >= id, by_id) == "1");
+    CHECK(f.ids(id.is_distinct_from(day), by_id) == "234");
+    CHECK(f.ids(id.between(day, day + 1), by_id) == "123");
+    CHECK(f.ids(kind.ilike("CL" + txscope::escape_like("ick")), by_id) == "12");
+    CHECK(f.ids(kind.like("%\\_%")).empty());
 }
 
 TEST_CASE("rows are found and sorted by SQL of the program's own", "[criteria]") {

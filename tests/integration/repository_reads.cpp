@@ -306,6 +306,12 @@ TEST_CASE("columns are added up, and their smallest and largest values found", "
     CHECK(f.run(f.jobs.max(tries, field<&Job::state> == "done")) == 1);
     CHECK(f.run(f.jobs.max(field<&Job::note>)) == "y");
     CHECK(f.run(f.jobs.max(field<&Job::note>, is_new, tries == 0)) == std::nullopt);
+
+    constexpr auto largest = std::numeric_limits<std::int64_t>::max();
+    f.run(f.steps.create(Step{largest - 10, 1, {}, "a sum that has just room"}));
+    CHECK(f.run(f.steps.sum(field<&Step::job>)) == largest - 1);
+    f.run(f.steps.create(Step{2, 1, {}, "and one that has not"}));
+    CHECK_THROWS_AS(f.run(f.steps.sum(field<&Step::job>)), txscope::ColumnError);
 }
 
 TEST_CASE("rows are counted by the values of a column", "[repository]") {

@@ -9,6 +9,8 @@
 #include <txscope/repository/row_comparison.hpp>
 #include <txscope/session/async_session_factory.hpp>
 #include <txscope/testing/check.hpp>
+#include <txscope/values/decimal_float.hpp>
+#include <txscope/values/hstore.hpp>
 #include <txscope/values/inet.hpp>
 #include <txscope/values/json.hpp>
 #include <txscope/values/uuid.hpp>
@@ -21,6 +23,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -381,6 +384,183 @@ TEST_CASE("many models go into a partitioned table whose types are of any kind",
                          " SET standard_conforming_strings = off");
         check_parts(f, Parts{f.sessions});
     }
+}
+
+/// Of what the others above have none.
+struct Reading {
+    std::int64_t id{};
+    bool on{};
+    Colour colour{};
+    float small{};
+    double large{};
+    boost::multiprecision::cpp_dec_float_50 exact{};
+    txscope::Multirange<int> spans{};
+    std::chrono::seconds took{};
+    std::chrono::year_month_day date{};
+    std::chrono::sys_days day{};
+    std::chrono::local_days local_day{};
+    asio::ip::address_v4 host{};
+    asio::ip::network_v4 net{};
+    asio::ip::network_v6 net6{};
+    std::optional<boost::multiprecision::cpp_dec_float_50> maybe_exact{};
+    std::optional<Colour> maybe_colour{};
+    std::optional<std::chrono::microseconds> maybe_took{};
+    std::optional<txscope::Multirange<int>> maybe_spans{};
+    bool operator==(const Reading&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Reading, (),
+                      (id, on, colour, small, large, exact, spans, took, date, day, local_day, host,
+                       net, net6, maybe_exact, maybe_colour, maybe_took, maybe_spans))
+
+class Readings : public txscope::BaseRepository<Readings, Reading> {
+public:
+    static constexpr std::string_view table = "readings";
+    using BaseRepository::BaseRepository;
+};
+
+constexpr auto readings_schema = R"(
+    CREATE TYPE colour AS ENUM ('green', 'red');
+    CREATE TABLE readings (
+        id bigint PRIMARY KEY, "on" boolean NOT NULL, colour colour NOT NULL, small real NOT NULL,
+        large double precision NOT NULL, exact numeric NOT NULL, spans int4multirange NOT NULL,
+        took interval NOT NULL, date date NOT NULL, day date NOT NULL, local_day date NOT NULL,
+        host inet NOT NULL, net cidr NOT NULL, net6 cidr NOT NULL, maybe_exact numeric,
+        maybe_colour colour, maybe_took interval, maybe_spans int4multirange))";
+
+std::vector<Reading> two_readings() {
+    using namespace std::chrono;
+    Reading first;
+    first.id = 1;
+    first.date = 2026y / May / 1d;
+    Reading second{.id = 2, .on = true, .colour = Colour::green, .small = -0.1f, .large = 1e100};
+    second.exact = boost::multiprecision::cpp_dec_float_50{"-12345678901234567890.123456789"};
+    second.spans = {{{.upper = 1}, {.lower = 7, .upper = 9}}};
+    second.took = -26h;
+    second.date = -4000y / January / 1d;
+    second.day = sys_days::max();
+    second.local_day = local_days::min();
+    second.host = asio::ip::make_address_v4("255.255.255.255");
+    second.net = asio::ip::make_network_v4("10.0.0.0/8");
+    second.net6 = asio::ip::make_network_v6("2001:db8::/32");
+    second.maybe_exact = second.exact;
+    second.maybe_colour = Colour::red;
+    second.maybe_took = 1us;
+    second.maybe_spans = txscope::Multirange<int>{};
+    return {first, second};
+}
+
+TEST_CASE("numbers, enumerations, dates, lengths of time and networks go through every call",
+          "[repository_values]") {
+    Fixture f;
+    f.database.query(readings_schema);
+    const Readings readings{f.sessions};
+    const std::vector<Reading> wanted = two_readings();
+    CHECK(f.run(readings.create_all(wanted)) == wanted);
+    CHECK(f.run(readings.save_all(wanted)) == wanted);
+    for (const Reading& one : wanted) {
+        CHECK(f.run(readings.get(one.id)) == one);
+        CHECK(f.run(readings.update(one)) == one);
+        CHECK(f.run(readings.save(one)) == one);
+        CHECK(f.run(readings.remove(one.id)));
+        CHECK(f.run(readings.create(one)) == one);
+        CHECK_FALSE(f.run(readings.create_unless_exists(one)));
+    }
+    CHECK(f.run(readings.find_all(ascending(field<&Reading::id>))) == wanted);
+
+    const auto check = [&]<auto Member>(txscope::Field<Member> column) {
+        const auto value = wanted[1].*Member;
+        INFO("column " << (txscope::detail::member_name<Reading, Member>));
+        CHECK(f.run(readings.count(column == value)) == 1);
+        CHECK(f.run(readings.count(column.is_distinct_from(value))) == 1);
+        CHECK(f.run(readings.count(column.between(value, value))) == 1);
+        CHECK(f.run(readings.count(column.in(value))) == 1);
+        CHECK(f.run(readings.count(txscope::row(column, field<&Reading::id>) ==
+                                   txscope::row(value, 2))) == 1);
+        CHECK(f.run(readings.update(column == value, column = value)) == 1);
+        CHECK(f.run(readings.update(2, column = value)) == wanted[1]);
+        CHECK(f.run(readings.count_by(column)).size() == 2);
+        CHECK(f.run(readings.find_all(ascending(column))).size() == 2);
+    };
+    check(field<&Reading::on>);
+    check(field<&Reading::colour>);
+    check(field<&Reading::small>);
+    check(field<&Reading::large>);
+    check(field<&Reading::exact>);
+    check(field<&Reading::spans>);
+    check(field<&Reading::took>);
+    check(field<&Reading::date>);
+    check(field<&Reading::day>);
+    check(field<&Reading::local_day>);
+    check(field<&Reading::host>);
+    check(field<&Reading::net>);
+    check(field<&Reading::net6>);
+    const auto none = [&]<auto Member>(txscope::Field<Member> column) {
+        INFO("column " << (txscope::detail::member_name<Reading, Member>));
+        CHECK(f.run(readings.count(column == std::nullopt)) == 1);
+        CHECK(f.run(readings.count(column == wanted[1].*Member)) == 1);
+        CHECK(f.run(readings.update(2, column = std::nullopt)).value().*Member == std::nullopt);
+        CHECK(f.run(readings.update(2, column = wanted[1].*Member)) == wanted[1]);
+    };
+    none(field<&Reading::maybe_exact>);
+    none(field<&Reading::maybe_colour>);
+    none(field<&Reading::maybe_took>);
+    none(field<&Reading::maybe_spans>);
+
+    const auto extremes = [&]<auto Member>(txscope::Field<Member> column, int least) {
+        INFO("column " << (txscope::detail::member_name<Reading, Member>));
+        CHECK(f.run(readings.min(column)) == wanted[std::size_t(least)].*Member);
+        CHECK(f.run(readings.max(column)) == wanted[std::size_t(1 - least)].*Member);
+        const auto values = std::vector{wanted[0].*Member};
+        CHECK(f.run(readings.find_by(column, values)).at(values[0]).size() == 1);
+    };
+    extremes(field<&Reading::colour>, 1);  // in the order of the type
+    extremes(field<&Reading::small>, 1);
+    extremes(field<&Reading::large>, 0);
+    extremes(field<&Reading::exact>, 1);
+    extremes(field<&Reading::took>, 1);
+    extremes(field<&Reading::date>, 1);
+    extremes(field<&Reading::day>, 0);
+    extremes(field<&Reading::local_day>, 1);
+    extremes(field<&Reading::host>, 0);
+    CHECK(f.run(readings.sum(field<&Reading::took>)) == wanted[1].took);
+    CHECK(f.run(readings.sum(field<&Reading::exact>)) == wanted[1].exact);
+    CHECK(f.run(readings.sum(field<&Reading::small>)) == wanted[1].small);
+    CHECK(f.run(readings.average(field<&Reading::large>)) == 5e99);
+    CHECK(f.run(readings.average(field<&Reading::exact>)) == -6172839450617283945.0);
+}
+
+struct Labelled {
+    std::int64_t id{};
+    std::map<std::string, std::optional<std::string>> labels{};
+    bool operator==(const Labelled&) const = default;
+};
+BOOST_DESCRIBE_STRUCT(Labelled, (), (id, labels))
+
+class Labels : public txscope::BaseRepository<Labels, Labelled> {
+public:
+    static constexpr std::string_view table = "labelled";
+    using BaseRepository::BaseRepository;
+};
+
+TEST_CASE("an hstore goes through every call", "[repository_values]") {
+    Fixture f;
+    if (f.database.query("SELECT FROM pg_available_extensions WHERE name = 'hstore'").size() == 0) {
+        WARN("the extension hstore is not installed");
+        return;
+    }
+    f.database.query(
+        "CREATE EXTENSION hstore; CREATE TABLE labelled (id bigint PRIMARY KEY, labels hstore)");
+    const Labels rows{f.sessions};
+    const auto labels = field<&Labelled::labels>;
+    const std::vector<Labelled> wanted{
+        {1, {}}, {2, {{"a", std::nullopt}, {"", "NULL"}, {"{\"'\\,=>", "\"\\}"}}}};
+    CHECK(f.run(rows.create_all(wanted)) == wanted);
+    CHECK(f.run(rows.save_all(wanted)) == wanted);
+    CHECK(f.run(rows.save(wanted[1])) == wanted[1]);
+    CHECK(f.run(rows.update(wanted[1])) == wanted[1]);
+    CHECK(f.run(rows.count(labels == wanted[1].labels)) == 1);
+    CHECK(f.run(rows.count(labels.in(wanted[1].labels))) == 1);
+    CHECK(f.run(rows.update(2, labels = wanted[0].labels)).value().labels.empty());
 }
 
 TEST_CASE("columns of every kind are compared with values of theirs", "[repository_values]") {

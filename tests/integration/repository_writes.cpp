@@ -10,7 +10,10 @@
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
 
 #include <cstdint>
@@ -348,6 +351,27 @@ TEST_CASE("of two who change the same version of a row, the later one is told", 
     CHECK(f.run(f.orders.update(now, paid)) == now);  // nothing to change
     CHECK(f.run(f.orders.update(now, Order{1, "sent", 2})) == Order{1, "sent", 3});
     CHECK(f.run(f.orders.remove(Order{1, "", 3})));
+}
+
+TEST_CASE("of two who change the same version at the same time, one is told", "[repository]") {
+    using namespace asio::experimental::awaitable_operators;
+    Fixture f;
+    f.run(f.orders.create(Order{1, "new", 1}));
+    int readers = 0;
+    int told = 0;
+    const auto edit = [&](std::string state) -> asio::awaitable<void> {
+        const auto body = [&]() -> asio::awaitable<void> {
+            Order order = co_await f.orders.get(1);
+            for (++readers; readers < 2;) co_await asio::post(asio::use_awaitable);
+            order.state = state;
+            co_await f.orders.update(order);
+        };
+        const auto failure = co_await support::failure_of(f.scope(body));
+        told += support::is<txscope::StaleEntity>(failure);
+    };
+    f.run(edit("paid") && edit("sent"));
+    CHECK(told == 1);
+    CHECK(f.run(f.orders.get(1)).version == 2);
 }
 
 TEST_CASE("every update counts a row's version up", "[repository]") {
