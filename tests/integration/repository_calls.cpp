@@ -1,17 +1,22 @@
 #include "support/catch.hpp"
 #include "support/checking_observer.hpp"
 #include "support/database.hpp"
+#include "support/fault_proxy.hpp"
 #include "support/run.hpp"
 #include <txscope/core/error.hpp>
 #include <txscope/repository/base_repository.hpp>
+#include <txscope/repository/json_text.hpp>
 #include <txscope/repository/orderings.hpp>
 #include <txscope/session/async_session_factory.hpp>
+#include <txscope/testing/check.hpp>
+#include <txscope/transaction/transaction.hpp>
 #include <txscope/transaction/transaction_scope.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/describe/class.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -55,7 +60,7 @@ const std::string schema = R"(
         "Updated At" timestamptz NOT NULL,
         created_at timestamptz NOT NULL,
         left_alone text NOT NULL DEFAULT 'never written',
-        "Length" bigint GENERATED ALWAYS AS (char_length("te'xt; --")) STORED,
+        "Length" bigint NOT NULL GENERATED ALWAYS AS (char_length("te'xt; --")) STORED,
         "select" text,
         "te'xt; --" text NOT NULL CONSTRAINT "C""; DROP TABLE witness; --" UNIQUE,
         "Number" bigint GENERATED ALWAYS AS IDENTITY,
@@ -486,41 +491,77 @@ TEST_CASE("every call works with every kind of name and column", "[repository]")
     call_all(f, "value");
 }
 
+const std::vector<const char*> hostile_values{"",
+                                              " ",
+                                              "'",
+                                              "''",
+                                              "\"",
+                                              "\\",
+                                              "\\'",
+                                              "$1",
+                                              "$$",
+                                              "%",
+                                              "_",
+                                              "?",
+                                              ":x",
+                                              "{}",
+                                              "{\"a\":1}",
+                                              "[]",
+                                              "null",
+                                              "NULL",
+                                              "TRUE",
+                                              "0",
+                                              "\t\n\r\x01\x1f\x7f",
+                                              "\u00e4\u20ac\U0001f600\u202e",
+                                              "'; DROP TABLE witness; --",
+                                              "\"; DROP TABLE witness; --",
+                                              "') OR TRUE; --",
+                                              "\\'; DROP TABLE witness; /*",
+                                              "\\u0027; DROP TABLE witness; --",
+                                              "\",\"$1\":\"7",
+                                              "}, {\"$1\": \"7\"}",
+                                              "a\",\"b",
+                                              "x'); COMMIT; DROP TABLE witness; --"};
+
 TEST_CASE("no value is ever SQL", "[repository]") {
     Fixture f;
-    for (const char* value : {"",
-                              " ",
-                              "'",
-                              "''",
-                              "\"",
-                              "\\",
-                              "\\'",
-                              "$1",
-                              "$$",
-                              "%",
-                              "_",
-                              "?",
-                              ":x",
-                              "{}",
-                              "{\"a\":1}",
-                              "[]",
-                              "null",
-                              "NULL",
-                              "TRUE",
-                              "0",
-                              "\t\n\r\x01\x1f\x7f",
-                              "\u00e4\u20ac\U0001f600\u202e",
-                              "'; DROP TABLE witness; --",
-                              "\"; DROP TABLE witness; --",
-                              "') OR TRUE; --",
-                              "\\'; DROP TABLE witness; /*",
-                              "\\u0027; DROP TABLE witness; --",
-                              "\",\"$1\":\"7",
-                              "}, {\"$1\": \"7\"}",
-                              "a\",\"b",
-                              "x'); COMMIT; DROP TABLE witness; --"})
-        call_all(f, value);
+    for (const char* value : hostile_values) call_all(f, value);
     call_all(f, std::string(2000, '\''));
+}
+
+TEST_CASE("nor is one in a statement of the caller's", "[repository]") {
+    Fixture f;
+    f.database.query("CREATE TABLE kept (text text)");
+    const std::string insert = "INSERT INTO kept VALUES ($1)";
+    const std::string select = "SELECT $1::text";
+    const auto text_of = [](const txscope::Result& result) {
+        return result.one().get<std::string>(0);
+    };
+    for (const std::string value : hostile_values) {
+        INFO(value);
+        CHECK(text_of(f.run(f.sessions.execute(select, value))) == value);
+        std::vector<txscope::Statement> statements;
+        statements.emplace_back(insert, value);
+        statements.emplace_back(select, value);
+        CHECK(text_of(f.run(f.sessions.execute_all(std::move(statements))).at(1)) == value);
+        const auto body = [&](txscope::Transaction& transaction) -> asio::awaitable<void> {
+            transaction.enqueue(insert, value);
+            const std::string channel = value.empty() ? "'" : value;
+            transaction.notify(channel, value);
+            transaction.set("app.value", value);
+            const auto seen = [&](const std::string& one, const std::string& setting) {
+                CHECK(one == value);
+                CHECK(setting == value);
+            };
+            co_await transaction.stream<std::string, std::string>(
+                "SELECT text, current_setting('app.value') FROM kept WHERE text = $1", value, seen);
+        };
+        f.run_in_scope(body);
+        const auto kept = f.database.query("SELECT text FROM kept").column();
+        CHECK(kept == std::vector<std::string>{value, value});
+        f.database.query("TRUNCATE kept");
+    }
+    CHECK(f.database.count("witness") == 0);
 }
 
 TEST_CASE("nor are values made of what SQL and JSON are made of", "[repository]") {
@@ -546,6 +587,286 @@ TEST_CASE("a name that no table can have is refused", "[repository]") {
         CHECK_THROWS_AS(f.items.save(item(1, "x"), Constraint{name}), std::invalid_argument);
     for (const std::string_view name : {"no such", "x\" DO NOTHING; DROP TABLE witness; --"})
         CHECK_THROWS_AS(f.run(f.items.save(item(1, "x"), Constraint{name})), txscope::SqlError);
+    CHECK(f.database.count("witness") == 0);
+}
+
+TEST_CASE("a NUL character is refused wherever a call takes a text, and nothing is sent",
+          "[repository]") {
+    Fixture f;
+    f.begin("value");
+    const std::string nul{"a\0b", 3};
+    const Item bad = item(3, nul);
+    const std::vector<Item> many{item(4, "good"), bad};
+    const std::vector<std::string> values{"good", nul};
+    const std::vector<std::pair<int, std::string>> keys{{1, "good"}, {1, nul}};
+    const auto on_row = [](const Item&) {};
+    const auto& items = f.items;
+    const auto before = f.sessions.statistics().round_trips;
+    const auto refused = [&](auto call) { CHECK_THROWS_AS(f.run(call()), txscope::ValueError); };
+    const auto narrows = [&](auto condition) {
+        CHECK_THROWS_AS(f.run(items.count(condition())), txscope::ValueError);
+    };
+
+    refused([&] { return items.create(bad); });
+    refused([&] { return items.create(shop = 3, code = nul, text = "x"); });
+    refused([&] { return items.create(changes_to(nul)); });
+    refused([&] { return items.create_all(many); });
+    refused([&] { return items.save(bad); });
+    refused([&] { return items.save(bad, columns<&Item::text>); });
+    refused([&] { return items.save(bad, one_text); });
+    refused([&] { return items.save_all(many); });
+    refused([&] { return items.save_all(many, one_text); });
+    refused([&] { return items.create_unless_exists(bad); });
+    for (const auto& add : std::vector<std::function<void()>>{
+             [&] { items.add(bad); }, [&] { items.add(shop = 3, code = nul); },
+             [&] { items.add_all(many); }})
+        refused([&] {
+            return f.scope([&]() -> asio::awaitable<void> {
+                add();
+                co_return;
+            });
+        });
+
+    refused([&] { return items.get(1, nul); });
+    refused([&] { return items.get(text == nul); });
+    refused([&] { return items.find(1, nul); });
+    refused([&] { return items.find(1, nul, for_update); });
+    refused([&] { return items.exists(1, nul); });
+    refused([&] { return items.find_all(keys); });
+    refused([&] { return items.find_by(note, values); });
+    refused([&] { return items.find_all(ascending(text), after(bad)); });
+    refused([&] { return items.find_page(ascending(text), after(bad), Page{.limit = 1}); });
+    refused([&] { return items.find_all(ascending(sql<bool>("$ = $", text, nul))); });
+    refused([&] { return items.template select<Part>(note == nul); });
+    refused([&] { return items.stream(note == nul, on_row); });
+    refused([&] { return items.sum(shop, note == nul); });
+    refused([&] { return items.count_by(text, note == nul); });
+
+    narrows([&] { return text != nul; });
+    narrows([&] { return nul < text; });
+    narrows([&] { return note == std::optional{nul}; });
+    narrows([&] { return text.in("x", nul); });
+    narrows([&] { return text.in(values); });
+    narrows([&] { return text.between("x", nul); });
+    narrows([&] { return text.between(nul, "x"); });
+    narrows([&] { return text.like(nul); });
+    narrows([&] { return text.ilike(nul); });
+    narrows([&] { return text.starts_with(nul); });
+    narrows([&] { return text.is_distinct_from(nul); });
+    narrows([&] { return row(shop, text) < row(1, nul); });
+    narrows([&] { return sql("$ = $", text, nul); });
+    narrows([&] { return sql<std::string>("lower($)", text) == nul; });
+    narrows([&] { return txscope::json_text(text, nul) == "x"; });
+    narrows([&] { return txscope::json_text(text, "x", nul) == "x"; });
+    narrows([&] { return Criteria<Item>{text == "x" || !(text == nul)}; });
+
+    refused([&] { return items.update(1, nul, note = "x"); });
+    refused([&] { return items.update(1, "value", note = nul); });
+    refused([&] { return items.update(1, "value", changes_to(nul)); });
+    refused([&] { return items.update(1, "value", note = sql<std::string>("$", nul)); });
+    refused([&] { return items.update(bad); });
+    refused([&] { return items.update(f.one, bad); });
+    refused([&] { return items.update(text == nul, note = "x"); });
+    refused([&] { return items.update(text == "value", note = nul); });
+    refused([&] { return items.update(text == "value", changes_to(nul)); });
+    refused([&] { return items.remove(1, nul); });
+    refused([&] { return items.remove(bad); });
+    refused([&] { return items.remove(text == nul); });
+    refused([&] { return items.restore(1, nul); });
+    refused([&] { return items.restore(text == nul); });
+    refused([&] { return items.with_deleted().remove(text == nul); });
+
+    CHECK(f.sessions.statistics().round_trips == before);
+    CHECK(f.run(items.count()) == 2);
+}
+
+TEST_CASE("what any call writes is undone with the scope around it", "[repository]") {
+    Fixture f;
+    f.begin("value");
+    f.run(f.items.create(item(3, "deleted")));
+    f.run(f.items.remove(3, "deleted"));
+    const std::string rows =
+        "SELECT string_agg(t::text, ' ' ORDER BY \"$1\") FROM " + table_text + " t";
+    const auto undone = [&](std::string_view what, auto call) {
+        INFO(what);
+        const std::string before = f.database.query(rows).column().at(0);
+        std::string within;
+        const auto body = [&](txscope::Transaction& transaction) -> asio::awaitable<void> {
+            co_await call();
+            const auto found = co_await transaction.execute(rows);
+            within = found.one().template get<std::string>(0);
+            CHECK(f.database.query(rows).column().at(0) == before);
+            transaction.set_rollback_only();
+        };
+        f.run(f.scope(body));
+        CHECK(within != before);
+        CHECK(f.database.query(rows).column().at(0) == before);
+    };
+    const auto add = [&](auto added) {
+        return [added]() -> asio::awaitable<void> {
+            added();
+            co_return;
+        };
+    };
+    const auto& items = f.items;
+    const Item more = item(7, "more");
+    const std::vector<Item> many{item(8, "many"), item(9, "more")};
+    Item edited = f.one;
+    edited.note = "edited";
+    const auto version = field<&Item::version> = 1;
+    undone("create", [&] { return items.create(more); });
+    undone("create by fields",
+           [&] { return items.create(shop = 7, code = "x", text = "y", version); });
+    undone("create_all", [&] { return items.create_all(many); });
+    undone("add", add([&] { items.add(more); }));
+    undone("add by fields", add([&] { items.add(shop = 7, code = "x", text = "y", version); }));
+    undone("add_all", add([&] { items.add_all(many); }));
+    undone("save", [&] { return items.save(edited); });
+    undone("save by a constraint", [&] { return items.save(edited, one_text); });
+    undone("save_all", [&] { return items.save_all(std::vector{edited, more}); });
+    undone("create_unless_exists", [&] { return items.create_unless_exists(more); });
+    undone("update", [&] { return items.update(1, "value", note = "x"); });
+    undone("update by changes", [&] { return items.update(1, "value", changes_to("x")); });
+    undone("update by a model", [&] { return items.update(edited); });
+    undone("update by two models", [&] { return items.update(f.one, edited); });
+    undone("update of all", [&] { return items.update(shop > 0, note = "x"); });
+    undone("update of all by changes", [&] { return items.update(shop > 0, changes_to("x")); });
+    undone("remove", [&] { return items.remove(1, "value"); });
+    undone("remove by a model", [&] { return items.remove(f.one); });
+    undone("remove of all", [&] { return items.remove(shop > 0); });
+    undone("restore", [&] { return items.restore(3, "deleted"); });
+    undone("restore of all", [&] { return items.restore(shop == 3); });
+    undone("remove for good", [&] { return items.with_deleted().remove(1, "value"); });
+}
+
+TEST_CASE("what any call reads is what the scope around it has written", "[repository]") {
+    Fixture f;
+    const auto body = [&](txscope::Transaction& transaction) -> asio::awaitable<void> {
+        const auto& items = f.items;
+        const Item own = item(1, "own");
+        const Item kept = co_await items.create(own);
+        const std::vector<std::pair<int, std::string>> keys{{1, "own"}};
+        const std::vector<std::string> values{"own"};
+        const auto by_name = ascending(text);
+        const auto limit = Page{.limit = 9};
+        const Item got = co_await items.get(1, "own");
+        CHECK(got.number == kept.number);
+        const auto found = co_await items.find(text == "own");
+        CHECK(found);
+        const bool exists = co_await items.exists(1, "own");
+        CHECK(exists);
+        const auto all = co_await items.find_all();
+        CHECK(all.size() == 1);
+        const auto by_keys = co_await items.find_all(keys);
+        CHECK(by_keys.size() == 1);
+        const auto groups = co_await items.find_by(note, values);
+        CHECK(groups.at("own").size() == 1);
+        const auto page = co_await items.find_page(by_name, limit);
+        CHECK(page.rows.size() == 1);
+        const auto parts = co_await items.template select<Part>();
+        CHECK(parts.size() == 1);
+        const auto streamed = co_await items.stream([](const Item&) {});
+        CHECK(streamed == 1);
+        const auto count = co_await items.count();
+        CHECK(count == 1);
+        const auto sum = co_await items.sum(shop);
+        CHECK(sum == 1);
+        const auto average = co_await items.average(shop);
+        CHECK(average == 1.0);
+        const auto least = co_await items.min(text);
+        CHECK(least == "own");
+        const auto most = co_await items.max(text);
+        CHECK(most == "own");
+        const auto counts = co_await items.count_by(text);
+        CHECK(counts.size() == 1);
+        const auto locked = co_await items.find_all(keys, for_update);
+        CHECK(locked.size() == 1);
+        const auto with_deleted = co_await items.with_deleted().count();
+        CHECK(with_deleted == 1);
+        transaction.set_rollback_only();
+    };
+    f.run(f.scope(body));
+    CHECK(f.run(f.items.count()) == 0);
+}
+
+TEST_CASE("any call but a stream by itself takes one round trip and one statement",
+          "[repository]") {
+    const support::Database database{schema};
+    support::FaultProxy proxy{support::server()};
+    asio::io_context io;
+    const txscope::AsyncSessionFactory sessions{io, proxy.dsn(database.name()),
+                                                support::observed()};
+    support::run(io, sessions.warm_up(1));
+    const Items items{sessions};
+    const Item one = support::run(io, items.create(item(1, "one")));
+    Item edited = one;
+    edited.note = "edited";
+    const std::vector<std::pair<int, std::string>> keys{{1, "one"}, {2, "none"}};
+    const std::vector<std::string> values{"one", "none"};
+    const auto takes_one = [&](std::string_view what, auto call) {
+        INFO(what);
+        proxy.reset_counts();
+        support::run(io, std::move(call));
+        CHECK(proxy.round_trips() == 1);
+        CHECK(proxy.statements().size() == 1);
+    };
+    for (const std::string again : {"first", "prepared"}) {
+        CAPTURE(again);
+        takes_one("find_all by keys", items.find_all(keys));
+        takes_one("find_by", items.find_by(note, values));
+        takes_one("find_page", items.find_page(ascending(text), Page{.limit = 1}));
+        takes_one("find_page after",
+                  items.find_page(ascending(text), after(one), Page{.limit = 1}));
+        takes_one("select", items.template select<Part>(shop == 1));
+        takes_one("sum", items.sum(shop));
+        takes_one("average", items.average(shop));
+        takes_one("min", items.min(text));
+        takes_one("max", items.max(text));
+        takes_one("count_by", items.count_by(text));
+        takes_one("create by changes", items.create(changes_to("x")
+                                                        .set(shop = 5)
+                                                        .set(code = again)
+                                                        .set(text = again)
+                                                        .set(field<&Item::version> = 1)));
+        takes_one("save", items.save(edited));
+        takes_one("save by a constraint", items.save(edited, one_text));
+        takes_one("save_all", items.save_all(std::vector{edited, item(6, again + "'")}));
+        takes_one("create_unless_exists", items.create_unless_exists(one, one_text));
+        takes_one("update by changes", items.update(1, "one", changes_to(again)));
+        takes_one("update by no changes", items.update(1, "one", Changes<Item>{}));
+        takes_one("update of all by changes", items.update(shop == 1, changes_to("x")));
+        takes_one("remove", items.remove(1, "one"));
+        takes_one("restore", items.restore(1, "one"));
+        takes_one("remove of all", items.remove(shop == 1));
+        takes_one("restore of all", items.restore(shop == 1));
+        takes_one("with_deleted", items.with_deleted().count());
+        takes_one("remove by a model", items.remove(support::run(io, items.get(1, "one"))));
+        takes_one("restore", items.restore(1, "one"));
+        // A stream has a transaction, which is over when the last of its rows has been taken.
+        proxy.reset_counts();
+        support::run(io, items.stream(shop == 1, [](const Item&) {}));
+        CHECK(proxy.round_trips() == 2);
+    }
+    std::vector<Item> many;
+    for (int i = 0; i < 5000; ++i) many.push_back(item(100 + i, std::string(1000, 'x')));
+    for (std::size_t i = 0; i < many.size(); ++i) many[i].text += std::to_string(i);
+    takes_one("create_all of 15 MB", items.create_all(many));
+    takes_one("save_all of 15 MB", items.save_all(many));
+}
+
+TEST_CASE("SQL is checked whatever tables and columns are called", "[repository]") {
+    Fixture f;
+    const auto mismatches = [&] {  // whatever other tests of this program name
+        auto all = txscope::testing::check<Items>(f.database.dsn());
+        std::erase_if(all, [](const std::string& one) { return !one.starts_with("S.\"'"); });
+        return all;
+    };
+    CHECK(mismatches() == txscope::testing::Mismatches{});
+    f.database.query("ALTER TABLE " + table_text +
+                     " RENAME \"select\" TO \"'; DROP TABLE witness; --\"");
+    CHECK(std::ranges::any_of(mismatches(), [](const std::string& one) {
+        return one.find(".select ") != std::string::npos;
+    }));
     CHECK(f.database.count("witness") == 0);
 }
 
