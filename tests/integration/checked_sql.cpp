@@ -122,6 +122,20 @@ struct Note {
 };
 BOOST_DESCRIBE_STRUCT(Note, (), (id, text, tags, deleted_at))
 
+struct Ticket {
+    std::int64_t id{};
+    std::string name;
+    std::optional<std::chrono::system_clock::time_point> deleted_at{};
+};
+BOOST_DESCRIBE_STRUCT(Ticket, (), (id, name, deleted_at))
+class Tickets : public txscope::BaseRepository<Tickets, Ticket> {
+public:
+    static constexpr std::string_view table = "checked.tickets";
+    static constexpr auto generated = txscope::columns<&Ticket::id>;
+    static constexpr auto deleted_at = txscope::columns<&Ticket::deleted_at>;
+    using BaseRepository::BaseRepository;
+};
+
 /// Columns of any type.
 struct Texts {
     std::string id, a, b, c, d, e, f, g;
@@ -480,6 +494,47 @@ TEST_CASE("a column that may be NULL is named where the member may not", "[check
                      "std::optional",
                      "sql<\"SELECT name, stars FROM checked.projects WHERE status = $1\">: column "
                      "\"name\" may be NULL, where the program has a text, no std::optional"});
+}
+
+TEST_CASE("a composite is checked field by field", "[checked_sql]") {
+    const auto found = [](const std::string& fields) {
+        return found_by<Products>(
+            "CREATE TYPE checked.size AS " + fields +
+            "; CREATE TABLE checked.products (id bigint PRIMARY KEY, price numeric NOT NULL, "
+            "weight "
+            "double precision NOT NULL, grid integer[] NOT NULL, picture bytea NOT NULL, \"from\" "
+            "date NOT NULL, until date NOT NULL, opens timestamp NOT NULL, takes interval NOT "
+            "NULL, "
+            "warranty interval NOT NULL, size checked.size NOT NULL, document jsonb, oid oid NOT "
+            "NULL)");
+    };
+    CHECK(found("(width int, height int)") == Mismatches{});
+    CHECK(found("(width int, height int, depth int)") ==
+          Mismatches{"checked.products.size is checked.size with 3 fields, where the program has "
+                     "checked_sql::Size with 2"});
+    CHECK(found("(width int, height text)") ==
+          Mismatches{"checked.products.size has a field \"height\" that is text, where the program "
+                     "has a 32-bit integer"});
+}
+
+TEST_CASE("a column that is left to the database has a default there, or a trigger",
+          "[checked_sql]") {
+    const std::string create = "CREATE TABLE checked.tickets (id bigint PRIMARY KEY";
+    CHECK(found_by<Tickets>(create +
+                            " GENERATED ALWAYS AS IDENTITY, name text NOT NULL, deleted_at "
+                            "timestamptz)") == Mismatches{});
+    CHECK(
+        found_by<Tickets>(create + ", name text NOT NULL, deleted_at timestamptz NOT NULL)") ==
+        Mismatches{"checked.tickets.id is NOT NULL without a default, and the program leaves it to "
+                   "the database",
+                   "checked.tickets.deleted_at is NOT NULL without a default, and the program "
+                   "leaves it to the database"});
+    CHECK(found_by<Tickets>(
+              create +
+              ", name text NOT NULL, deleted_at timestamptz); CREATE FUNCTION checked.f() "
+              "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER "
+              "fills BEFORE INSERT ON checked.tickets FOR EACH ROW EXECUTE FUNCTION "
+              "checked.f()") == Mismatches{});
 }
 
 TEST_CASE("a value of an enumeration that the program does not know is named", "[checked_sql]") {

@@ -29,6 +29,8 @@ struct ServerType {
     std::vector<std::string> labels{};  ///< Of an enumeration.
     std::vector<ServerType>
         bounds{};  ///< Of a range or a multirange, 'r' and 'm': one, that of its bounds.
+    std::vector<ServerType> fields{};  ///< Of a composite.
+    std::vector<std::string> field_names{};
 };
 
 using Fits = bool(const ServerType&);
@@ -41,6 +43,7 @@ struct ExpectedType {
     bool nullable = false;
     std::vector<std::string_view> labels{};  ///< Of an enumeration: what can be read.
     char range = '\0';  ///< 'r', 'm': of a range or a multirange. Then what fits is its bounds'.
+    std::vector<ExpectedType> fields{};  ///< Of a composite, in their order.
 };
 
 /// Whether what the server has is what a C++ type takes.
@@ -174,6 +177,7 @@ ExpectedType expected_type() {
         type.words =
             (type.range == 'm' ? "a multirange, each bound " : "a range, each bound ") + type.words;
         type.labels.clear();
+        type.fields.clear();
         return type;
     } else if constexpr (requires { typename SqlValue<T>::Value; }) {  // a strong type
         ExpectedType type = expected_type<typename SqlValue<T>::Value, use>();
@@ -184,6 +188,11 @@ ExpectedType expected_type() {
         if constexpr (boost::describe::has_describe_enumerators<T>::value)
             boost::mp11::mp_for_each<boost::describe::describe_enumerators<T>>(
                 [&](auto enumerator) { type.labels.push_back(enumerator.name); });
+        if constexpr (is_composite<T>)
+            for_each_member<T>([&](auto member) {
+                type.fields.push_back(
+                    expected_type<struct_member_type<T, decltype(member)>, use>());
+            });
         return type;
     }
 }

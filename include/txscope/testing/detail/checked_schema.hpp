@@ -25,6 +25,7 @@ struct ExpectedTable {
     std::string quoted;  ///< `"app"."projects"`
     bool writes = false;
     std::vector<ExpectedColumn> columns{};
+    std::set<std::string> left_out{};  ///< Columns that the INSERT of a model gives no value.
     std::set<std::string> statements{};
     /// Those that a program sends only if it says so of a column, whose type may have no such operation:
     /// a `json` is compared with nothing.
@@ -114,11 +115,13 @@ inline std::vector<CheckedSchema::Texts> CheckedSchema::ask(const char* sql, con
 
 inline std::vector<CheckedSchema::Column> CheckedSchema::columns_of(const std::string& table) {
     std::vector<Column> columns;
-    // What a view or a foreign table does not say of NULL may be so.
+    // What a view or a foreign table does not say of NULL may be so, and a trigger may fill whatever is
+    // empty: bits 1, 2 and 4 of its type are ROW, BEFORE and INSERT.
     for (const Texts& row :
          ask("SELECT attname, atttypid, pg_catalog.format_type(atttypid, atttypmod), "
              "attnotnull OR relkind NOT IN ('r', 'p'), "
-             "NOT attnotnull OR atthasdef OR attidentity <> '' OR relkind NOT IN ('r', 'p') "
+             "NOT attnotnull OR atthasdef OR attidentity <> '' OR relkind NOT IN ('r', 'p') OR "
+             "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid AND tgtype & 7 = 7) "
              "FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class c ON attrelid = c.oid "
              "WHERE c.oid = pg_catalog.to_regclass($1) AND attnum > 0 AND NOT attisdropped "
              "ORDER BY attnum",
@@ -156,6 +159,17 @@ inline ServerType CheckedSchema::type_of(Oid type, std::string words) {
                                 "ORDER BY enumsortorder",
                                 {std::to_string(type)}))
             found.labels.push_back(std::move(label[0]));
+    if (found.kind == 'c')
+        for (Texts& field :
+             ask("SELECT attname, atttypid, pg_catalog.format_type(atttypid, atttypmod) "
+                 "FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_type t "
+                 "ON attrelid = typrelid WHERE t.oid = $1 AND attnum > 0 "
+                 "AND NOT attisdropped ORDER BY attnum",
+                 {std::to_string(type)})) {
+            found.field_names.push_back(std::move(field[0]));
+            found.fields.push_back(
+                type_of(static_cast<Oid>(std::stoul(field[1])), std::move(field[2])));
+        }
     return found;
 }
 
@@ -167,6 +181,14 @@ inline std::optional<std::string> CheckedSchema::difference(const ServerType& ha
         for (const std::string& label : has.labels)
             if (std::ranges::find(wants.labels, label) == wants.labels.end())
                 return "may be '" + label + "', which is no enumerator of " + wants.words;
+    if (wants.fields.empty()) return std::nullopt;
+    if (has.fields.size() != wants.fields.size())
+        return "is " + has.words + " with " + std::to_string(has.fields.size()) +
+               " fields, where the program has " + wants.words + " with " +
+               std::to_string(wants.fields.size());
+    for (std::size_t i = 0; i < has.fields.size(); ++i)
+        if (const auto what = difference(has.fields[i], wants.fields[i]))
+            return "has a field \"" + has.field_names[i] + "\" that " + *what;
     return std::nullopt;
 }
 
@@ -268,12 +290,16 @@ inline void CheckedSchema::check(const ExpectedTable& table, std::vector<std::st
                  "may be NULL, where the program has " + wanted.type.words + ", no std::optional");
     }
     if (table.writes)
-        for (const Column& column : columns)
-            if (!column.filled && std::ranges::find(table.columns, column.name,
-                                                    &ExpectedColumn::name) == table.columns.end()) {
+        for (const Column& column : columns) {
+            if (column.filled) continue;
+            if (std::ranges::find(table.columns, column.name, &ExpectedColumn::name) ==
+                table.columns.end())
                 tell(column.name,
                      "is NOT NULL without a default, and the program does not have it");
-            }
+            else if (table.left_out.contains(column.name))
+                tell(column.name,
+                     "is NOT NULL without a default, and the program leaves it to the database");
+        }
     if (!all_there) return;  // which every statement would say again
     Texts statements{table.statements.begin(), table.statements.end()};
     if (of_these_types)
