@@ -15,6 +15,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/describe/class.hpp>
+#include <pqxx/except>
 
 #include <cstdint>
 #include <optional>
@@ -244,6 +245,16 @@ TEST_CASE("an update from one model to another leaves what others have changed m
     const auto now = f.run(f.jobs.update(loaded, edited));
     REQUIRE(now);
     CHECK(*now == Job{1, "build", "running", "mine", 0});
+}
+
+TEST_CASE("an update from one model to another row's is refused before anything is sent",
+          "[repository]") {
+    Fixture f;
+    const Job one = f.run(f.jobs.get(1));
+    Job other = f.run(f.jobs.get(2));
+    other.state = "running";
+    CHECK_THROWS_AS(f.jobs.update(one, other), pqxx::argument_error);
+    CHECK(f.run(f.jobs.get(1)) == one);
 }
 
 TEST_CASE("any number of rows is inserted by one statement, and comes back in their order",

@@ -253,6 +253,7 @@ public:
     /// Writes the columns in which `after` differs from `before` to the row with their key; those that
     /// others have changed meanwhile stay. As above.
     /// @throws StaleEntity where the entity has a `version`, and the row another one than `before`
+    /// @throws pqxx::argument_error where their keys differ: a key is changed by an assignment
     asio::awaitable<std::optional<Model>> update(const Model& before, const Model& after) const {
         return answer(detail::compose_update<Mapping>(before, after), &read_updated);
     }

@@ -293,12 +293,30 @@ Statement compose_update(const typename E::Model& model) {
     });
 }
 
+/// @throws pqxx::argument_error unless two models have the same key
+template <typename E>
+void check_same_row(const typename E::Model& before, const typename E::Model& after) {
+    for_each_column<typename E::Model>([&](auto column) {
+        constexpr auto member = decltype(column)::pointer;
+        if constexpr (contains<decltype(E::key()), member>) {
+            std::string texts[2];
+            const bool same = append_parameter(texts[0], std::invoke(member, before)) ==
+                                  append_parameter(texts[1], std::invoke(member, after)) &&
+                              texts[0] == texts[1];
+            if (!same)
+                throw pqxx::argument_error{
+                    "update(before, after) is told of two rows: their keys differ"};
+        }
+    });
+}
+
 /// UPDATE of what is to change for the row of one model to be as another; SELECT where nothing is.
 template <typename E>
 Statement compose_update(const typename E::Model& before, const typename E::Model& after) {
     static_assert(has_key<E>,
                   "txscope: a row is known by its key: without a member `id`, the repository says "
                   "`static constexpr auto key = columns<…>`");
+    check_same_row<E>(before, after);
     return with_row_of<E>(before, [&](const auto&... equal) {
         return compose<E, Update<E, true>>(changes_between<E>(before, after), equal...);
     });
