@@ -36,6 +36,18 @@ auto expression() { return field<&Project::name> + "a"; }
 //! a number is calculated with, and with one of its kind
 auto expression() { return field<&Project::id> * 1.5; }
 
+//--- a quotient
+//! columns are calculated with by +, - and *
+auto expression() { return field<&Project::id> / 2; }
+
+//--- a column taken from a value
+//! columns are calculated with by +, - and *
+auto expression() { return 5 - field<&Project::id>; }
+
+//--- a negative column
+//! columns are calculated with by +, - and *
+auto expression() { return -field<&Project::id>; }
+
 //--- another model's column, calculated with
 //! this column is another model's
 auto call(ProjectRepository projects) {
@@ -85,6 +97,14 @@ auto condition() { return field<&Project::tags>.any(7); }
 //--- a document in a number
 //! this column holds no JSON
 auto condition() { return json_text(field<&Project::id>, "a") == "b"; }
+
+//--- a step into a document that is neither key nor position
+//! a path of keys and positions
+auto condition() { return json_text(field<&Project::name>, 1.5) == "b"; }
+
+//--- a document without a step
+//! a path of keys and positions
+auto condition() { return json_text(field<&Project::name>) == "b"; }
 
 //--- a value of another kind in a row
 //! a value of this row is not of the kind of its column

@@ -135,6 +135,13 @@ TEST_CASE("a document is of either type, and times and dates are in it, too", "[
     }
 }
 
+TEST_CASE("an unsigned number in a document has the room of its type", "[criteria]") {
+    Fixture f;
+    support::run(f.io, f.events.update(1, data = R"({"x": 60000, "y": 4000000000})"));
+    CHECK(f.ids(json_text<std::uint16_t>(data, "x") == 60000) == "1");
+    CHECK(f.ids(json_text<std::uint32_t>(data, "y") > 3'000'000'000U) == "1");
+}
+
 TEST_CASE("rows are found by several columns as a whole", "[criteria]") {
     Fixture f;
     CHECK(f.ids(row(field<&Event::day>, field<&Event::id>) > row(1, 1), by_id) == "234");

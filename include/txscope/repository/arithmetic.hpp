@@ -120,4 +120,32 @@ constexpr auto operator*(const Left& left, const Right& right) {
     return calculate<Times>(right, left);
 }
 
+// Whatever else does not compile, and says why.
+template <typename... Operands>
+constexpr void refuse_operator() {
+    static_assert(never<Operands...>,
+                  "txscope: columns are calculated with by +, - and *, and a value is taken from a "
+                  "column, not the other way round; anything else is said by sql<T>(…)");
+}
+template <AnyExpression Right>
+constexpr Right operator-(const Right& right) {
+    refuse_operator<Right>();
+    return right;
+}
+template <NoExpression Left, AnyExpression Right>
+constexpr Right operator-(const Left&, const Right& right) {
+    refuse_operator<Left, Right>();
+    return right;
+}
+template <AnyExpression Left, typename Right>
+constexpr Left operator/(const Left& left, const Right&) {
+    refuse_operator<Left, Right>();
+    return left;
+}
+template <AnyExpression Left, typename Right>
+constexpr Left operator%(const Left& left, const Right&) {
+    refuse_operator<Left, Right>();
+    return left;
+}
+
 }  // namespace txscope::detail

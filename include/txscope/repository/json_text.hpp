@@ -28,9 +28,11 @@ consteval std::string_view sql_type_of() {
         return "";
     else if constexpr (std::same_as<T, bool>)
         return "bool";
-    else if constexpr (Integer<T>)
-        return sizeof(T) <= 2 ? "int2" : sizeof(T) <= 4 ? "int4" : "int8";
-    else if constexpr (std::floating_point<T>)
+    else if constexpr (Integer<T>) {
+        // PostgreSQL's are signed: an unsigned one has room in the next larger.
+        constexpr std::size_t bytes = std::unsigned_integral<T> ? 2 * sizeof(T) : sizeof(T);
+        return bytes <= 2 ? "int2" : bytes <= 4 ? "int4" : bytes <= 8 ? "int8" : "numeric";
+    } else if constexpr (std::floating_point<T>)
         return sizeof(T) <= 4 ? "float4" : "float8";
     else if constexpr (std::same_as<T, std::chrono::sys_days> ||
                        std::same_as<T, std::chrono::local_days> ||
@@ -106,13 +108,20 @@ inline constexpr bool may_hold_json =
 ///
 /// Keys are values, and so parameters. A text that is no `T` is an error of the server's.
 template <typename T = std::string, detail::AnyExpression Document, typename... Path>
-    requires(sizeof...(Path) > 0)
 auto json_text(const Document& document, const Path&... path) {
     static_assert(
         detail::may_hold_json<detail::without_optional<typename Document::Value>>,
         "txscope: this column holds no JSON: its member is a number, a bool, a time or an "
         "array");
-    if constexpr (sizeof...(Path) == 1 && !(detail::Integer<Path> || ...)) {
+    constexpr bool steps =
+        sizeof...(Path) > 0 &&
+        ((detail::Integer<Path> || std::convertible_to<const Path&, std::string_view>) && ...);
+    static_assert(steps,
+                  "txscope: what is in a document stands under a key, or along a path of keys and "
+                  "positions: texts and integers");
+    if constexpr (!steps) {
+        return detail::JsonText<T, Document, std::string>{document, {}};
+    } else if constexpr (sizeof...(Path) == 1 && !(detail::Integer<Path> || ...)) {
         return detail::JsonText<T, Document, std::string>{document, detail::path_step(path...)};
     } else {
         using Steps = std::vector<std::string>;
