@@ -165,6 +165,8 @@ TEST_CASE("a refused text says what was wanted and never what it was", "[value]"
                       "the text is not a 64-bit integer");
     CHECK_THROWS_WITH(SqlValue<std::uint8_t>::from_text("300"),
                       "the number is out of the range of an unsigned 8-bit integer");
+    CHECK_THROWS_WITH(SqlValue<std::int8_t>::from_text("300"),
+                      "the number is out of the range of an 8-bit integer");
     CHECK_THROWS_WITH(SqlValue<bool>::from_text("secret"), "the text is not a bool");
     CHECK_THROWS_WITH(SqlValue<Mood>::from_text("secret"), "the text is no enumerator of Mood");
     CHECK_THROWS_WITH(SqlValue<Celsius>::from_text("secret"), "the text is not Celsius");

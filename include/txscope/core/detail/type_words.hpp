@@ -48,7 +48,9 @@ template <typename T>
     if constexpr (IsOptional<T>::value) {
         return type_words<typename T::value_type>();
     } else if constexpr (Integer<T>) {
-        return std::string(std::unsigned_integral<T> ? "an unsigned " : "a ") +
+        return std::string(std::unsigned_integral<T> ? "an unsigned "
+                           : sizeof(T) == 1          ? "an "
+                                                     : "a ") +
                std::to_string(sizeof(T) * 8) + "-bit integer";
     } else if constexpr (std::same_as<T, bool>) {
         return "a bool";
