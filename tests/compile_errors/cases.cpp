@@ -959,6 +959,69 @@ asio::awaitable<void> call(AsyncSessionFactory sessions) {
     co_await flows.update(Workflow{.id = 7});
 }
 
+//--- a version that cannot be counted
+//! `version` is an integer
+class Versioned : public BaseRepository<Versioned, Project> {
+public:
+    static constexpr std::string_view table = "projects";
+    static constexpr auto version = columns<&Project::name>;
+    using BaseRepository::BaseRepository;
+};
+auto call(AsyncSessionFactory sessions, const Project& project) {
+    return Versioned{sessions}.update(project);
+}
+
+//--- a time of deletion that there always is
+//! `deleted_at` a std::optional
+class Kept : public BaseRepository<Kept, Project> {
+public:
+    static constexpr std::string_view table = "projects";
+    static constexpr auto deleted_at = columns<&Project::seen>;
+    using BaseRepository::BaseRepository;
+};
+auto call(AsyncSessionFactory sessions) { return Kept{sessions}.remove(7); }
+
+//--- a version that nobody hears of
+//! what a repository says is public
+class Hidden : public BaseRepository<Hidden, Project> {
+    static constexpr auto version = columns<&Project::id>;
+
+public:
+    static constexpr std::string_view table = "projects";
+    using BaseRepository::BaseRepository;
+};
+auto call(AsyncSessionFactory sessions, const Project& project) {
+    return Hidden{sessions}.update(project);
+}
+
+//--- a model with a member that cannot be assigned
+//! none of them is const
+struct Fixed {
+    std::int64_t id{};
+    const std::string name{};
+};
+BOOST_DESCRIBE_STRUCT(Fixed, (), (id, name))
+class FixedRepository : public BaseRepository<FixedRepository, Fixed> {
+public:
+    static constexpr std::string_view table = "fixed";
+    using BaseRepository::BaseRepository;
+};
+auto call(AsyncSessionFactory sessions) { return FixedRepository{sessions}.find(7); }
+
+//--- a model that is made with arguments
+//! a model is made without arguments
+struct Made {
+    explicit Made(std::int64_t number) : id{number} {}
+    std::int64_t id;
+};
+BOOST_DESCRIBE_STRUCT(Made, (), (id))
+class MadeRepository : public BaseRepository<MadeRepository, Made> {
+public:
+    static constexpr std::string_view table = "made";
+    using BaseRepository::BaseRepository;
+};
+auto call(AsyncSessionFactory sessions) { return MadeRepository{sessions}.find(7); }
+
 //--- a body of a service whose result may throw as it is moved
 //! whose result is moved without throwing
 struct Thrower {

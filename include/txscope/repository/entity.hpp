@@ -2,6 +2,7 @@
 
 #include <txscope/core/value.hpp>
 #include <txscope/postgres/detail/sql_words.hpp>
+#include <txscope/repository/detail/hidden_names.hpp>
 #include <txscope/repository/detail/members.hpp>
 #include <txscope/repository/detail/sql_writer.hpp>
 
@@ -44,6 +45,13 @@ struct TableName {
 };
 
 namespace detail {
+
+/// What counts a row's changes: an integer, or a strong type of one.
+template <typename T>
+inline constexpr bool is_counter = Integer<T>;
+template <typename T>
+    requires requires { typename SqlValue<T>::Value; }
+inline constexpr bool is_counter<T> = Integer<typename SqlValue<T>::Value>;
 
 /// Says a `table` that is a constant.
 template <typename T>
@@ -170,13 +178,37 @@ struct Entity {
         return all;
     }
 
+    /// Whether a model can be made, and then be filled with what is read.
+    static constexpr bool is_assigned() {
+        bool all = std::is_default_constructible_v<Model>;
+        detail::for_each_column<Model>([&](auto column) {
+            using Member =
+                std::remove_reference_t<std::invoke_result_t<decltype(column.pointer), Model&>>;
+            all = all && !std::is_const_v<Member>;
+        });
+        return all;
+    }
+
+    /// Whether what is said of columns names members of the model.
+    static constexpr bool has_columns() {
+        return has(key()) && has(generated()) && has_one(version()) && has_one(created_at()) &&
+               has_one(updated_at()) && has_one(deleted_at());
+    }
+
+    /// Whether a version is counted, and the time of a deletion may be none.
+    static constexpr bool has_policies() {
+        if constexpr (has_columns())
+            return counts(version()) && may_be_none(deleted_at());
+        else
+            return false;
+    }
+
     /// Whether there is a table, and what is said of columns names members of the model, which are
     /// values.
     static constexpr bool is_complete() {
-        if constexpr (detail::is_described<Model> && has_values() && detail::NamesTable<Repository>)
-            return has_table() && names_fit() && has(key()) && has(generated()) &&
-                   has_one(version()) && has_one(created_at()) && has_one(updated_at()) &&
-                   has_one(deleted_at());
+        if constexpr (detail::is_described<Model> && has_values() && is_assigned() &&
+                      detail::NamesTable<Repository>)
+            return has_table() && names_fit() && has_policies();
         else
             return false;
     }
@@ -214,6 +246,15 @@ private:
             return false;
     }
 
+    template <auto... Members>
+    static constexpr bool counts(Columns<Members...>) {
+        return (detail::is_counter<detail::member_type<Members>> && ...);
+    }
+    template <auto... Members>
+    static constexpr bool may_be_none(Columns<Members...>) {
+        return (detail::IsOptional<detail::member_type<Members>>::value && ...);
+    }
+
     static constexpr TableName parse(TableName name) { return name; }
     static constexpr TableName parse(std::string_view name) {
         const std::size_t dot = name.find('.');
@@ -249,19 +290,31 @@ constexpr void check_repository() {
         static_assert(values,
                       "txscope: the type of a member is no SQL value: specialise txscope::SqlValue "
                       "or pqxx::string_traits for it, and say std::string for a character");
+        constexpr bool assigned = Entity<T, Model>::is_assigned();
+        static_assert(!values || assigned,
+                      "txscope: a model is made without arguments, and its members are assigned "
+                      "then: none of them is const");
         constexpr bool named = Entity<T, Model>::has_table();
+        static_assert(
+            !values || !assigned || named,
+            "txscope: table is \"name\" or \"schema.name\"; use TableName for a name with dots");
         constexpr bool fit = Entity<T, Model>::names_fit();
         static_assert(
-            !values || named,
-            "txscope: table is \"name\" or \"schema.name\"; use TableName for a name with dots");
-        static_assert(
-            !values || !named || fit,
+            !values || !assigned || !named || fit,
             "txscope: PostgreSQL cuts names at 63 bytes, and one is longer: of the table, "
             "of its schema, of a member, or what `column(member)` calls its column");
+        constexpr bool columns = Entity<T, Model>::has_columns();
         static_assert(
-            !values || !named || !fit || Entity<T, Model>::is_complete(),
+            !values || !assigned || !named || !fit || columns,
             "txscope: `key`, `generated`, `version` and the like name members that the model "
             "describes, by columns<…>; `version` and times are one column each");
+        constexpr bool policies = Entity<T, Model>::has_policies();
+        static_assert(!values || !assigned || !named || !fit || !columns || policies,
+                      "txscope: `version` is an integer, and `deleted_at` a std::optional");
+        constexpr bool hidden = hides_what_it_says<T>();
+        static_assert(!hidden,
+                      "txscope: what a repository says is public: `key`, `generated`, `version`, "
+                      "`created_at`, `updated_at`, `deleted_at` and `column`");
     }
 }
 
