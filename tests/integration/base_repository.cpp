@@ -167,6 +167,7 @@ TEST_CASE("one row is found by conditions; when several fit, that is an error", 
     const auto active = field<&Project::status> == "active";
     CHECK_THROWS_AS(f.run(f.projects.find(active)), pqxx::unexpected_rows);
     CHECK_THROWS_AS(f.run(f.projects.get(active)), pqxx::unexpected_rows);
+    CHECK_THROWS_WITH(f.run(f.projects.get(active)), ContainsSubstring("several in \"projects\""));
     CHECK(f.run(f.projects.get(active, field<&Project::stars> < 3)).name == "cobalt");
 }
 

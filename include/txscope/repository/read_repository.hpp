@@ -18,8 +18,10 @@
 #include <txscope/transaction/stream.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <pqxx/except>
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <ranges>
 #include <string_view>
@@ -414,17 +416,19 @@ private:
     static Model read_stored(const Result& result) { return read_row(result.one()); }
     static Model read_one(const Result& result) {
         if (result.empty()) throw NotFound{detail::table_text<Mapping>()};
-        return read_stored(result);
+        return *read_one_or_none(result);
     }
     static std::optional<Model> read_one_or_none(const Result& result) {
-        const std::optional<Row> row = result.one_or_none();
-        return row ? std::optional<Model>{read_row(*row)} : std::nullopt;
+        if (result.size() > 1)  // how many there are is not known: a SELECT gives two at most
+            throw pqxx::unexpected_rows{"one row was asked for, and there are several in " +
+                                        detail::table_text<Mapping>()};
+        return result.empty() ? std::nullopt : std::optional<Model>{read_stored(result)};
     }
     static Model read_row([[maybe_unused]] const Row& row) {
         if constexpr (Mapping::is_complete())
             return row.as<Model>();
         else
-            return Model{};
+            std::terminate();  // check_repository says why this does not compile
     }
     template <typename Value>
     static Value read_value(const Result& result) {
