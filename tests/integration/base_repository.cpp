@@ -324,6 +324,8 @@ TEST_CASE("a repository call without a scope takes one round trip, whichever it 
     first.id = 1;
     for (const std::string name : {"first", "again, when it is prepared"}) {
         CAPTURE(name);
+        Project renamed = project("the first", name);
+        renamed.id = 1;
         takes_one(projects.create(project(name)));
         takes_one(projects.create(field<&Project::name> = name + ", by a field"));
         takes_one(projects.get(1));
@@ -340,7 +342,7 @@ TEST_CASE("a repository call without a scope takes one round trip, whichever it 
             projects.create_all(std::vector{project(name + ", one"), project(name + ", two")}));
         takes_one(projects.save(project(name), columns<&Project::name>));
         takes_one(projects.create_unless_exists(project(name)));
-        takes_one(projects.update(first, project("the first", name)));
+        takes_one(projects.update(first, renamed));
         takes_one(projects.remove(7));
         takes_one(projects.remove(field<&Project::stars> == 7));
     }
