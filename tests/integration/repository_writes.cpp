@@ -1,6 +1,7 @@
 #include "support/catch.hpp"
 #include "support/checking_observer.hpp"
 #include "support/database.hpp"
+#include "support/eventually.hpp"
 #include "support/failure.hpp"
 #include "support/jobs.hpp"
 #include "support/run.hpp"
@@ -373,7 +374,8 @@ TEST_CASE("of two who change the same version at the same time, one is told", "[
     const auto edit = [&](std::string state) -> asio::awaitable<void> {
         const auto body = [&]() -> asio::awaitable<void> {
             Order order = co_await f.orders.get(1);
-            for (++readers; readers < 2;) co_await asio::post(asio::use_awaitable);
+            ++readers;
+            co_await support::eventually([&] { return readers == 2; });
             order.state = state;
             co_await f.orders.update(order);
         };
