@@ -142,6 +142,14 @@ auto call(ProjectRepository projects) {
 //! a condition is joined with conditions
 auto condition(bool wanted) { return wanted && field<&Project::id> == 7; }
 
+//--- an assignment for an equality, behind a condition
+//! a condition is joined with conditions
+auto condition() { return field<&Project::id> == 1 && field<&Project::name> = "x"; }
+
+//--- NOT of a column, for a comparison
+//! a column alone says nothing: compare it
+auto condition() { return !field<&Project::id> == 1; }
+
 //--- a condition joined with a column
 //! a condition is joined with conditions
 auto condition() { return field<&Project::id> == 7 || field<&Project::note>; }

@@ -488,6 +488,9 @@ TEST_CASE("patterns, bounds and comparisons of columns mean what they say", "[re
     CHECK(names(field<&Job::note>.starts_with("1__%")).empty());
     CHECK(names(field<&Job::note>.is_distinct_from("build")) == "test ship ");
     CHECK(names(field<&Job::tries>.is_distinct_from(0)) == "build test ");
+    const std::optional<std::string> none;
+    CHECK(names(field<&Job::note>.is_distinct_from(none)) ==
+          names(field<&Job::note>.is_not_null()));
 }
 
 }  // namespace repository_writes

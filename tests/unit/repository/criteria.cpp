@@ -148,6 +148,12 @@ TEST_CASE("patterns, bounds and what NULL is distinct from", "[criteria]") {
           Asked{R"( WHERE "note" IS DISTINCT FROM $1)", {"x"}});
     CHECK(asked(field<&Ticket::id>.is_distinct_from(7)) ==
           Asked{R"( WHERE "id" IS DISTINCT FROM $1)", {"7"}});
+    CHECK(asked(field<&Ticket::note>.is_distinct_from(std::optional{"x"s})) ==
+          Asked{R"( WHERE "note" IS DISTINCT FROM $1)", {"x"}});
+    CHECK(asked(field<&Ticket::note>.is_distinct_from(std::optional<std::string>{})) ==
+          Asked{R"( WHERE "note" IS NOT NULL)", {}});
+    CHECK(asked(field<&Ticket::note>.is_distinct_from(std::nullopt)) ==
+          Asked{R"( WHERE "note" IS NOT NULL)", {}});
 }
 
 TEST_CASE("columns are compared with each other", "[criteria]") {

@@ -86,7 +86,7 @@ struct LikeInAnyCase {
 };
 /// It stands between types by their own equality; it cannot be written with a schema.
 struct DistinctFrom {
-    static constexpr std::string_view name = "IS DISTINCT FROM";
+    static constexpr std::string_view name = "IS DISTINCT FROM", with_null = " IS NOT NULL";
     static constexpr bool by_words = true;
 };
 /// An array parameter instead of a list of placeholders: one text, and so one prepared statement,
@@ -300,27 +300,50 @@ constexpr auto operator||(Left left, Right right) {
     return Joined<Precedence::disjunction, Left, Right>{std::move(left), std::move(right)};
 }
 
+/// What is given for a condition that does not compile: whatever is done with it does, so that
+/// compilers tell nothing but the reason.
+struct RefusedCondition : Condition {
+    static constexpr Precedence precedence = Precedence::primary;
+    static constexpr bool fixed = true;
+    template <typename>
+    static constexpr bool applies_to = true;
+
+    template <typename>
+    static constexpr void write(SqlWriter&, const RefusedCondition*) {}
+    void bind(Statement&) const {}
+
+    template <typename T>
+    constexpr RefusedCondition operator=(const T&) const {
+        return *this;
+    }
+    template <typename T>
+    constexpr RefusedCondition operator==(const T&) const {
+        return *this;
+    }
+    template <typename T>
+    constexpr RefusedCondition operator!=(const T&) const {
+        return *this;
+    }
+};
+
 /// Whatever else is joined with a condition does not compile.
 template <typename Left, typename Right>
-constexpr auto refuse_to_join(const Left& left, const Right& right) {
+constexpr RefusedCondition refuse_to_join() {
     constexpr bool conditions = AnyCondition<Left> && AnyCondition<Right>;
     static_assert(conditions,
                   "txscope: a condition is joined with conditions: a column alone is none, compare "
                   "it, and a bool decides what goes into a Criteria");
-    if constexpr (AnyCondition<Left>)
-        return left;
-    else
-        return right;
+    return {};
 }
 template <typename Left, typename Right>
     requires AnyCondition<Left> || AnyCondition<Right>
-constexpr auto operator&&(Left left, Right right) {
-    return refuse_to_join(left, right);
+constexpr auto operator&&(Left, Right) {
+    return refuse_to_join<Left, Right>();
 }
 template <typename Left, typename Right>
     requires AnyCondition<Left> || AnyCondition<Right>
-constexpr auto operator||(Left left, Right right) {
-    return refuse_to_join(left, right);
+constexpr auto operator||(Left, Right) {
+    return refuse_to_join<Left, Right>();
 }
 
 template <AnyCondition Inner>

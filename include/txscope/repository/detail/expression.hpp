@@ -109,8 +109,7 @@ constexpr auto compare(const Left& left, const Right& right) {
             fits,
             "txscope: this value is not of the column's kind: a text goes with a text, an "
             "integer with an integer, a time with one that is no finer; NULL, where it may be, "
-            "only "
-            "with == and !=");
+            "only with ==, != and is_distinct_from");
         if constexpr (fits)
             return comparison_with<Operator>(left, keep_value<Value>(right));
         else
@@ -154,7 +153,8 @@ public:
             return from;
     }
 
-    /// Has another value than this one, or none: true also of NULL, where `!=` is not.
+    /// Has another value than this one, or none: true also of NULL, where `!=` is not. The value may be
+    /// an optional, or `std::nullopt`, where NULL may be.
     template <typename Value>
     constexpr auto is_distinct_from(const Value& value) const {
         return compare<DistinctFrom>(self(), value);
@@ -275,9 +275,9 @@ constexpr auto operator>=(const Left& left, const Right& right) {
 /// Does not compile, and says why.
 template <AnyExpression Column>
     requires(!AnyCondition<Column>)
-constexpr auto operator!(const Column& column) {
+constexpr RefusedCondition operator!(const Column&) {
     static_assert(never<Column>, "txscope: a column alone says nothing: compare it");
-    return column.is_null();
+    return {};
 }
 
 }  // namespace txscope::detail
