@@ -67,6 +67,16 @@ TEST_CASE("a connection lost while COMMIT is under way leaves the outcome in dou
     CHECK(fixture.ran.empty());
 }
 
+TEST_CASE("a statement by itself whose answer is lost may have taken effect", "[commit_in_doubt]") {
+    Fixture fixture;
+    fixture.proxy.cut(before_answer("INSERT"));
+    const auto failure = support::run(
+        fixture.io, failure_of(fixture.sessions.execute("INSERT INTO entries VALUES ('there')")));
+    CHECK(is<txscope::ConnectionLost>(failure));
+    CHECK(fixture.entries() == 1);
+    fixture.proxy.await_fault();
+}
+
 TEST_CASE(
     "a COMMIT that was answered with an error is not in doubt, whatever comes of the connection",
     "[commit_in_doubt]") {

@@ -197,9 +197,11 @@ TEST_CASE("a lock keeps out those that it says, and no others", "[repository]") 
     }));
 }
 
-TEST_CASE("without a scope a lock is refused, since it would be gone with the answer",
+TEST_CASE("without a transaction a lock is refused, since it would be gone with the answer",
           "[repository]") {
     Fixture f;
+    const auto lock = [&]() -> asio::awaitable<void> { co_await f.jobs.get(1, for_update); };
+    CHECK_THROWS_AS(f.run(f.sessions.session_scope(lock)), txscope::PropagationError);
     CHECK_THROWS_WITH(f.run(f.jobs.get(1, for_update)), ContainsSubstring("FOR UPDATE"));
     CHECK_THROWS_AS(f.run(f.jobs.find(1, for_update)), txscope::PropagationError);
     CHECK_THROWS_AS(f.run(f.jobs.find_all(for_share)), txscope::PropagationError);

@@ -45,9 +45,9 @@ inline constexpr bool is_row_lock<RowLock<Strength, When>> = true;
 }  // namespace detail
 
 /// The last argument of `get`, `find` or `find_all`, and of `stream` ahead of what is called: locks the
-/// rows that are found until the end of the transaction (PostgreSQL manual, "Row-Level Locks"). Without
-/// a scope that is a `PropagationError`, the lock would be gone with the answer; but for `stream`, which
-/// then has a transaction of its own.
+/// rows that are found until the end of the transaction (PostgreSQL manual, "Row-Level Locks"). In no
+/// transaction that is a `PropagationError`, since the lock would be gone with the answer; but outside of
+/// any scope `stream` has a transaction of its own.
 ///
 /// ```cpp
 /// auto account = co_await accounts.get(id, for_update);

@@ -35,7 +35,7 @@ struct RepositorySession {
 
 /// Executes a statement in the transaction that is ambient on `executor`, or on a connection of its
 /// own, in one round trip, when there is none.
-/// @throws PropagationError in no scope, where it has to be in one
+/// @throws PropagationError in no transaction, where it has to be in one
 TXSCOPE_LAZY boost::asio::awaitable<Result> execute_on(const boost::asio::any_io_executor& executor,
                                                        const RepositorySession& in,
                                                        Statement&& statement, Where where);
@@ -67,9 +67,9 @@ TXSCOPE_LAZY_INLINE boost::asio::awaitable<Result> execute_on(
     const boost::asio::any_io_executor& executor, const RepositorySession& in,
     Statement&& statement, Where where) {
     std::optional<Session> session = in.bound ? in.bound : session_on(executor, in.sessions);
-    if (!session && where == Where::in_scope)
+    if (where == Where::in_scope && !(session && session->in_transaction()))
         throw PropagationError{
-            "rows are locked until the end of a transaction, and no scope is open here. Refused: " +
+            "rows are locked until the end of a transaction, and there is none here. Refused: " +
             std::string{statement.sql()}};
     return session ? session->execute(std::move(statement))
                    : in.sessions.execute(std::move(statement));

@@ -172,7 +172,7 @@ TXSCOPE_INLINE RowStream::RowStream(const SharedSession& session, Statement stat
       statement_{std::move(statement)},
       portal_{++session_->shared().portals} {
     if (!session_->machine().is_transaction())
-        throw pqxx::usage_error{"rows are streamed in a transaction, and no scope is open here"};
+        throw pqxx::usage_error{"rows are streamed in a transaction, and there is none here"};
 }
 
 TXSCOPE_INLINE RowStream::~RowStream() {
