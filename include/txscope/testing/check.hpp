@@ -56,8 +56,9 @@ ExpectedTable expected_table() {
     };
     for_each_inserted<E>(give);
     for_each_column<Model>([&](auto column) {
-        using Times = decltype(E::created_at() + E::updated_at());
-        if constexpr (contains<Times, decltype(column)::pointer>) give(column);
+        if constexpr (contains<decltype(E::created_at() + E::updated_at()),
+                               decltype(column)::pointer>)
+            give(column);
     });
     add_statements<E, writes>(table);
     if constexpr (E::deleted_at().size > 0) {
