@@ -369,7 +369,8 @@ TEST_CASE("who waits for a server that refuses is told so when its time is over"
     };
     for (int i = 0; i < 20; ++i) start(io, ask_in_vain());
     support::run_until(io, [&] { return failed == 20; });
-    CHECK(sessions.statistics().size == 0);
+    // One more attempt may be under way by then.
+    support::run_until(io, [&] { return sessions.statistics().size == 0; });
 }
 
 TEST_CASE("somebody who is cancelled while waiting leaves the queue, the others keep their order",
